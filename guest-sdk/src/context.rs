@@ -1,0 +1,134 @@
+//! What a hook can learn about the command and about itself.
+
+use crate::bindings::{
+    wasi::cli::environment,
+    wrapper::hook::context::{self as host},
+};
+use alloc::{string::String, vec::Vec};
+use core::time::Duration;
+
+/// What the host tells a hook. Every answer stays the same while the hook runs, but for
+/// [`uptime`](Self::uptime) and [`time_left`](Self::time_left).
+#[derive(Debug)]
+pub struct Context(());
+
+/// When a hook runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Phase {
+    /// Before the command is started. If the hook fails, the command is not started.
+    Before,
+    /// After the command has ended, or could not be started.
+    After,
+    /// A phase this version of the crate does not know.
+    Other,
+}
+
+/// How the command ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// It exited by itself with this exit status; 0 means success.
+    Exited(u8),
+    /// A signal ended it.
+    Killed {
+        /// The number of the signal: 9 is SIGKILL, 15 is SIGTERM.
+        signal: u8,
+        /// Whether the kernel wrote a core dump.
+        core_dumped: bool,
+    },
+    /// It never ran; the text says why, in one line.
+    NotStarted(String),
+    /// An end this version of the crate does not know; the text describes it in one line.
+    Other(String),
+}
+
+/// Which of how many hooks of its phase a hook is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// Counted from 1, in the order in which they run.
+    pub number: u32,
+    /// How many hooks the phase has.
+    pub count: u32,
+}
+
+impl Context {
+    #[doc(hidden)]
+    pub fn get() -> &'static Self {
+        &Self(())
+    }
+
+    /// When this hook runs.
+    pub fn phase(&self) -> Phase {
+        match host::get_phase() {
+            host::Phase::Before => Phase::Before,
+            host::Phase::After => Phase::After,
+            host::Phase::Other(_) => Phase::Other,
+        }
+    }
+
+    /// The command and its arguments. What is not UTF-8 is shown as U+FFFD.
+    pub fn command(&self) -> Vec<String> {
+        host::get_command()
+    }
+
+    /// How the command ended; `None` before it started.
+    pub fn outcome(&self) -> Option<Outcome> {
+        Some(match host::get_outcome()? {
+            host::Outcome::Exited(status) => Outcome::Exited(status),
+            host::Outcome::Killed(host::Killed { signal, core_dumped }) => Outcome::Killed { signal, core_dumped },
+            host::Outcome::NotStarted(reason) => Outcome::NotStarted(reason),
+            host::Outcome::Other(text) => Outcome::Other(text),
+        })
+    }
+
+    /// Whether the command ran and exited with status 0.
+    pub fn succeeded(&self) -> bool {
+        matches!(host::get_outcome(), Some(host::Outcome::Exited(0)))
+    }
+
+    /// The number of the first signal that asked wrapper itself to stop, if one did.
+    pub fn stop_signal(&self) -> Option<u8> {
+        host::get_stop_signal()
+    }
+
+    /// When the command was started, since 1970-01-01T00:00:00Z; `None` if it was not.
+    pub fn started_at(&self) -> Option<Duration> {
+        host::get_started_at().map(Duration::from_nanos)
+    }
+
+    /// How long the command ran; `None` if it did not.
+    pub fn elapsed(&self) -> Option<Duration> {
+        host::get_elapsed().map(Duration::from_nanos)
+    }
+
+    /// How long wrapper itself has been running: the age of the container, where it is the entrypoint.
+    pub fn uptime(&self) -> Duration {
+        Duration::from_nanos(host::get_uptime())
+    }
+
+    /// How long this hook may still run before it is killed.
+    pub fn time_left(&self) -> Duration {
+        Duration::from_nanos(host::get_time_left())
+    }
+
+    /// The name under which this hook appears in the log.
+    pub fn name(&self) -> String {
+        host::get_name()
+    }
+
+    /// Which of how many hooks of its phase this one is.
+    pub fn position(&self) -> Position {
+        let host::Position { number, count } = host::get_position();
+        Position { number, count }
+    }
+
+    /// The value of an environment variable, if it is set and not empty.
+    ///
+    /// A hook sees the variables named `HOOK_…`, those the operator listed with `--plugin-env`, and the outcome
+    /// as `EXIT_CODE` and `EXIT_STATUS`.
+    pub fn var(&self, name: &str) -> Option<String> {
+        let (_, value) = environment::get_environment().into_iter().find(|(key, _)| key == name)?;
+        (!value.is_empty()).then_some(value)
+    }
+}

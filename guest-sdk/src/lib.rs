@@ -1,0 +1,126 @@
+//! Hooks for *wrapper*: small WebAssembly components that run when a command has ended, or before it starts.
+//!
+//! This is a whole hook, `src/lib.rs`. It asks the sidecar to quit unless the command was killed:
+//!
+//! ```no_run
+//! #![no_std]
+//! use wrapper_hook::{Context, Outcome, Result, http, log};
+//!
+//! wrapper_hook::hook!(run);
+//!
+//! fn run(cx: &Context) -> Result {
+//!     if let Some(Outcome::Killed { .. }) = cx.outcome() {
+//!         log::info("killed; the sidecar stays up for a look at it");
+//!         return Ok(());
+//!     }
+//!     http::post("http://localhost:15020/quitquitquit").timeout_secs(3).send()?.ok()
+//! }
+//! ```
+//!
+//! and its `Cargo.toml` has a library of type `cdylib`, this crate, and a release profile made for size:
+//!
+//! ```toml
+//! [lib]
+//! crate-type = ["cdylib"]
+//!
+//! [dependencies]
+//! wrapper-hook = "0.1"
+//!
+//! [profile.release]
+//! opt-level = "s"
+//! lto = true
+//! codegen-units = 1
+//! panic = "abort"
+//! strip = true
+//! ```
+//!
+//! `cargo build --target wasm32-wasip2 --release` makes the component.
+//!
+//! # Size
+//!
+//! Without the standard library a hook has about 10 kB, with it four times as much. Nothing here uses
+//! `core::fmt`: a hook that formats nothing does not carry the machinery for it. `format!` is at hand all the
+//! same (`wrapper_hook::format!`) and costs about 5 kB, `{:?}` of large types several times that.
+//!
+//! A hook that wants the standard library leaves out `#![no_std]` and takes this crate with its feature `std`.
+//!
+//! # What a hook can do
+//!
+//! It reads the [`Context`], writes [`log`] lines, speaks [`http`] to the addresses the operator allowed and
+//! [sleeps](sleep). It runs once, for at most [`Context::time_left`], and everything it allocates is freed at
+//! its end and not before.
+#![no_std]
+#![deny(missing_docs)]
+
+extern crate alloc;
+
+mod context;
+mod error;
+pub mod http;
+pub mod log;
+#[cfg(all(target_family = "wasm", not(feature = "std")))]
+#[doc(hidden)]
+pub mod rt;
+mod text;
+
+pub use alloc::{format, string::String, vec::Vec};
+pub use context::{Context, Outcome, Phase, Position};
+pub use error::{Error, Result};
+
+use bindings::wasi::clocks::monotonic_clock;
+use core::time::Duration;
+
+#[doc(hidden)]
+#[allow(missing_docs)]
+pub mod bindings {
+    wit_bindgen::generate!({
+        path: "wit",
+        world: "wrapper:hook/hook",
+        generate_all,
+        pub_export_macro: true,
+        export_macro_name: "export_hook",
+        default_bindings_module: "wrapper_hook::bindings",
+    });
+}
+
+/// Makes a function the hook's entry point. The function takes the [`Context`] and returns a [`Result`].
+///
+/// In a hook without the standard library it also supplies what a program needs there: an allocator, and a
+/// panic handler that writes the message to wrapper's log.
+#[macro_export]
+macro_rules! hook {
+    ($run:path) => {
+        $crate::__runtime!();
+
+        const _: () = {
+            struct Hook;
+
+            impl $crate::bindings::exports::wrapper::hook::run::Guest for Hook {
+                fn run() -> ::core::result::Result<(), $crate::bindings::exports::wrapper::hook::run::Error> {
+                    let run: fn(&$crate::Context) -> $crate::Result = $run;
+                    run($crate::Context::get()).map_err(::core::convert::Into::into)
+                }
+            }
+
+    $crate::bindings::export_hook!(Hook with_types_in $crate::bindings);
+        };
+    };
+}
+
+/// Lets `time` pass. A hook's own time goes on: see [`Context::time_left`].
+pub fn sleep(time: Duration) {
+    monotonic_clock::subscribe_duration(nanoseconds(time)).block();
+}
+
+/// The host counts time in nanoseconds of 64 bits; what does not fit, more than 584 years, is as good as for ever.
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// A hook with the standard library has an allocator and a panic handler already.
+#[cfg(not(all(target_family = "wasm", not(feature = "std"))))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __runtime {
+    () => {};
+}
