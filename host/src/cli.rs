@@ -1,0 +1,135 @@
+//! The command line and the variables, turned into a `Config`. What is wrong with either is said here, in one line,
+//! before anything starts.
+
+mod options;
+mod values;
+
+use crate::{
+    hook::{Allow, Source},
+    log::{Format, Level},
+    outcome::Outcome,
+};
+use clap::error::ErrorKind;
+use options::{Given, Opt};
+use std::{
+    ffi::OsString,
+    time::{Duration, Instant},
+};
+use values::{When, digests, flag};
+
+/// The total time of one hook. kubelet gives a pod 30 s to stop (`terminationGracePeriodSeconds`); a hook that takes
+/// a third of it leaves room for the command.
+const HOOK_TIMEOUT: &str = "10s";
+
+/// The linear memory of one hook: ten times what an ordinary one uses, and little enough for a small pod's limit.
+const HOOK_MEMORY: &str = "64MiB";
+
+/// Plain HTTP to the pod's own loopback, where sidecars listen.
+const HOOK_HTTP: &str = "http://localhost:*";
+
+/// What the user asked for.
+pub enum Request {
+    Run(Box<Config>),
+    /// Print this and exit with 0.
+    Print(String),
+}
+
+/// Everything the program was told, checked.
+#[derive(Debug)]
+pub struct Config {
+    pub command: Vec<OsString>,
+    pub before: Vec<Source>,
+    pub after: Vec<Source>,
+    pub hook_timeout: Duration,
+    /// In bytes.
+    pub hook_memory: usize,
+    pub hook_failure_counts: bool,
+    pub hook_env: Vec<String>,
+    pub allow_http: Allow,
+    pub stop_timeout: Option<Duration>,
+    pub kill_group: bool,
+    pub log_level: Level,
+    pub log_format: Format,
+    /// When the wrapper itself was started, as near as it can tell.
+    pub started: Instant,
+    when: When,
+}
+
+impl Config {
+    /// Whether the outcome is one that the after-hooks were asked to follow. A command that never ran has failed.
+    pub fn after_hooks_run(&self, outcome: &Outcome) -> bool {
+        match self.when {
+            When::Always => true,
+            When::Success => outcome.succeeded(),
+            When::Failure => !outcome.succeeded(),
+        }
+    }
+}
+
+/// Reads the command line, and for every option that is not on it the variable.
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, String> {
+    let given = match options::command().try_get_matches_from(args) {
+        Ok(matches) => Given::new(matches, |name| std::env::var_os(name)),
+        Err(error) => {
+            return match error.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok(Request::Print(error.to_string())),
+                _ => Err(in_one_line(&error)),
+            };
+        }
+    };
+    config(&given).map(|config| Request::Run(Box::new(config)))
+}
+
+fn config(given: &Given) -> Result<Config, String> {
+    let mut after: Vec<Source> = given.list(Opt::Plugin, Source::parse)?;
+    if let Some(digests) = given.one(Opt::PluginSha256, digests)? {
+        if digests.len() != after.len() {
+            return Err(format!(
+                "{} has {} digests for {} hooks; give one for each, in their order",
+                given.name(Opt::PluginSha256),
+                digests.len(),
+                after.len()
+            ));
+        }
+        for (hook, digest) in after.iter_mut().zip(digests) {
+            hook.sha256 = Some(digest);
+        }
+    }
+    let mut before = given.list(Opt::Before, Source::parse)?;
+    if given.one(Opt::DisableHooks, flag)?.unwrap_or(false) {
+        after.clear();
+        before.clear();
+    }
+    Ok(Config {
+        command: given.command(),
+        before,
+        after,
+        hook_timeout: given.or(Opt::PluginTimeout, HOOK_TIMEOUT, values::duration)?,
+        hook_memory: given.or(Opt::PluginMemory, HOOK_MEMORY, values::memory)?,
+        hook_failure_counts: given.or(Opt::PluginFailure, "ignore", values::failure_counts)?,
+        hook_env: given.list(Opt::PluginEnv, values::variable)?,
+        allow_http: match given.list(Opt::AllowHttp, values::allowed)? {
+            none if none.is_empty() => Allow::new(vec![values::allowed(HOOK_HTTP.as_ref())?]),
+            rules => Allow::new(rules),
+        },
+        stop_timeout: given.one(Opt::StopTimeout, values::duration)?,
+        kill_group: given.one(Opt::KillGroup, flag)?.unwrap_or(false),
+        log_level: given.or(Opt::Log, "info", values::level)?,
+        log_format: given.or(Opt::LogFormat, "text", values::format)?,
+        started: Instant::now(),
+        when: given.or(Opt::PluginOn, "always", values::when)?,
+    })
+}
+
+/// The first line of clap's words, which says what is wrong; its tips and usage fill a screen.
+fn in_one_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let line = text.lines().next().unwrap_or_default();
+    let line = line.strip_prefix("error: ").unwrap_or(line);
+    match error.kind() {
+        ErrorKind::MissingRequiredArgument => {
+            "no command given; usage: wrapper [OPTIONS] [--] COMMAND [ARGS…], see wrapper --help".into()
+        }
+        _ => format!("{line}; see wrapper --help"),
+    }
+}

@@ -1,0 +1,139 @@
+//! What the options' values may be.
+
+use crate::{
+    hook::Rule,
+    log::{Format, Level},
+};
+use std::{ffi::OsStr, time::Duration};
+
+/// Longer than any Job; beyond it lie overflows.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// A page, and what a 32-bit memory can hold.
+const MEMORY: std::ops::RangeInclusive<u64> = 64 * 1024..=4 * 1024 * 1024 * 1024;
+
+/// When the after-hooks run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    Always,
+    Success,
+    Failure,
+}
+
+pub fn duration(value: &OsStr) -> Result<Duration, String> {
+    let wanted = "not a time such as 500ms, 10s or 2m";
+    let time = humantime::parse_duration(text(value)?).map_err(|_| wanted)?;
+    match time {
+        Duration::ZERO => Err("must be more than 0".into()),
+        time if time > LONGEST => Err("must be at most a year".into()),
+        time => Ok(time),
+    }
+}
+
+pub fn memory(value: &OsStr) -> Result<usize, String> {
+    let size: bytesize::ByteSize = text(value)?.parse().map_err(|_| "not a size such as 512KiB, 64MiB or 1GiB")?;
+    match usize::try_from(size.0) {
+        Ok(bytes) if MEMORY.contains(&size.0) => Ok(bytes),
+        _ => Err("must be between 64KiB and 4GiB".into()),
+    }
+}
+
+pub fn flag(value: &OsStr) -> Result<bool, String> {
+    choose(value, &[("true", true), ("1", true), ("yes", true), ("on", true)])
+        .or_else(|_| choose(value, &[("false", false), ("0", false), ("no", false), ("off", false)]))
+        .map_err(|_| "must be true or false".into())
+}
+
+pub fn failure_counts(value: &OsStr) -> Result<bool, String> {
+    choose(value, &[("ignore", false), ("fail", true)])
+}
+
+pub fn when(value: &OsStr) -> Result<When, String> {
+    choose(value, &[("always", When::Always), ("success", When::Success), ("failure", When::Failure)])
+}
+
+pub fn level(value: &OsStr) -> Result<Level, String> {
+    choose(value, &[("error", Level::Error), ("info", Level::Info), ("debug", Level::Debug)])
+}
+
+pub fn format(value: &OsStr) -> Result<Format, String> {
+    choose(value, &[("text", Format::Text), ("json", Format::Json)])
+}
+
+pub fn variable(value: &OsStr) -> Result<String, String> {
+    match text(value)? {
+        name if name.contains('=') => Err("must be the name of a variable, without =".into()),
+        name => Ok(name.into()),
+    }
+}
+
+pub fn allowed(value: &OsStr) -> Result<Rule, String> {
+    text(value)?.parse()
+}
+
+/// SHA-256 digests of 64 hexadecimal digits, separated by colons.
+pub fn digests(value: &OsStr) -> Result<Vec<[u8; 32]>, String> {
+    text(value)?
+        .split(':')
+        .map(|digest| hex(digest).ok_or("not a SHA-256 digest of 64 hexadecimal digits".into()))
+        .collect()
+}
+
+fn hex(digits: &str) -> Option<[u8; 32]> {
+    let mut digest = [0; 32];
+    // The number parser would take a sign.
+    if digits.len() != 64 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return None;
+    }
+    for (index, byte) in digest.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(digits.get(2 * index..2 * index + 2)?, 16).ok()?;
+    }
+    Some(digest)
+}
+
+fn text(value: &OsStr) -> Result<&str, String> {
+    value.to_str().ok_or_else(|| "not UTF-8".into())
+}
+
+fn choose<T: Copy>(value: &OsStr, choices: &[(&str, T)]) -> Result<T, String> {
+    let found = choices.iter().find(|(name, _)| value == *name);
+    found.map(|(_, choice)| *choice).ok_or_else(|| {
+        let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
+        format!("must be {}", names.join(" or "))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_a_unit_and_are_not_zero() {
+        for (text, time) in [("500ms", 500), ("10s", 10_000), ("2m", 120_000), ("1h", 3_600_000), ("1m 30s", 90_000)] {
+            assert_eq!(duration(text.as_ref()), Ok(Duration::from_millis(time)), "{text}");
+        }
+        for text in ["", "0s", "10", "-1s", "soon", "10 years", "99999999999999999999s"] {
+            assert!(duration(text.as_ref()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_lie_between_a_page_and_a_32_bit_memory() {
+        for (text, size) in [("64KiB", 65_536), ("64MiB", 67_108_864), ("4GiB", 4_294_967_296)] {
+            assert_eq!(memory(text.as_ref()), Ok(size), "{text}");
+        }
+        for text in ["", "65535", "4294967297", "-1", "much", "64 elephants"] {
+            assert!(memory(text.as_ref()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn digests_have_64_hexadecimal_digits_each() {
+        let zero = "0".repeat(64);
+        assert_eq!(digests(zero.as_ref()), Ok(vec![[0; 32]]));
+        assert_eq!(digests(format!("{zero}:{zero}").as_ref()), Ok(vec![[0; 32]; 2]));
+        for text in ["", "00", &"0".repeat(63), &"0".repeat(65), &"g".repeat(64), &format!("{zero}:")] {
+            assert!(digests(text.as_ref()).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! From bytes to a verdict: is this a hook, and does it ask only for what hooks are given? Runs in `prepare`'s
+//! process and says what is wrong in one line, with what would mend it.
+
+use sha2::{Digest, Sha256};
+use wasmparser::{
+    ComponentExternalKind, Parser, Payload, ValidPayload, Validator, WasmFeatures,
+    component_types::ComponentEntityType,
+    types::{Types, TypesRef},
+};
+
+/// WebAssembly as every toolchain emits it. Threads would let a hook keep cores busy, and a 64-bit memory is what
+/// the memory limit was not made for.
+pub const FEATURES: WasmFeatures = WasmFeatures::WASM2
+    .union(WasmFeatures::TAIL_CALL)
+    .union(WasmFeatures::EXTENDED_CONST)
+    .union(WasmFeatures::RELAXED_SIMD)
+    .union(WasmFeatures::MULTI_MEMORY)
+    .union(WasmFeatures::COMPONENT_MODEL)
+    // No hook needs a garbage collector, and the engine is built without one.
+    .difference(WasmFeatures::GC_TYPES);
+
+/// What this wrapper serves, interface by interface, of its own contract. Hooks built for a later 0.1 are served as
+/// long as they call nothing else.
+const OURS: [(&str, &[&str]); 2] = [
+    (
+        "wrapper:hook/context",
+        &[
+            "get-phase",
+            "get-command",
+            "get-outcome",
+            "get-stop-signal",
+            "get-started-at",
+            "get-elapsed",
+            "get-uptime",
+            "get-time-left",
+            "get-name",
+            "get-position",
+        ],
+    ),
+    ("wrapper:hook/logging", &["log"]),
+];
+
+/// The WASI 0.2 interfaces that are there. Of files and sockets a hook finds none, but what its language's runtime
+/// imports has to be linked.
+const WASI: [(&str, &[&str]); 7] = [
+    (
+        "wasi:cli",
+        &[
+            "environment",
+            "exit",
+            "stdin",
+            "stdout",
+            "stderr",
+            "terminal-input",
+            "terminal-output",
+            "terminal-stdin",
+            "terminal-stdout",
+            "terminal-stderr",
+        ],
+    ),
+    ("wasi:clocks", &["monotonic-clock", "wall-clock"]),
+    ("wasi:filesystem", &["preopens", "types"]),
+    ("wasi:http", &["outgoing-handler", "types"]),
+    ("wasi:io", &["error", "poll", "streams"]),
+    ("wasi:random", &["insecure", "insecure-seed", "random"]),
+    (
+        "wasi:sockets",
+        &["instance-network", "ip-name-lookup", "network", "tcp", "tcp-create-socket", "udp", "udp-create-socket"],
+    ),
+];
+
+/// The version of `wrapper:hook` in wit/.
+const OUR_VERSION: &str = "0.1.0";
+
+const RUN: &str = "wrapper:hook/run";
+const MAIN: &str = "wasi:cli/run";
+
+/// Says why these bytes cannot be run as a hook.
+pub fn check(bytes: &[u8], sha256: Option<[u8; 32]>) -> Result<(), String> {
+    if let Some(wanted) = sha256 {
+        let found: [u8; 32] = Sha256::digest(bytes).into();
+        if found != wanted {
+            return Err(format!("its SHA-256 is {}, not the one of --plugin-sha256", hex(&found)));
+        }
+    }
+    sniff(bytes)?;
+    let contents = read(bytes).map_err(|error| format!("not a valid component: {}", error.message()))?;
+    for (name, functions) in &contents.imports {
+        import(name, functions)?;
+    }
+    run(&contents.exports)
+}
+
+/// Names what people really mount by mistake.
+fn sniff(bytes: &[u8]) -> Result<(), String> {
+    let mend = "hooks are WebAssembly components, build it for wasm32-wasip2";
+    Err(match bytes {
+        [0, b'a', b's', b'm', 0x0d, 0, 1, 0, ..] => return Ok(()),
+        [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => "not a component but a core module; build it for wasm32-wasip2".into(),
+        [0, b'a', b's', b'm', ..] => format!("a kind of WebAssembly that is not known here; {mend}"),
+        // wasmtime's machine code is an ELF file with an ABI of its own (ELFOSABI_WASMTIME).
+        [0x7f, b'E', b'L', b'F', _, _, _, 200, ..] => {
+            "machine code compiled from a component, which is never trusted; give the component itself".into()
+        }
+        [0x7f, b'E', b'L', b'F', ..] => format!("native code (ELF), as Wrapper4's plugins were; {mend}"),
+        [0x1f, 0x8b, ..] => "compressed with gzip; unpack it".into(),
+        _ if is_text(bytes) => "WebAssembly text, not binary; turn it into a component with `wasm-tools parse`".into(),
+        _ => format!("not WebAssembly; {mend}"),
+    })
+}
+
+fn is_text(bytes: &[u8]) -> bool {
+    let start = bytes.trim_ascii_start();
+    start.starts_with(b"(component") || start.starts_with(b"(module") || start.starts_with(b";;")
+}
+
+/// The outside of a component.
+#[derive(Default)]
+struct Contents {
+    /// Name of the interface, and of the functions in it that the component names.
+    imports: Vec<(String, Vec<String>)>,
+    exports: Vec<(String, Export)>,
+}
+
+/// What stands behind an exported name.
+enum Export {
+    Function,
+    /// An interface; whether it has a `run` that takes nothing.
+    Interface {
+        runs: bool,
+    },
+    Other,
+}
+
+/// Validates every byte and collects the names that the outermost component imports and exports.
+fn read(bytes: &[u8]) -> Result<Contents, wasmparser::BinaryReaderError> {
+    let mut validator = Validator::new_with_features(FEATURES);
+    let mut allocations = wasmparser::FuncValidatorAllocations::default();
+    let (mut imports, mut exports) = (Vec::new(), Vec::new());
+    let mut depth = 0;
+    let mut types: Option<Types> = None;
+    for payload in Parser::new(0).parse_all(bytes) {
+        let payload = payload?;
+        match validator.payload(&payload)? {
+            ValidPayload::Func(function, body) => {
+                let mut function = function.into_validator(allocations);
+                function.validate(&body)?;
+                allocations = function.into_allocations();
+            }
+            ValidPayload::End(all) => types = Some(all),
+            ValidPayload::Ok | ValidPayload::Parser(_) => {}
+        }
+        match payload {
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+            Payload::End(_) => depth -= 1,
+            Payload::ComponentImportSection(section) if depth == 0 => {
+                for import in section {
+                    imports.push(import?.name.name.to_owned());
+                }
+            }
+            Payload::ComponentExportSection(section) if depth == 0 => {
+                for export in section {
+                    let export = export?;
+                    exports.push((export.name.name.to_owned(), export.kind));
+                }
+            }
+            _ => {}
+        }
+    }
+    let Some(types) = types else { return Ok(Contents::default()) };
+    let types = types.as_ref();
+    Ok(Contents {
+        imports: imports.into_iter().map(|name| (functions(&types, &name), name)).map(|(f, n)| (n, f)).collect(),
+        exports: exports
+            .into_iter()
+            .map(|(name, kind)| (describe(&types, &name, kind), name))
+            .map(|(e, n)| (n, e))
+            .collect(),
+    })
+}
+
+fn functions(types: &TypesRef<'_>, import: &str) -> Vec<String> {
+    match types.component_item_for_import(import).map(|item| item.ty) {
+        Some(ComponentEntityType::Instance(id)) => {
+            let items = types.get(id).into_iter().flat_map(|instance| &instance.exports);
+            let functions = items.filter(|(_, item)| matches!(item.ty, ComponentEntityType::Func(_)));
+            functions.map(|(name, _)| name.clone()).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn describe(types: &TypesRef<'_>, export: &str, kind: ComponentExternalKind) -> Export {
+    match (kind, types.component_item_for_export(export).map(|item| item.ty)) {
+        (ComponentExternalKind::Func, _) => Export::Function,
+        (_, Some(ComponentEntityType::Instance(id))) => {
+            let run = types.get(id).and_then(|instance| instance.exports.get("run")).map(|item| item.ty);
+            let runs = match run {
+                Some(ComponentEntityType::Func(id)) => types.get(id).is_some_and(|run| run.params.is_empty()),
+                _ => false,
+            };
+            Export::Interface { runs }
+        }
+        _ => Export::Other,
+    }
+}
+
+fn import(name: &str, functions: &[String]) -> Result<(), String> {
+    let (interface, version) = name.split_once('@').unwrap_or((name, ""));
+    if let Some((_, served)) = OURS.iter().find(|(ours, _)| *ours == interface) {
+        let unknown = functions.iter().find(|function| !served.contains(&function.as_str()));
+        return match unknown {
+            _ if !is_track(version, "0.1.") => Err(other_version(version)),
+            Some(function) => Err(format!("{}; it needs {interface}.{function}", other_version(version))),
+            None => Ok(()),
+        };
+    }
+    if is_track(version, "0.2.")
+        && let Some((package, name)) = interface.split_once('/')
+        && WASI.iter().any(|(served, names)| *served == package && names.contains(&name))
+    {
+        return Ok(());
+    }
+    if interface.starts_with("wrapper:hook/") {
+        return Err(other_version(version));
+    }
+    Err(format!("imports {name:?}, which hooks are not given"))
+}
+
+fn other_version(version: &str) -> String {
+    format!("built for wrapper:hook {version}, this wrapper serves {OUR_VERSION}; use a newer wrapper")
+}
+
+/// Whether a version belongs to a series in which later versions only add. Prereleases promise nothing.
+fn is_track(version: &str, track: &str) -> bool {
+    version
+        .strip_prefix(track)
+        .is_some_and(|patch| !patch.is_empty() && patch.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+fn run(exports: &[(String, Export)]) -> Result<(), String> {
+    let mend = "build it with wrapper_hook::hook!, or as a program with a `main`, for wasm32-wasip2";
+    let mut found = "nothing of that name";
+    for (name, export) in exports {
+        let (interface, version) = name.split_once('@').unwrap_or((name, ""));
+        match (interface, export) {
+            (RUN, Export::Interface { runs: true }) if is_track(version, "0.1.") => return Ok(()),
+            (MAIN, Export::Interface { runs: true }) if is_track(version, "0.2.") => return Ok(()),
+            (RUN, _) if !is_track(version, "0.1.") => return Err(other_version(version)),
+            (RUN | MAIN, _) => found = "its `run` has another signature",
+            ("run", Export::Function) => found = "its bare `run` is not in a versioned interface",
+            _ => {}
+        }
+    }
+    Err(format!("does not export run: {found}; a hook exports {RUN}@{OUR_VERSION} or {MAIN}@0.2: {mend}"))
+}
+
+fn hex(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_function_of_the_contract_is_served() {
+        let wit = include_str!("../../../wit/hook.wit");
+        let declared = wit.lines().filter_map(|line| line.trim().split_once(": func")).map(|(name, _)| name);
+        let declared: Vec<_> = declared.filter(|name| *name != "run").collect();
+        let served: Vec<_> = OURS.iter().flat_map(|(_, functions)| functions.iter().copied()).collect();
+        assert_eq!(declared, served);
+        assert!(wit.contains(&format!("package wrapper:hook@{OUR_VERSION};")));
+    }
+
+    #[test]
+    fn imports_are_judged_by_interface_version_and_function() {
+        let known = ["get-phase".to_owned()];
+        let unknown = ["get-weather".to_owned()];
+        for (name, functions, fits) in [
+            ("wrapper:hook/context@0.1.0", &known, true),
+            ("wrapper:hook/context@0.1.7", &known, true),
+            ("wrapper:hook/context@0.1.7", &unknown, false),
+            ("wrapper:hook/context@0.2.0", &known, false),
+            ("wrapper:hook/secrets@0.1.0", &known, false),
+            ("wasi:http/types@0.2.0", &known, true),
+            ("wasi:http/types@0.2.99", &known, true),
+            ("wasi:http/types@0.2.0-rc-2023-11-10", &known, false),
+            ("wasi:http/types@0.3.0", &known, false),
+            ("wasi:http/types", &known, false),
+            ("wasi:http/incoming-handler@0.2.0", &known, false),
+            ("wasi:keyvalue/store@0.2.0", &known, false),
+            ("host", &known, false),
+        ] {
+            assert_eq!(import(name, functions).is_ok(), fits, "{name} {functions:?}");
+        }
+    }
+}

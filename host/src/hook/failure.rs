@@ -1,0 +1,47 @@
+//! Why a hook failed, in one line. The engine's own errors are several lines, with the cause last.
+
+use rustc_demangle::demangle;
+use std::fmt::Write;
+use wasmtime::{Error, Trap, WasmBacktrace};
+use wasmtime_wasi::I32Exit;
+
+/// How many functions of a trap's backtrace are named: the innermost tell where, the rest how it came there.
+const FRAMES: usize = 3;
+
+/// What an ended call to the hook means: nothing if it was an exit with 0.
+pub fn describe(error: &Error) -> Option<String> {
+    if let Some(I32Exit(code)) = error.downcast_ref() {
+        return (*code != 0).then(|| format!("exited with {code}"));
+    }
+    let cause = match error.downcast_ref::<Trap>() {
+        Some(Trap::StackOverflow) => "trapped: call stack exhausted".into(),
+        Some(trap) => format!("trapped: {}", trap.to_string().trim_start_matches("wasm trap: ")),
+        None => flatten(error),
+    };
+    Some(cause + &place(error))
+}
+
+/// The root cause, without the layers that led to it.
+pub fn flatten(error: &Error) -> String {
+    let cause = error.root_cause().to_string();
+    cause.split('\n').map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
+}
+
+/// Where the hook was when it failed, as far as the component says: function names are in its `name` section, source
+/// lines in its debug information.
+fn place(error: &Error) -> String {
+    let mut text = String::new();
+    let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return text };
+    let named = backtrace.frames().iter().filter_map(|frame| Some((frame, frame.func_name()?)));
+    for (index, (frame, name)) in named.take(FRAMES).enumerate() {
+        text.push_str(if index == 0 { " in " } else { ", called from " });
+        let symbol = frame.symbols().first();
+        let name = symbol.and_then(|symbol| symbol.name()).unwrap_or(name);
+        // Without the hash at the end of Rust's names, which says nothing to a reader.
+        let _ = write!(text, "{:#}", demangle(name));
+        if let Some((file, line)) = symbol.and_then(|symbol| Some((symbol.file()?, symbol.line()?))) {
+            let _ = write!(text, " ({file}:{line})");
+        }
+    }
+    text
+}

@@ -1,0 +1,220 @@
+//! One request: judged, connected, sent, answered. No redirect is followed and no proxy variable is read; every wait
+//! has an end before the hook's own.
+
+use super::{
+    connect::Connection,
+    policy::{Allow, Target},
+};
+use crate::{
+    hook::output::Output,
+    log::{Level, Line},
+};
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, header::CONTENT_LENGTH};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
+use hyper::{body::Incoming, client::conn::http1};
+use std::{
+    io::ErrorKind,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Sleep, sleep, timeout},
+};
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks, io::TokioIo};
+
+/// Connections at once. A hook asks one sidecar or notifies one service; more would make it a load generator.
+const CONNECTIONS: usize = 8;
+
+/// A wait ends this long before the hook is killed, so that the hook can still say what it waited for.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+
+/// What hyper may buffer of an answer's head: twice the 8 KiB that servers usually send at most.
+const HEAD_LIMIT: usize = 16 * 1024;
+
+type Answer = (Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>);
+
+/// A hook's way out, with everything that limits it.
+#[derive(Clone)]
+pub struct Outbound {
+    allow: Allow,
+    /// How the log calls the hook.
+    label: String,
+    output: Output,
+    permits: Arc<Semaphore>,
+    deadline: Instant,
+}
+
+impl Outbound {
+    pub fn new(allow: &Allow, label: &str, output: &Output, deadline: Instant) -> Self {
+        let permits = Arc::new(Semaphore::new(CONNECTIONS));
+        let output = output.clone();
+        Self { allow: allow.clone(), label: label.into(), output, permits, deadline }
+    }
+
+    async fn send(self, mut request: Request<WasiBody>, options: RequestOptions) -> Result<Answer, Error> {
+        let target = self.judge(request.uri())?;
+        let permit = self.permits.clone().acquire_owned().await.map_err(|_| Error::ConnectionLimitReached)?;
+        // The request line holds the path alone; scheme and host are for proxies.
+        let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+        *request.uri_mut() = path.parse().map_err(|_| Error::HttpRequestUriInvalid)?;
+        declare_length(&mut request);
+
+        let connect = Connection::open(&target.1, target.0.port);
+        let connection =
+            timeout(self.clamp(options.connect_timeout), connect).await.map_err(|_| Error::ConnectionTimeout)??;
+        let sent = connection.sent();
+        let mut builder = http1::Builder::new();
+        builder.max_buf_size(HEAD_LIMIT);
+        let (mut sender, connection) =
+            builder.handshake(TokioIo::new(connection)).await.map_err(|error| translate(&error, &sent))?;
+
+        // The connection does the reading and writing for the sender, and for the body later.
+        let mut connection = Box::pin(connection);
+        let answer = {
+            let mut answer = Box::pin(timeout(self.clamp(options.first_byte_timeout), sender.send_request(request)));
+            let mut open = true;
+            std::future::poll_fn(|cx| {
+                if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
+                    return Poll::Ready(answer);
+                }
+                if open && connection.as_mut().poll(cx).is_ready() {
+                    open = false;
+                }
+                answer.as_mut().poll(cx)
+            })
+            .await
+        };
+        let answer = answer.map_err(|_| Error::ConnectionReadTimeout)?.map_err(|error| translate(&error, &sent))?;
+        let between = self.clamp(options.between_bytes_timeout);
+        let end = tokio::time::Instant::from_std(self.deadline - LAST_WORDS.min(self.left()));
+        let answer = answer.map(|body| {
+            let (pause, end) = (Box::pin(sleep(between)), Box::pin(tokio::time::sleep_until(end)));
+            AnswerBody { body, between, pause, end, sent, _permit: permit }.boxed_unsync()
+        });
+        Ok((answer, Box::new(async move { connection.await.map_err(Error::from) })))
+    }
+
+    /// Where the request may go; what it may not is told to the operator, with what would allow it.
+    fn judge(&self, uri: &http::Uri) -> Result<(Target, Vec<std::net::IpAddr>), Error> {
+        let (refusal, error) = match Target::of(uri) {
+            Ok(target) => match self.allow.addresses(&target) {
+                none if none.is_empty() => {
+                    (format!("{target}; to allow it: --allow-http {target}"), Error::HttpRequestDenied)
+                }
+                addresses => return Ok((target, addresses)),
+            },
+            Err(why) => (format!("{:?}: {why}", uri.to_string()), Error::HttpRequestDenied),
+        };
+        if let Some(refusal) = self.output.admit(&format!("not allowed: {refusal}")) {
+            Line::new(Level::Warn, refusal).about(&self.label).write();
+        }
+        Err(error)
+    }
+
+    fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    /// What the hook asked for, at most what it has left.
+    fn clamp(&self, asked: Option<Duration>) -> Duration {
+        let left = self.left().saturating_sub(LAST_WORDS);
+        asked.map_or(left, |asked| asked.min(left))
+    }
+}
+
+impl WasiHttpHooks for Outbound {
+    fn send_request(
+        &mut self,
+        request: Request<WasiBody>,
+        options: Option<RequestOptions>,
+        _: Box<dyn Future<Output = Result<(), Error>> + Send>,
+    ) -> Box<dyn Future<Output = Result<Answer, Error>> + Send> {
+        let sending = self.clone().send(request, options.unwrap_or_default());
+        Box::new(sending)
+    }
+}
+
+/// An empty body of a method that usually has one is declared, as servers expect: `Content-Length: 0`.
+fn declare_length(request: &mut Request<WasiBody>) {
+    let has_body = [Method::POST, Method::PUT, Method::PATCH].contains(request.method());
+    if has_body && request.body().is_end_stream() && !request.headers().contains_key(CONTENT_LENGTH) {
+        request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(0));
+    }
+}
+
+/// hyper's errors in the words of `wasi:http`.
+fn translate(error: &hyper::Error, sent: &AtomicBool) -> Error {
+    let closed = error.is_incomplete_message() || error.is_closed() || error.is_canceled() || lost_connection(error);
+    match closed {
+        true if sent.load(Ordering::Relaxed) => Error::ConnectionTerminated,
+        true => Error::DestinationUnavailable,
+        false if error.is_timeout() => Error::HttpResponseTimeout,
+        false => Error::HttpProtocolError,
+    }
+}
+
+fn lost_connection(error: &hyper::Error) -> bool {
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        if let Some(error) = error.downcast_ref::<std::io::Error>() {
+            return matches!(
+                error.kind(),
+                ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe
+            );
+        }
+        source = error.source();
+    }
+    false
+}
+
+/// An answer's body as it comes in. It ends with an error when nothing comes for too long, and in any case before
+/// the hook's time is up.
+struct AnswerBody {
+    body: Incoming,
+    between: Duration,
+    pause: Pin<Box<Sleep>>,
+    end: Pin<Box<Sleep>>,
+    sent: Arc<AtomicBool>,
+    /// Held until the answer has been read or thrown away.
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        if self.end.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Some(Err(Error::HttpResponseTimeout)));
+        }
+        match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(translate(&error, &self.sent)))),
+            Poll::Ready(Some(Ok(frame))) => {
+                let next = tokio::time::Instant::now() + self.between;
+                self.pause.as_mut().reset(next);
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Pending => {
+                ready!(self.pause.as_mut().poll(cx));
+                Poll::Ready(Some(Err(Error::ConnectionReadTimeout)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,59 @@
+//! Files without a name, in memory: bytes that processes of ours share, and that none can change once they are
+//! sealed.
+
+use rustix::{
+    fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, memfd_create},
+    io::Errno,
+};
+use std::{
+    fs::File,
+    io::{self, Read, Write},
+    os::unix::fs::FileExt,
+};
+
+/// What sealing takes away.
+const SEALS: SealFlags = SealFlags::WRITE.union(SealFlags::GROW).union(SealFlags::SHRINK).union(SealFlags::SEAL);
+
+/// An empty file that can be sealed.
+pub fn create(name: &str) -> io::Result<File> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    // Before Linux 6.3 the flag is unknown; since then a node may demand it (sysctl vm.memfd_noexec).
+    let fd = match memfd_create(name, flags | MemfdFlags::NOEXEC_SEAL) {
+        Err(Errno::INVAL) => memfd_create(name, flags)?,
+        result => result?,
+    };
+    Ok(fd.into())
+}
+
+/// Copies at most `limit` bytes of `source` into a file that nobody can change any more.
+pub fn copy_sealed(source: &mut File, limit: u64) -> io::Result<File> {
+    let mut copy = create("hook")?;
+    // Small, so that the supervisor's stack does not grow by it.
+    let mut buffer = [0; 4096];
+    let mut source = source.take(limit);
+    loop {
+        let length = source.read(&mut buffer)?;
+        match buffer.get(..length) {
+            None | Some([]) => break,
+            Some(bytes) => copy.write_all(bytes)?,
+        }
+    }
+    seal(&copy)?;
+    Ok(copy)
+}
+
+pub fn seal(file: &File) -> io::Result<()> {
+    Ok(fcntl_add_seals(file, SEALS)?)
+}
+
+pub fn is_sealed(file: &File) -> bool {
+    fcntl_get_seals(file).is_ok_and(|seals| seals.contains(SEALS))
+}
+
+/// All bytes of the file. The position in it is shared between processes and so is not used.
+pub fn read(file: &File) -> io::Result<Vec<u8>> {
+    let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+    let mut bytes = vec![0; length];
+    file.read_exact_at(&mut bytes, 0)?;
+    Ok(bytes)
+}

@@ -1,0 +1,143 @@
+//! Hooks: from the names in the configuration to reports of how they ended. Knows nothing of signals.
+//!
+//! The supervisor's process only reads a hook's bytes. They are parsed and compiled in `prepare`, and run in
+//! `runner`, each a process of its own, so that nothing that came from outside is interpreted beside the exit code.
+
+mod check;
+mod context;
+mod engine;
+mod failure;
+mod http;
+mod load;
+mod memory;
+mod output;
+mod prepare;
+mod runner;
+
+pub use context::{Moment, Phase};
+pub use http::{Allow, Rule};
+pub use load::{Source, load};
+
+use crate::{
+    cli::Config,
+    log::{self, Level, Line},
+    supervise::{Ended, Patience, Supervisor, Waited, exit_now, fork, name},
+};
+use load::Hook;
+use prepare::Verdict;
+use std::{
+    panic::set_hook,
+    time::{Duration, Instant},
+};
+
+/// The hooks that could be read.
+pub struct Hooks {
+    before: Vec<Hook>,
+    after: Vec<Hook>,
+    /// Whether one of those that were named could not be read or is no hook.
+    incomplete: bool,
+}
+
+impl Hooks {
+    /// Has the hooks checked, and goes on to have them compiled while the command runs. What is no hook is named in
+    /// the log and taken out.
+    pub fn check(&mut self, config: &Config, supervisor: &mut Supervisor) {
+        if self.before.is_empty() && self.after.is_empty() {
+            return;
+        }
+        let hooks: Vec<&Hook> = self.before.iter().chain(&self.after).collect();
+        let verdicts = prepare::start(&hooks, config, supervisor);
+        let mut verdicts = verdicts.into_iter().map(|verdict| verdict == Verdict::Fit);
+        let mut fit = || verdicts.next().unwrap_or(false);
+        let named = self.before.len() + self.after.len();
+        self.before.retain(|_| fit());
+        self.after.retain(|_| fit());
+        self.incomplete |= self.before.len() + self.after.len() < named;
+    }
+
+    /// Whether every hook that was named can run.
+    pub fn complete(&self) -> bool {
+        !self.incomplete
+    }
+
+    pub fn any(&self, phase: Phase) -> bool {
+        !self.of(phase).is_empty()
+    }
+
+    /// Runs the hooks of a phase in their order and says how many failed. A failing hook does not keep an after-hook
+    /// from running; the first one that fails before the command is the last to run.
+    pub fn run(&self, phase: Phase, config: &Config, moment: &Moment, supervisor: &mut Supervisor) -> usize {
+        let hooks = self.of(phase);
+        let mut failed = 0;
+        for (index, hook) in hooks.iter().enumerate() {
+            if supervisor.impatient() || (phase == Phase::Before && (failed > 0 || supervisor.stop_signal().is_some()))
+            {
+                log::debug(|| format!("plugin skipped: {}", hook.name));
+                continue;
+            }
+            let facts = moment.facts(phase, &hook.name, index + 1, hooks.len(), config.hook_timeout);
+            failed += usize::from(!run_one(hook, config, facts, supervisor));
+        }
+        failed
+    }
+
+    fn of(&self, phase: Phase) -> &[Hook] {
+        match phase {
+            Phase::Before => &self.before,
+            Phase::After => &self.after,
+        }
+    }
+}
+
+/// Runs one hook in a process of its own and says whether it succeeded.
+fn run_one(hook: &Hook, config: &Config, facts: context::Facts, supervisor: &mut Supervisor) -> bool {
+    let start = Instant::now();
+    let line = |level, message: &str| Line::new(level, message).about(&hook.label).field("phase", facts.phase.name());
+    line(Level::Debug, "plugin start").write();
+    let patience = match facts.phase {
+        Phase::Before => Patience::None,
+        Phase::After => Patience::Once,
+    };
+    let runner = match fork(|| exit_now(runner::run(hook, config, &facts))) {
+        Ok(runner) => runner,
+        Err(errno) => {
+            line(Level::Error, &format!("cannot run: cannot fork: {}", errno.desc())).write();
+            return false;
+        }
+    };
+    let problem = match supervisor.wait(runner, facts.deadline, patience) {
+        Waited::Ended(Ended::Exited(runner::SUCCEEDED)) => None,
+        // The runner itself has said why.
+        Waited::Ended(Ended::Exited(_)) => Some(None),
+        Waited::Ended(Ended::Killed { signal, .. }) => Some(Some(format!("crashed: {}", name(signal.into())))),
+        Waited::TimedOut => Some(Some(format!(
+            "timed out after {}; --plugin-timeout gives it more time",
+            humantime::format_duration(config.hook_timeout)
+        ))),
+        Waited::Interrupted => Some(Some("ended early: wrapper was told to stop".into())),
+    };
+    if let Some(Some(problem)) = &problem {
+        line(Level::Error, problem).field("outcome", "failed").field("duration", seconds(start)).write();
+    }
+    let outcome = if problem.is_none() { "succeeded" } else { "failed" };
+    let finish = line(Level::Debug, &format!("plugin finish: {outcome} after {:?}", start.elapsed()));
+    finish.field("outcome", outcome).field("duration", seconds(start)).write();
+    problem.is_none()
+}
+
+fn seconds(since: Instant) -> f64 {
+    (since.elapsed().as_secs_f64() * 1e6).round() / 1e6
+}
+
+/// A panic is a bug of ours; it is told in one line, whatever `RUST_BACKTRACE` says.
+pub fn report_panics_in_one_line() {
+    set_hook(Box::new(|panic| {
+        let text = panic.payload_as_str().unwrap_or("panic");
+        let place = panic.location().map(|place| format!(" ({}:{})", place.file(), place.line()));
+        log::error(format!("internal error: {text}{}", place.unwrap_or_default()));
+    }));
+}
+
+/// How long the supervisor waits for all hooks to be checked: reading 16 MiB of WebAssembly takes under a second,
+/// and on a starved node ten times that.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(10);

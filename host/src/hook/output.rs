@@ -1,0 +1,146 @@
+//! What a hook prints becomes lines of our log: marked with its name, and not more of them than a log should carry.
+
+use crate::log::{Level, Line};
+use bytes::Bytes;
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+};
+use tokio::io::AsyncWrite;
+use wasmtime_wasi::{
+    cli::{IsTerminal, StdoutStream},
+    p2::{OutputStream, Pollable, StreamResult},
+};
+
+/// How much of its own words a hook gets into the log: a page of output is useful, a flood costs whoever stores it.
+const OUTPUT_LIMIT: usize = 64 * 1024;
+
+/// A line without an end is cut here, so that it needs no more memory than this.
+const LINE_LIMIT: usize = 4096;
+
+/// How much a hook may write at once.
+const WRITE_LIMIT: usize = 64 * 1024;
+
+/// A hook's share of the log, whichever way its words come.
+#[derive(Clone)]
+pub struct Output {
+    name: String,
+    left: Arc<Mutex<usize>>,
+}
+
+impl Output {
+    pub fn new(name: &str) -> Self {
+        Self { name: name.into(), left: Arc::new(Mutex::new(OUTPUT_LIMIT)) }
+    }
+
+    /// The part of a line that still fits; nothing once the share is used up.
+    pub fn admit<'a>(&self, line: &'a str) -> Option<&'a str> {
+        let mut left = lock(&self.left);
+        if *left == 0 {
+            return None;
+        }
+        let fits = line.floor_char_boundary(*left);
+        *left = left.saturating_sub(line.len() + 1);
+        if *left == 0 {
+            Line::new(Level::Warn, "output truncated").about(&self.name).write();
+        }
+        line.get(..fits)
+    }
+
+    /// A stream for the hook's stdout or stderr.
+    pub fn stream(&self) -> Stream {
+        Stream { output: self.clone(), partial: Arc::default() }
+    }
+}
+
+/// One of a hook's output streams. What it writes is collected to lines.
+#[derive(Clone)]
+pub struct Stream {
+    output: Output,
+    partial: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Stream {
+    fn put(&self, bytes: &[u8]) {
+        let mut partial = lock(&self.partial);
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            for piece in piece.chunks(LINE_LIMIT) {
+                partial.extend_from_slice(piece);
+                if piece.ends_with(b"\n") || partial.len() >= LINE_LIMIT {
+                    self.write(&std::mem::take(&mut *partial));
+                }
+            }
+        }
+    }
+
+    /// Writes what is left without a line end.
+    pub fn finish(&self) {
+        let rest = std::mem::take(&mut *lock(&self.partial));
+        if !rest.is_empty() {
+            self.write(&rest);
+        }
+    }
+
+    fn write(&self, line: &[u8]) {
+        let line = String::from_utf8_lossy(line);
+        if let Some(line) = self.output.admit(line.trim_end_matches(['\n', '\r'])) {
+            Line::new(Level::Info, line).said_by(&self.output.name).write();
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl IsTerminal for Stream {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for Stream {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+}
+
+impl OutputStream for Stream {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.put(&bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(WRITE_LIMIT)
+    }
+}
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for Stream {
+    async fn ready(&mut self) {}
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
+        self.put(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,121 @@
+//! The process that understands hooks' bytes: it checks them before the command starts, tells the supervisor, and
+//! goes on to compile them at the lowest priority while the command runs.
+//!
+//! What it leaves behind is machine code in a sealed file in memory. Only that is ever run as such: it was made by
+//! this binary, from bytes that were checked, in this run.
+
+use super::{CHECK_TIMEOUT, check, engine, load::Hook, memory};
+use crate::{
+    cli::Config,
+    log::{self, Level, Line},
+    supervise::{Supervisor, exit_now, only_faults},
+};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    fd::OwnedFd,
+    io::{Errno, read, write},
+    pipe::{PipeFlags, pipe_with},
+    process::{nice, set_parent_process_death_signal},
+};
+use std::{convert::Infallible, io::Write, time::Instant};
+
+/// What the check of one hook found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Fit,
+    Unfit,
+}
+
+/// One byte a hook, in their order.
+const FIT: u8 = b'+';
+const UNFIT: u8 = b'-';
+
+/// Starts the process and waits for its verdicts, one a hook. What is wrong with a hook is in the log by then.
+pub fn start(hooks: &[&Hook], config: &Config, supervisor: &mut Supervisor) -> Vec<Verdict> {
+    let verdicts = match pipe_with(PipeFlags::CLOEXEC) {
+        // The writing end goes into the closure and so is closed here as soon as the process has it.
+        Ok((verdicts, report)) => match supervisor.start_helper(|| process(hooks, config, report)) {
+            Ok(()) => wait(hooks, &verdicts),
+            Err(errno) => {
+                log::error(format!("cannot check hooks: cannot fork: {}", errno.desc()));
+                return Vec::new();
+            }
+        },
+        Err(errno) => {
+            log::error(format!("cannot check hooks: {errno}"));
+            return Vec::new();
+        }
+    };
+    for hook in hooks.get(verdicts.len()..).unwrap_or_default() {
+        Line::new(Level::Error, "could not be checked").about(&hook.label).write();
+    }
+    verdicts
+}
+
+/// The verdicts that come within the time there is for it.
+fn wait(hooks: &[&Hook], verdicts: &OwnedFd) -> Vec<Verdict> {
+    let deadline = Instant::now() + CHECK_TIMEOUT;
+    let mut found = Vec::new();
+    while found.len() < hooks.len() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let mut fds = [PollFd::new(verdicts, PollFlags::IN)];
+        let left = Timespec { tv_sec: left.as_secs().try_into().unwrap_or(0), tv_nsec: left.subsec_nanos().into() };
+        match poll(&mut fds, Some(&left)) {
+            Ok(1..) => {}
+            Err(Errno::INTR) => continue,
+            _ => break,
+        }
+        let mut bytes = [0; 64];
+        match read(verdicts, &mut bytes) {
+            Ok(count @ 1..) => found.extend(bytes.iter().take(count).map(|byte| match *byte {
+                FIT => Verdict::Fit,
+                _ => Verdict::Unfit,
+            })),
+            Err(Errno::INTR) => {}
+            _ => break,
+        }
+    }
+    found
+}
+
+fn process(hooks: &[&Hook], config: &Config, report: OwnedFd) -> Infallible {
+    // Whatever becomes of the supervisor, nothing of ours outlives it.
+    let _ = set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+    only_faults();
+    let verdicts: Vec<Verdict> = hooks.iter().map(|hook| judge(hook)).collect();
+    let told = verdicts.iter().map(|verdict| if *verdict == Verdict::Fit { FIT } else { UNFIT }).collect::<Vec<_>>();
+    let _ = write(&report, &told);
+    drop(report);
+    // From here on the command runs, and the machine is its.
+    let _ = nice(19);
+    let fit = hooks.iter().zip(verdicts).filter(|(_, verdict)| *verdict == Verdict::Fit);
+    let result = engine::new(config).and_then(|engine| {
+        for (hook, _) in fit {
+            if let Some(file) = &hook.code {
+                let code = engine.precompile_component(&hook.bytes()?)?;
+                let mut file = file;
+                file.write_all(&code)?;
+                memory::seal(file)?;
+            }
+        }
+        Ok(())
+    });
+    if let Err(error) = result {
+        log::debug(|| format!("plugins are compiled when they run: {error}"));
+    }
+    exit_now(0)
+}
+
+fn judge(hook: &Hook) -> Verdict {
+    if !hook.needs_check() {
+        return Verdict::Fit;
+    }
+    let checked = hook.bytes().map_err(|error| error.to_string()).and_then(|bytes| check::check(&bytes, hook.sha256));
+    match checked {
+        Ok(()) => Verdict::Fit,
+        Err(why) => {
+            Line::new(Level::Error, why).about(&hook.label).write();
+            Verdict::Unfit
+        }
+    }
+}

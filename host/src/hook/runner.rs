@@ -1,0 +1,189 @@
+//! The process that runs one hook and ends. Whatever happens in it, the supervisor only sees an exit status, and
+//! kills it when its time is up: no limit here is needed for that.
+
+use super::{
+    check,
+    context::{Facts, bindings},
+    engine, failure,
+    http::Outbound,
+    load::Hook,
+    memory,
+    output::Output,
+};
+use crate::{
+    cli::Config,
+    log::{self, Level, Line},
+    outcome::WRAPPER_FAILED,
+    supervise::only_faults,
+};
+use bindings::exports::wrapper::hook::run::Error as HookError;
+use rustix::process::set_parent_process_death_signal;
+use wasmtime::{
+    Engine, Store, StoreLimits, StoreLimitsBuilder,
+    component::{Component, HasSelf, InstancePre, Linker, ResourceTable},
+};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView, p2::bindings::CommandPre};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+/// The runner's exit code when the hook did its work.
+pub const SUCCEEDED: u8 = 0;
+
+/// More instances, tables and memories than any toolchain makes of one component, adapters included.
+const INSTANCES: usize = 100;
+
+/// Entries of all a table: a function pointer each.
+const TABLE_ELEMENTS: usize = 100_000;
+
+/// Everything one hook has.
+pub struct State {
+    pub facts: Facts,
+    pub output: Output,
+    wasi: WasiCtx,
+    http: WasiHttpCtx,
+    outbound: Outbound,
+    table: ResourceTable,
+    limits: StoreLimits,
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for State {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { hooks: &mut self.outbound, table: &mut self.table, ctx: &mut self.http }
+    }
+}
+
+/// Runs the hook and says how it went: in the log, and by the exit code of this process.
+pub fn run(hook: &Hook, config: &Config, facts: &Facts) -> u8 {
+    // Whatever becomes of the supervisor, no hook outlives it.
+    let _ = set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+    only_faults();
+    let problem = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(execute(hook, config, facts)).err(),
+        Err(error) => Some(Problem::failed(format!("cannot run: {error}"))),
+    };
+    let Some(Problem { text, kind }) = problem else { return SUCCEEDED };
+    let line = Line::new(Level::Error, text).about(&hook.label).field("phase", facts.phase.name());
+    line.field("outcome", kind).write();
+    WRAPPER_FAILED
+}
+
+/// Why a hook did not do its work.
+struct Problem {
+    text: String,
+    kind: &'static str,
+}
+
+impl Problem {
+    fn failed(text: String) -> Self {
+        Self { text, kind: "failed" }
+    }
+}
+
+impl From<wasmtime::Error> for Problem {
+    fn from(error: wasmtime::Error) -> Self {
+        Self::failed(failure::flatten(&error))
+    }
+}
+
+async fn execute(hook: &Hook, config: &Config, facts: &Facts) -> Result<(), Problem> {
+    let engine = engine::new(config)?;
+    let component = component(hook, &engine)?;
+    let pre = linker(&engine)?.instantiate_pre(&component)?;
+    let output = Output::new(&facts.name);
+    let (stdout, stderr) = (output.stream(), output.stream());
+    let mut wasi = WasiCtx::builder();
+    wasi.envs(&facts.variables(&config.hook_env)).stdout(stdout.clone()).stderr(stderr.clone());
+    wasi.arg(&facts.name).allow_tcp(false).allow_udp(false);
+    let limits = StoreLimitsBuilder::new()
+        .memory_size(config.hook_memory)
+        .table_elements(TABLE_ELEMENTS)
+        .instances(INSTANCES)
+        .tables(INSTANCES)
+        .memories(INSTANCES)
+        .build();
+    let state = State {
+        facts: facts.clone(),
+        wasi: wasi.build(),
+        http: WasiHttpCtx::new(),
+        outbound: Outbound::new(&config.allow_http, &hook.label, &output, facts.deadline),
+        output,
+        table: ResourceTable::new(),
+        limits,
+    };
+    let mut store = Store::new(&engine, state);
+    store.limiter(|state| &mut state.limits);
+    let result = call(pre, &mut store).await;
+    stdout.finish();
+    stderr.finish();
+    result
+}
+
+/// The hook's machine code: what `prepare` left, or made now.
+fn component(hook: &Hook, engine: &Engine) -> Result<Component, Problem> {
+    if let Some(code) = hook.code.as_ref().filter(|code| memory::is_sealed(code)) {
+        match load(code, engine) {
+            Ok(component) => return Ok(component),
+            Err(error) => log::debug(|| format!("prepared code is not used: {error}")),
+        }
+    }
+    let bytes = hook.bytes().map_err(|error| Problem::failed(error.to_string()))?;
+    // The check was done before, but the process that did it is not the one that relies on it.
+    if hook.needs_check() {
+        check::check(&bytes, hook.sha256).map_err(Problem::failed)?;
+    }
+    Ok(Component::new(engine, &bytes)?)
+}
+
+#[allow(unsafe_code)]
+fn load(code: &std::fs::File, engine: &Engine) -> wasmtime::Result<Component> {
+    let bytes = memory::read(code)?;
+    // SAFETY: the file was created by this program's supervisor, written by `prepare`, which is the same binary, and
+    // sealed there; nobody else has had a descriptor of it.
+    unsafe { Component::deserialize(engine, bytes) }
+}
+
+/// Everything that is granted, and nothing else. Files and sockets are linked, because some languages' libraries
+/// import them, but there are none.
+fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
+    let mut linker = Linker::new(engine);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+    bindings::Hook::add_to_linker::<_, HasSelf<_>>(&mut linker, |state: &mut State| state)?;
+    Ok(linker)
+}
+
+/// Calls the hook's own `run`, or the `main` of a program.
+async fn call(pre: InstancePre<State>, store: &mut Store<State>) -> Result<(), Problem> {
+    let ended = match bindings::HookPre::new(pre.clone()) {
+        Ok(hook) => match hook.instantiate_async(&mut *store).await {
+            Ok(hook) => hook.wrapper_hook_run().call_run(store).await.map(|result| result.map_err(reason)),
+            Err(error) => Err(error),
+        },
+        Err(_) => match CommandPre::new(pre)?.instantiate_async(&mut *store).await {
+            Ok(command) => command
+                .wasi_cli_run()
+                .call_run(store)
+                .await
+                .map(|result| result.map_err(|()| Problem::failed("its main function returned an error".into()))),
+            Err(error) => Err(error),
+        },
+    };
+    match ended {
+        Ok(result) => result,
+        Err(error) => failure::describe(&error).map_or(Ok(()), |text| Err(Problem::failed(text))),
+    }
+}
+
+fn reason(error: HookError) -> Problem {
+    let (text, kind) = match error {
+        HookError::Failed(text) | HookError::Other(text) => (text, "failed"),
+        HookError::Misconfigured(text) => (text, "misconfigured"),
+    };
+    let text = if text.trim().is_empty() { "failed without a reason".into() } else { text };
+    Problem { text, kind }
+}

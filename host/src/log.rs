@@ -1,0 +1,201 @@
+//! The one place that writes to stderr; nothing of ours is ever written to stdout.
+//!
+//! A log reader may have gone or stalled, and neither may keep a Job from ending: a line that is not taken in time
+//! is dropped.
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::{Errno, IoSlice, ReadWriteFlags, pwritev2, write},
+    stdio::stderr,
+};
+use serde_json::{Map, Value};
+use std::{
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+/// How much a line matters; `--log` chooses from which level on lines are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    Text,
+    Json,
+}
+
+/// Set once, as soon as the options are known; lines before that are about the options themselves.
+static SETTINGS: OnceLock<(Level, Format)> = OnceLock::new();
+
+/// How long a process waits for a stalled reader, over all its lines. Long enough for a reader that is only slow,
+/// short beside any time limit of a Job.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+static WAITED_MICROS: AtomicU64 = AtomicU64::new(0);
+
+pub fn set(level: Level, format: Format) {
+    SETTINGS.get_or_init(|| (level, format));
+}
+
+pub fn enabled(level: Level) -> bool {
+    level >= settings().0
+}
+
+fn settings() -> (Level, Format) {
+    *SETTINGS.get().unwrap_or(&(Level::Info, Format::Text))
+}
+
+pub fn error(message: impl Into<String>) {
+    Line::new(Level::Error, message).write();
+}
+
+pub fn warn(message: impl Into<String>) {
+    Line::new(Level::Warn, message).write();
+}
+
+pub fn debug(message: impl FnOnce() -> String) {
+    if enabled(Level::Debug) {
+        Line::new(Level::Debug, message()).write();
+    }
+}
+
+/// One line, with fields that the JSON format shows one by one.
+pub struct Line {
+    level: Level,
+    message: String,
+    /// Stands before the message in the text format: whose words these are.
+    prefix: String,
+    fields: Map<String, Value>,
+}
+
+impl Line {
+    pub fn new(level: Level, message: impl Into<String>) -> Self {
+        Self { level, message: message.into(), prefix: String::new(), fields: Map::new() }
+    }
+
+    /// Marks the line as what a hook itself said.
+    pub fn said_by(mut self, hook: &str) -> Self {
+        self.prefix = format!("{hook}: ");
+        if let Some(mark) = match self.level {
+            Level::Error => Some("error: "),
+            Level::Warn => Some("warning: "),
+            Level::Info | Level::Debug => None,
+        } {
+            self.prefix.push_str(mark);
+        }
+        self.field("hook", hook)
+    }
+
+    /// Marks the line as about a hook.
+    pub fn about(mut self, hook: &str) -> Self {
+        self.prefix = format!("hook {hook:?}: ");
+        self.field("hook", hook)
+    }
+
+    pub fn field(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.fields.insert(name.into(), value.into());
+        self
+    }
+
+    pub fn write(self) {
+        if !enabled(self.level) {
+            return;
+        }
+        let mut line = match settings().1 {
+            Format::Text => format!("wrapper: {}{}", self.prefix, one_line(&self.message)),
+            Format::Json => self.into_json(),
+        };
+        line.push('\n');
+        put(line.as_bytes());
+    }
+
+    fn into_json(mut self) -> String {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let level = match self.level {
+            Level::Debug => "debug",
+            Level::Info => "info",
+            Level::Warn => "warn",
+            Level::Error => "error",
+        };
+        self.fields.insert("level".into(), level.into());
+        self.fields.insert("message".into(), self.message.into());
+        self.fields.insert("time".into(), now.as_secs_f64().into());
+        Value::Object(self.fields).to_string()
+    }
+}
+
+/// Control characters would let a hook or a file name write lines that look like ours, or steer a terminal.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\t' { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+/// Writes what the reader takes before the patience is used up, and drops the rest.
+fn put(mut bytes: &[u8]) {
+    while !bytes.is_empty() {
+        match try_write(bytes) {
+            Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => {
+                if !wait_for_reader() {
+                    return;
+                }
+            }
+            Err(_) => return,
+        }
+    }
+}
+
+/// Writes without blocking, though stderr is shared with the command and so cannot be made non-blocking.
+fn try_write(bytes: &[u8]) -> Result<usize, Errno> {
+    /// The offset that stands for "where the file is".
+    const CURRENT: u64 = u64::MAX;
+    match pwritev2(stderr(), &[IoSlice::new(bytes)], CURRENT, ReadWriteFlags::NOWAIT) {
+        // Terminals, and pipes of older kernels, cannot be asked for this; a terminal that was stopped with Ctrl-S,
+        // like a full pipe, is at least not ready.
+        Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::SPIPE | Errno::PERM) => {
+            match ready(Duration::ZERO) {
+                true => write(stderr(), bytes.get(..bytes.len().min(PIPE_BUF)).unwrap_or(bytes)),
+                false => Err(Errno::AGAIN),
+            }
+        }
+        result => result,
+    }
+}
+
+/// A pipe that is ready takes this many bytes without blocking (pipe(7)).
+const PIPE_BUF: usize = 4096;
+
+fn wait_for_reader() -> bool {
+    let left = PATIENCE.saturating_sub(Duration::from_micros(WAITED_MICROS.load(Ordering::Relaxed)));
+    let start = Instant::now();
+    let ready = !left.is_zero() && ready(left);
+    let waited = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
+    // A file that refuses to be written without waiting is always ready; count each try for it to end.
+    WAITED_MICROS.fetch_add(waited.max(1000), Ordering::Relaxed);
+    ready
+}
+
+fn ready(patience: Duration) -> bool {
+    let stderr = stderr();
+    let mut fds = [PollFd::new(&stderr, PollFlags::OUT)];
+    let patience = Timespec { tv_sec: 0, tv_nsec: i64::from(patience.subsec_nanos()) };
+    matches!(poll(&mut fds, Some(&patience)), Ok(1..))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_cannot_break_out_of_its_line() {
+        assert_eq!(one_line("a\nwrapper: b\u{1b}[2J\tc"), "a\u{fffd}wrapper: b\u{fffd}[2J\tc");
+    }
+}

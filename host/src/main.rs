@@ -1,0 +1,82 @@
+//! Starts a command, supervises it as a container's init does, and runs hooks when it has ended.
+//!
+//! One Job, from its arguments to its exit code, is told in `main` and `job`. The supervisor has one thread and
+//! never calls into the engine that runs hooks: those run in processes of their own, see `hook`.
+
+mod cli;
+mod hook;
+mod log;
+mod outcome;
+mod supervise;
+
+use cli::{Config, Request};
+use hook::{Moment, Phase};
+use outcome::{Outcome, WRAPPER_FAILED, exit_code, killed_by};
+use std::{env, process::exit};
+use supervise::{Signals, Supervisor};
+
+fn main() {
+    hook::report_panics_in_one_line();
+    // First of all, so that no signal is lost: what comes from now on waits until the command is there.
+    let signals = Signals::take();
+    let code = match cli::parse(env::args_os()) {
+        Ok(Request::Run(config)) => {
+            log::set(config.log_level, config.log_format);
+            match signals.map(Supervisor::new) {
+                Ok(supervisor) => job(&config, supervisor),
+                Err(error) => fail(&format!("cannot take signals: {error}")),
+            }
+        }
+        Ok(Request::Print(text)) => print(&text),
+        Err(error) => fail(&error),
+    };
+    exit(code.into());
+}
+
+/// Runs the command between its hooks and says with which code to exit.
+fn job(config: &Config, mut supervisor: Supervisor) -> u8 {
+    let mut hooks = hook::load(config);
+    hooks.check(config, &mut supervisor);
+    let mut moment = Moment::begin(config);
+    let refused = match hooks.complete() {
+        true => before(config, &hooks, &mut moment, &mut supervisor),
+        false => Some(Outcome::not_started("a hook cannot be loaded", WRAPPER_FAILED)),
+    };
+    let outcome = match refused {
+        Some(outcome) => outcome,
+        None => moment.time(|| supervisor.run(&config.command, config.kill_group, config.stop_timeout)),
+    };
+    moment.finish(outcome.clone(), supervisor.stop_signal());
+    let failed = match config.after_hooks_run(&outcome) {
+        true => hooks.run(Phase::After, config, &moment, &mut supervisor) > 0,
+        false => false,
+    };
+    supervisor.stop_helper();
+    exit_code(&outcome, failed, config.hook_failure_counts)
+}
+
+/// Runs the hooks that stand before the command, and says why it must not start if one of them fails.
+fn before(config: &Config, hooks: &hook::Hooks, moment: &mut Moment, supervisor: &mut Supervisor) -> Option<Outcome> {
+    let failed = hooks.run(Phase::Before, config, moment, supervisor);
+    match supervisor.stop_signal() {
+        Some(signal) if hooks.any(Phase::Before) => {
+            Some(Outcome::not_started("told to stop before the start", killed_by(signal)))
+        }
+        _ if failed > 0 => Some(Outcome::not_started("a hook before it failed", WRAPPER_FAILED)),
+        _ => None,
+    }
+}
+
+fn fail(message: &str) -> u8 {
+    log::error(message);
+    WRAPPER_FAILED
+}
+
+/// `--help` and `--version` are the only words that go to stdout.
+fn print(text: &str) -> u8 {
+    use std::io::Write;
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => 0,
+        Err(_) => WRAPPER_FAILED,
+    }
+}

@@ -1,0 +1,89 @@
+//! How a command ended, and the exit code that tells it. Which line decides the exit code? One of these.
+
+/// wrapper's own errors: a bad option, a hook that cannot be loaded, a process that cannot be made. The number is
+/// the one that `env`, `timeout` and `nohup` use for their own.
+pub const WRAPPER_FAILED: u8 = 125;
+
+/// The command was found but cannot be executed (POSIX, "Exit Status for Commands").
+pub const CANNOT_EXECUTE: u8 = 126;
+
+/// The command was not found (the same).
+pub const NOT_FOUND: u8 = 127;
+
+/// How the command ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Exited(u8),
+    Killed {
+        signal: u8,
+        core_dumped: bool,
+    },
+    /// The command never ran; `code` is what a shell would report for the reason.
+    NotStarted {
+        reason: String,
+        code: u8,
+    },
+}
+
+impl Outcome {
+    pub fn not_started(reason: impl Into<String>, code: u8) -> Self {
+        Self::NotStarted { reason: reason.into(), code }
+    }
+
+    pub fn succeeded(&self) -> bool {
+        *self == Self::Exited(0)
+    }
+
+    pub fn exit_code(&self) -> u8 {
+        match *self {
+            Self::Exited(status) => status,
+            Self::Killed { signal, .. } => killed_by(signal),
+            Self::NotStarted { code, .. } => code,
+        }
+    }
+}
+
+/// What a shell reports for a death by signal. The wrapper never dies of the signal itself: as PID 1 it could not.
+pub fn killed_by(signal: u8) -> u8 {
+    signal.saturating_add(128)
+}
+
+/// The wrapper's exit code. A hook's failure shows only where the operator asked for it, and only when the command
+/// itself succeeded.
+pub fn exit_code(outcome: &Outcome, hook_failed: bool, hook_failure_counts: bool) -> u8 {
+    match outcome.exit_code() {
+        0 if hook_failed && hook_failure_counts => WRAPPER_FAILED,
+        code => code,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_end_has_the_exit_code_a_shell_would_report() {
+        for status in 0..=255 {
+            assert_eq!(Outcome::Exited(status).exit_code(), status);
+        }
+        for signal in 1..=64 {
+            assert_eq!(Outcome::Killed { signal, core_dumped: signal % 2 == 0 }.exit_code(), 128 + signal);
+        }
+        assert_eq!(Outcome::not_started("No such file or directory", NOT_FOUND).exit_code(), 127);
+    }
+
+    #[test]
+    fn a_hooks_failure_shows_only_when_asked_for_and_when_the_command_succeeded() {
+        let not_started = Outcome::not_started("", CANNOT_EXECUTE);
+        for (outcome, failed, counts, code) in [
+            (Outcome::Exited(0), false, true, 0),
+            (Outcome::Exited(0), true, false, 0),
+            (Outcome::Exited(0), true, true, WRAPPER_FAILED),
+            (Outcome::Exited(7), true, true, 7),
+            (Outcome::Killed { signal: 9, core_dumped: false }, true, true, 137),
+            (not_started, true, true, 126),
+        ] {
+            assert_eq!(exit_code(&outcome, failed, counts), code, "{outcome:?} {failed} {counts}");
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! The supervisor: one thread, one loop, one waiter. It starts the command, forwards signals, reaps whatever it
+//! inherits, and learns how the command ended. It knows nothing of WebAssembly.
+//!
+//! From the moment the command runs nothing here gives up: what fails is reported, and the loop goes on.
+
+mod process;
+mod reap;
+mod signals;
+mod spawn;
+mod terminal;
+
+pub use process::{exit_now, fork};
+pub use reap::Ended;
+pub use signals::{Signals, name, only_faults};
+
+use crate::{log, outcome::Outcome};
+use reap::Change;
+use rustix::{
+    io::Errno,
+    process::{Pid, getpid, set_child_subreaper},
+};
+use signals::{Received, SIGCONT, SIGINT, SIGKILL, SIGTERM};
+use std::{
+    convert::Infallible,
+    ffi::OsString,
+    time::{Duration, Instant},
+};
+use terminal::{Terminal, shares_our_group};
+
+pub struct Supervisor {
+    signals: Signals,
+    terminal: Option<Terminal>,
+    stop_signal: Option<u8>,
+    /// Second stop signal while hooks ran: no further hook is waited for.
+    impatient: bool,
+    /// A process of our own that runs beside the command, until it is reaped.
+    helper: Option<Pid>,
+}
+
+/// What the loop wakes up for.
+enum Event {
+    Signal(Received),
+    Ended(Pid, Ended),
+    Stopped(Pid),
+    Deadline,
+}
+
+/// How the wait for a process of our own ended.
+pub enum Waited {
+    Ended(Ended),
+    /// The deadline passed and the process was killed.
+    TimedOut,
+    /// The wrapper was told to stop, and the process was killed for it.
+    Interrupted,
+}
+
+/// What a stop signal does to the process that is waited for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// The first SIGTERM or SIGINT ends it: nothing depends on it yet.
+    None,
+    /// The first is heard, the second ends it: it still has its time to finish.
+    Once,
+}
+
+impl Supervisor {
+    pub fn new(signals: Signals) -> Self {
+        // Orphans of the command come to PID 1 anyway; elsewhere the kernel has to be asked (prctl(2)).
+        if getpid() != Pid::INIT
+            && let Err(error) = set_child_subreaper(Some(getpid()))
+        {
+            log::debug(|| format!("cannot become a subreaper: {error}"));
+        }
+        Self { signals, terminal: Terminal::ours(), stop_signal: None, impatient: false, helper: None }
+    }
+
+    /// The first signal that asked the wrapper itself to stop.
+    pub fn stop_signal(&self) -> Option<u8> {
+        self.stop_signal
+    }
+
+    /// Whether a second stop signal came while hooks ran.
+    pub fn impatient(&self) -> bool {
+        self.impatient
+    }
+
+    /// Starts the command and returns when it has ended. With `group` it gets a process group of its own, and
+    /// signals go to all of it; `stop_timeout` after the first SIGTERM it is killed.
+    pub fn run(&mut self, command: &[OsString], group: bool, mut stop_timeout: Option<Duration>) -> Outcome {
+        log::debug(|| format!("process start: {command:?}"));
+        let terminal = self.terminal.as_ref().filter(|_| group);
+        let child = match spawn::spawn(command, &self.signals, group, terminal) {
+            Ok(child) => child,
+            Err(outcome) => return outcome,
+        };
+        let mut target = Target { child, group, warned: false };
+        let mut kill_at = None;
+        loop {
+            match self.next(kill_at) {
+                Event::Ended(pid, ended) if pid == child => {
+                    if let Some(terminal) = &self.terminal {
+                        terminal.take_back_from(child);
+                    }
+                    log::debug(|| format!("process finish: {ended}"));
+                    return ended.into();
+                }
+                Event::Ended(..) => {}
+                Event::Stopped(pid) if pid == child => self.follow_stop(&target),
+                Event::Stopped(_) => {}
+                Event::Signal(signal) => {
+                    target.forward(signal, &self.signals);
+                    if signal.number == SIGTERM
+                        && let Some(timeout) = stop_timeout.take()
+                    {
+                        kill_at = Instant::now().checked_add(timeout);
+                    }
+                }
+                Event::Deadline => {
+                    log::warn("the command did not end within --stop-timeout; killing it");
+                    kill_at = None;
+                    target.send(SIGKILL).ok();
+                }
+            }
+        }
+    }
+
+    /// Waits for a process of our own, at most until the deadline.
+    pub fn wait(&mut self, child: Pid, deadline: Instant, patience: Patience) -> Waited {
+        let mut deadline = Some(deadline);
+        let mut waited = None;
+        let mut heard = 0;
+        loop {
+            match self.next(deadline) {
+                Event::Ended(pid, ended) if pid == child => return waited.unwrap_or(Waited::Ended(ended)),
+                Event::Signal(Received { number: SIGTERM | SIGINT, .. }) => {
+                    heard += 1;
+                    if patience == Patience::None || heard > 1 {
+                        self.impatient = patience == Patience::Once;
+                        waited.get_or_insert(Waited::Interrupted);
+                        deadline = None;
+                        signals::send(child, SIGKILL).ok();
+                    }
+                }
+                Event::Ended(..) | Event::Stopped(_) | Event::Signal(_) => {}
+                Event::Deadline => {
+                    waited.get_or_insert(Waited::TimedOut);
+                    deadline = None;
+                    signals::send(child, SIGKILL).ok();
+                }
+            }
+        }
+    }
+
+    /// Starts a process that runs beside the command.
+    pub fn start_helper(&mut self, child: impl FnOnce() -> Infallible) -> Result<(), nix::errno::Errno> {
+        self.helper = Some(fork(child)?);
+        Ok(())
+    }
+
+    /// Ends that process if it is still there.
+    pub fn stop_helper(&mut self) {
+        if let Some(helper) = self.helper {
+            signals::send(helper, SIGKILL).ok();
+            self.wait(helper, Instant::now(), Patience::Once);
+        }
+    }
+
+    /// The one place where the wrapper waits. Children come first, so that nothing is sent to a process that is gone.
+    fn next(&mut self, deadline: Option<Instant>) -> Event {
+        loop {
+            match reap::next() {
+                Some((pid, Change::Ended(ended))) => {
+                    self.helper = self.helper.filter(|helper| *helper != pid);
+                    return Event::Ended(pid, ended);
+                }
+                Some((pid, Change::Stopped)) => return Event::Stopped(pid),
+                None if deadline.is_some_and(|deadline| deadline <= Instant::now()) => return Event::Deadline,
+                None => {}
+            }
+            match self.signals.next(deadline) {
+                Some(signal) if signal.is_child_change() => {}
+                Some(signal) => {
+                    if signal.asks_to_stop() {
+                        self.stop_signal = self.stop_signal.or(u8::try_from(signal.number).ok());
+                    }
+                    return Event::Signal(signal);
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// A command in a group of its own was stopped by its terminal (Ctrl-Z): the shell that started the wrapper
+    /// waits for the wrapper, so it stops too, and takes the command along when it is resumed.
+    fn follow_stop(&self, target: &Target) {
+        if let Some(terminal) = self.terminal.as_ref().filter(|_| target.group) {
+            terminal.take();
+            signals::stop_self(libc::SIGTSTP);
+            terminal.give(target.child);
+            target.send(SIGCONT).ok();
+        }
+    }
+}
+
+/// Where signals go.
+struct Target {
+    child: Pid,
+    group: bool,
+    warned: bool,
+}
+
+impl Target {
+    fn forward(&mut self, signal: Received, signals: &Signals) {
+        if !signals.forwards(signal.number) {
+            return;
+        }
+        if !self.has_it_already(signal) {
+            match self.send(signal.number) {
+                Err(Errno::PERM) if !self.warned => {
+                    self.warned = true;
+                    log::warn(format!("cannot send {} to the command: not permitted", name(signal.number)));
+                }
+                _ => log::debug(|| format!("forwarded {}", name(signal.number))),
+            }
+        }
+        if signal.stops() && !self.group {
+            signals::stop_self(signal.number);
+        }
+    }
+
+    /// The terminal sends what is typed to every process of the foreground group, and so to the command as well.
+    fn has_it_already(&self, signal: Received) -> bool {
+        signal.from_terminal() && shares_our_group(self.child)
+    }
+
+    fn send(&self, signal: i32) -> Result<(), Errno> {
+        match self.group {
+            true => signals::send_to_group(self.child, signal),
+            false => signals::send(self.child, signal),
+        }
+    }
+}

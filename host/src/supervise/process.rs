@@ -1,0 +1,33 @@
+//! Making processes.
+
+use nix::{
+    errno::Errno,
+    unistd::{ForkResult, fork as nix_fork},
+};
+use rustix::process::Pid;
+use std::{
+    convert::Infallible,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+/// Runs `child` in a new process, which inherits everything this one knows as plain values. It ends by itself: a
+/// panic in it is as good as an exit with the wrapper's own error code.
+#[allow(unsafe_code)]
+pub fn fork(child: impl FnOnce() -> Infallible) -> Result<Pid, Errno> {
+    // SAFETY: after a fork only the calling thread goes on, and a lock that another one held would stay locked for
+    // ever. The supervisor has exactly one thread.
+    match unsafe { nix_fork() }? {
+        ForkResult::Parent { child } => Pid::from_raw(child.as_raw()).ok_or(Errno::ESRCH),
+        ForkResult::Child => {
+            let _ = catch_unwind(AssertUnwindSafe(child));
+            exit_now(crate::outcome::WRAPPER_FAILED)
+        }
+    }
+}
+
+/// Ends a forked process at once, without what the supervisor meant to do at its own end.
+#[allow(unsafe_code)]
+pub fn exit_now(code: u8) -> ! {
+    // SAFETY: _exit(2) only ends the process.
+    unsafe { libc::_exit(code.into()) }
+}

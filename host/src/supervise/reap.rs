@@ -1,0 +1,76 @@
+//! The one place that asks the kernel for ended children: the command, our own helpers, and every orphan that comes
+//! to us as PID 1 or as subreaper.
+
+use crate::outcome::Outcome;
+use rustix::{
+    io::Errno,
+    process::{Pid, WaitOptions, WaitStatus, wait},
+};
+use std::fmt;
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    Exited(u8),
+    Killed { signal: u8, core_dumped: bool },
+}
+
+/// What became of a child.
+pub enum Change {
+    Ended(Ended),
+    /// It was stopped, not ended: SIGSTOP, or Ctrl-Z.
+    Stopped,
+}
+
+/// The next child whose state has changed, if there is one by now.
+pub fn next() -> Option<(Pid, Change)> {
+    loop {
+        match wait(WaitOptions::NOHANG | WaitOptions::UNTRACED) {
+            Ok(Some((pid, status))) => {
+                if let Some(change) = read(status) {
+                    return Some((pid, change));
+                }
+            }
+            Err(Errno::INTR) => {}
+            // Nothing has changed, or there are no children.
+            Ok(None) | Err(_) => return None,
+        }
+    }
+}
+
+fn read(status: WaitStatus) -> Option<Change> {
+    /// The bit of a wait status that says that a core was dumped (wait(2), WCOREDUMP).
+    const CORE: i32 = 0x80;
+    if status.stopped() {
+        return Some(Change::Stopped);
+    }
+    let ended = match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => Ended::Exited(u8::try_from(code).ok()?),
+        (_, Some(signal)) => {
+            Ended::Killed { signal: u8::try_from(signal).ok()?, core_dumped: status.as_raw() & CORE != 0 }
+        }
+        _ => return None,
+    };
+    Some(Change::Ended(ended))
+}
+
+impl From<Ended> for Outcome {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::Exited(status) => Self::Exited(status),
+            Ended::Killed { signal, core_dumped } => Self::Killed { signal, core_dumped },
+        }
+    }
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Exited(status) => write!(f, "exit code {status}"),
+            Self::Killed { signal, core_dumped } => {
+                let core = if core_dumped { ", core dumped" } else { "" };
+                write!(f, "killed by {}{core}", super::name(signal.into()))
+            }
+        }
+    }
+}

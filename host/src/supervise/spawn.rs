@@ -1,0 +1,114 @@
+//! Starting the command: fork, the signal state it is owed, exec; and the words for why it did not work.
+//!
+//! Not std's `Command`, which runs a file that the kernel refuses as a shell script, as execvp(3) does, and needs a
+//! shell for it.
+
+use super::{
+    process::{exit_now, fork},
+    signals::Signals,
+    terminal::Terminal,
+};
+use crate::{
+    log,
+    outcome::{CANNOT_EXECUTE, NOT_FOUND, Outcome, WRAPPER_FAILED},
+};
+use nix::{errno::Errno, unistd::execv};
+use rustix::{
+    io::{read, write},
+    pipe::{PipeFlags, pipe_with},
+    process::{Pid, setpgid},
+};
+use std::{
+    convert::Infallible,
+    env,
+    ffi::{CString, OsString},
+    os::unix::ffi::{OsStrExt, OsStringExt},
+    path::Path,
+};
+
+/// Where commands are looked for when PATH is not set (`getconf PATH`).
+const DEFAULT_PATH: &str = "/bin:/usr/bin";
+
+/// Starts the command. It has our process group, or with `group` one of its own, which then gets the terminal.
+pub fn spawn(
+    command: &[OsString],
+    signals: &Signals,
+    group: bool,
+    terminal: Option<&Terminal>,
+) -> Result<Pid, Outcome> {
+    let name = command.first().cloned().unwrap_or_default();
+    let failed = |errno: Errno, code: u8| {
+        let mut reason = errno.desc().to_owned();
+        if errno == Errno::ENOENT && name.as_bytes().contains(&b'/') && Path::new(&name).exists() {
+            reason.push_str(" (the file is there, but the interpreter or loader it names is not)");
+        }
+        log::error(format!("cannot start {:?}: {reason}", name.to_string_lossy()));
+        Outcome::not_started(reason, code)
+    };
+    let Ok(args) = command.iter().map(|arg| CString::new(arg.as_bytes())).collect::<Result<Vec<_>, _>>() else {
+        return Err(failed(Errno::EINVAL, CANNOT_EXECUTE));
+    };
+    let candidates = candidates(&name);
+    let (errors, report) = pipe_with(PipeFlags::CLOEXEC).map_err(|e| failed(from(e), WRAPPER_FAILED))?;
+    let child = fork(|| -> Infallible {
+        if group {
+            let _ = setpgid(None, None);
+            if let Some(terminal) = terminal {
+                terminal.give_to_self();
+            }
+        }
+        signals.give_back();
+        let errno = exec(&candidates, &args);
+        let _ = write(&report, &(errno as i32).to_ne_bytes());
+        exit_now(NOT_FOUND)
+    })
+    .map_err(|errno| failed(errno, WRAPPER_FAILED))?;
+    if group {
+        // Done on both sides: whoever comes first, the group is there before a signal is sent to it.
+        let _ = setpgid(Some(child), Some(child));
+    }
+    drop(report);
+    // The pipe closes when the new program starts; until then it may bring the reason why it does not.
+    let mut errno = [0; 4];
+    match read(&errors, &mut errno) {
+        Ok(4) => {
+            // The child that only told this is ours to reap, like every other, in the loop.
+            let errno = Errno::from_raw(i32::from_ne_bytes(errno));
+            let code = if errno == Errno::ENOENT { NOT_FOUND } else { CANNOT_EXECUTE };
+            Err(failed(errno, code))
+        }
+        _ => Ok(child),
+    }
+}
+
+/// Replaces this process by the first candidate that can be executed; returns why none could.
+fn exec(candidates: &[CString], args: &[CString]) -> Errno {
+    let mut reason = Errno::ENOENT;
+    for file in candidates {
+        match execv(file, args) {
+            Ok(never) => match never {},
+            // As execvp(3): look on, and remember that there was a file that may not be executed.
+            Err(Errno::EACCES) if candidates.len() > 1 => reason = Errno::EACCES,
+            Err(Errno::ENOENT | Errno::ENOTDIR) if candidates.len() > 1 => {}
+            Err(errno) => return errno,
+        }
+    }
+    reason
+}
+
+/// The files a name may stand for: itself if it has a slash, otherwise one in each directory of PATH.
+fn candidates(name: &OsString) -> Vec<CString> {
+    if name.is_empty() {
+        return Vec::new();
+    }
+    if name.as_bytes().contains(&b'/') {
+        return CString::new(name.as_bytes()).into_iter().collect();
+    }
+    let path = env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
+    let files = env::split_paths(&path).map(|directory| directory.join(name).into_os_string().into_vec());
+    files.filter_map(|file| CString::new(file).ok()).collect()
+}
+
+fn from(error: rustix::io::Errno) -> Errno {
+    Errno::from_raw(error.raw_os_error())
+}
