@@ -10,7 +10,7 @@ use crate::{
     outcome::Outcome,
 };
 use clap::error::ErrorKind;
-use options::{Given, Opt};
+use options::Given;
 use std::{
     ffi::OsString,
     time::{Duration, Instant},
@@ -81,12 +81,12 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, String
 }
 
 fn config(given: &Given) -> Result<Config, String> {
-    let mut after: Vec<Source> = given.list(Opt::Plugin, Source::parse)?;
-    if let Some(digests) = given.one(Opt::PluginSha256, digests)? {
+    let mut after: Vec<Source> = given.list(&options::PLUGIN, Source::parse)?;
+    if let Some(digests) = given.one(&options::PLUGIN_SHA256, digests)? {
         if digests.len() != after.len() {
             return Err(format!(
                 "{} has {} digests for {} hooks; give one for each, in their order",
-                given.name(Opt::PluginSha256),
+                given.name(&options::PLUGIN_SHA256),
                 digests.len(),
                 after.len()
             ));
@@ -95,8 +95,8 @@ fn config(given: &Given) -> Result<Config, String> {
             hook.sha256 = Some(digest);
         }
     }
-    let mut before = given.list(Opt::Before, Source::parse)?;
-    if given.one(Opt::DisableHooks, flag)?.unwrap_or(false) {
+    let mut before = given.list(&options::BEFORE, Source::parse)?;
+    if given.one(&options::DISABLE_HOOKS, flag)?.unwrap_or(false) {
         after.clear();
         before.clear();
     }
@@ -104,20 +104,20 @@ fn config(given: &Given) -> Result<Config, String> {
         command: given.command(),
         before,
         after,
-        hook_timeout: given.or(Opt::PluginTimeout, HOOK_TIMEOUT, values::duration)?,
-        hook_memory: given.or(Opt::PluginMemory, HOOK_MEMORY, values::memory)?,
-        hook_failure_counts: given.or(Opt::PluginFailure, "ignore", values::failure_counts)?,
-        hook_env: given.list(Opt::PluginEnv, values::variable)?,
-        allow_http: match given.list(Opt::AllowHttp, values::allowed)? {
+        hook_timeout: given.or(&options::PLUGIN_TIMEOUT, HOOK_TIMEOUT, values::duration)?,
+        hook_memory: given.or(&options::PLUGIN_MEMORY, HOOK_MEMORY, values::memory)?,
+        hook_failure_counts: given.or(&options::PLUGIN_FAILURE, "ignore", values::failure_counts)?,
+        hook_env: given.list(&options::PLUGIN_ENV, values::variable)?,
+        allow_http: match given.list(&options::ALLOW_HTTP, values::allowed)? {
             none if none.is_empty() => Allow::new(vec![values::allowed(HOOK_HTTP.as_ref())?]),
             rules => Allow::new(rules),
         },
-        stop_timeout: given.one(Opt::StopTimeout, values::duration)?,
-        kill_group: given.one(Opt::KillGroup, flag)?.unwrap_or(false),
-        log_level: given.or(Opt::Log, "info", values::level)?,
-        log_format: given.or(Opt::LogFormat, "text", values::format)?,
+        stop_timeout: given.one(&options::STOP_TIMEOUT, values::duration)?,
+        kill_group: given.one(&options::KILL_GROUP, flag)?.unwrap_or(false),
+        log_level: given.or(&options::LOG, "info", values::level)?,
+        log_format: given.or(&options::LOG_FORMAT, "text", values::format)?,
         started: Instant::now(),
-        when: given.or(Opt::PluginOn, "always", values::when)?,
+        when: given.or(&options::PLUGIN_ON, "always", values::when)?,
     })
 }
 

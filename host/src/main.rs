@@ -8,6 +8,7 @@ mod hook;
 mod log;
 mod outcome;
 mod supervise;
+mod words;
 
 use cli::{Config, Request};
 use hook::{Moment, Phase};
@@ -24,7 +25,7 @@ fn main() {
             log::set(config.log_level, config.log_format);
             match signals.map(Supervisor::new) {
                 Ok(supervisor) => job(&config, supervisor),
-                Err(error) => fail(&format!("cannot take signals: {error}")),
+                Err(error) => fail(&format!("cannot take signals: {}", words::words(error))),
             }
         }
         Ok(Request::Print(text)) => print(&text),

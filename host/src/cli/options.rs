@@ -7,23 +7,12 @@ use std::{
     os::unix::ffi::{OsStrExt, OsStringExt},
 };
 
-/// An option: its name on the command line, its variable, how several are written in the variable, and its help.
-#[derive(Clone, Copy, Debug)]
-pub enum Opt {
-    Plugin,
-    Before,
-    PluginOn,
-    PluginTimeout,
-    PluginMemory,
-    PluginFailure,
-    PluginSha256,
-    AllowHttp,
-    PluginEnv,
-    StopTimeout,
-    KillGroup,
-    DisableHooks,
-    Log,
-    LogFormat,
+/// An option: its name on the command line, its variable, and its help.
+pub struct Opt {
+    flag: &'static str,
+    variable: &'static str,
+    takes: Takes,
+    help: &'static str,
 }
 
 /// How an option is written.
@@ -35,125 +24,127 @@ enum Takes {
     Several(&'static str, u8),
 }
 
-struct Row {
-    #[cfg_attr(not(test), expect(dead_code, reason = "the row's place says the same; a test holds both together"))]
-    option: Opt,
-    flag: &'static str,
-    variable: &'static str,
-    takes: Takes,
-    help: &'static str,
-}
+pub const PLUGIN: Opt = Opt {
+    flag: "plugin",
+    variable: "WRAPPER_PLUGIN_PATH",
+    takes: Takes::Several("HOOK", b':'),
+    help: "Hook to run after the command: a file if it has a / or ends in .wasm, else the name of a built-in \
+           hook; may be repeated",
+};
 
-const TABLE: [Row; 14] = [
-    Row {
-        option: Opt::Plugin,
-        flag: "plugin",
-        variable: "WRAPPER_PLUGIN_PATH",
-        takes: Takes::Several("HOOK", b':'),
-        help: "Hook to run after the command: a file if it has a / or ends in .wasm, else the name of a built-in \
-               hook; may be repeated",
-    },
-    Row {
-        option: Opt::Before,
-        flag: "before",
-        variable: "WRAPPER_BEFORE_PLUGIN_PATH",
-        takes: Takes::Several("HOOK", b':'),
-        help: "Hook to run before the command, which starts only if the hook succeeds; may be repeated",
-    },
-    Row {
-        option: Opt::PluginOn,
-        flag: "plugin-on",
-        variable: "WRAPPER_PLUGIN_ON",
-        takes: Takes::One("always|success|failure"),
-        help: "After which end of the command the hooks run [default: always]",
-    },
-    Row {
-        option: Opt::PluginTimeout,
-        flag: "plugin-timeout",
-        variable: "WRAPPER_PLUGIN_TIMEOUT",
-        takes: Takes::One("TIME"),
-        help: "Total time of one hook, then it is killed [default: 10s]",
-    },
-    Row {
-        option: Opt::PluginMemory,
-        flag: "plugin-memory",
-        variable: "WRAPPER_PLUGIN_MEMORY",
-        takes: Takes::One("SIZE"),
-        help: "Linear memory of one hook [default: 64MiB]",
-    },
-    Row {
-        option: Opt::PluginFailure,
-        flag: "plugin-failure",
-        variable: "WRAPPER_PLUGIN_FAILURE",
-        takes: Takes::One("ignore|fail"),
-        help: "With fail, a failing hook turns exit code 0 into 125 [default: ignore]",
-    },
-    Row {
-        option: Opt::PluginSha256,
-        flag: "plugin-sha256",
-        variable: "WRAPPER_PLUGIN_SHA256",
-        takes: Takes::Several("DIGEST", b':'),
-        help: "SHA-256 the hook's bytes must have, one for each --plugin in its order",
-    },
-    Row {
-        option: Opt::AllowHttp,
-        flag: "allow-http",
-        variable: "WRAPPER_ALLOW_HTTP",
-        takes: Takes::Several("URL", b','),
-        help: "Where hooks may connect: scheme://host[:port], * for any port; giving any replaces the default, may \
-               be repeated [default: http://localhost:*]",
-    },
-    Row {
-        option: Opt::PluginEnv,
-        flag: "plugin-env",
-        variable: "WRAPPER_PLUGIN_ENV",
-        takes: Takes::Several("NAME", b','),
-        help: "Variable hooks may read besides those named HOOK_…; may be repeated",
-    },
-    Row {
-        option: Opt::StopTimeout,
-        flag: "stop-timeout",
-        variable: "WRAPPER_STOP_TIMEOUT",
-        takes: Takes::One("TIME"),
-        help: "How long after a forwarded SIGTERM the command gets SIGKILL [default: never]",
-    },
-    Row {
-        option: Opt::KillGroup,
-        flag: "kill-group",
-        variable: "WRAPPER_KILL_GROUP",
-        takes: Takes::Nothing,
-        help: "Send signals to the command's whole process group",
-    },
-    Row {
-        option: Opt::DisableHooks,
-        flag: "disable-hooks",
-        variable: "WRAPPER_DISABLE_HOOKS",
-        takes: Takes::Nothing,
-        help: "Run no hooks, whatever else is set",
-    },
-    Row {
-        option: Opt::Log,
-        flag: "log",
-        variable: "WRAPPER_LOG",
-        takes: Takes::One("error|info|debug"),
-        help: "From which level on lines are written to stderr [default: info]",
-    },
-    Row {
-        option: Opt::LogFormat,
-        flag: "log-format",
-        variable: "WRAPPER_LOG_FORMAT",
-        takes: Takes::One("text|json"),
-        help: "[default: text]",
-    },
+pub const BEFORE: Opt = Opt {
+    flag: "before",
+    variable: "WRAPPER_BEFORE_PLUGIN_PATH",
+    takes: Takes::Several("HOOK", b':'),
+    help: "Hook to run before the command, which starts only if the hook succeeds; may be repeated",
+};
+
+pub const PLUGIN_ON: Opt = Opt {
+    flag: "plugin-on",
+    variable: "WRAPPER_PLUGIN_ON",
+    takes: Takes::One("always|success|failure"),
+    help: "After which end of the command the hooks run [default: always]",
+};
+
+pub const PLUGIN_TIMEOUT: Opt = Opt {
+    flag: "plugin-timeout",
+    variable: "WRAPPER_PLUGIN_TIMEOUT",
+    takes: Takes::One("TIME"),
+    help: "Total time of one hook, then it is killed [default: 10s]",
+};
+
+pub const PLUGIN_MEMORY: Opt = Opt {
+    flag: "plugin-memory",
+    variable: "WRAPPER_PLUGIN_MEMORY",
+    takes: Takes::One("SIZE"),
+    help: "Linear memory of one hook [default: 64MiB]",
+};
+
+pub const PLUGIN_FAILURE: Opt = Opt {
+    flag: "plugin-failure",
+    variable: "WRAPPER_PLUGIN_FAILURE",
+    takes: Takes::One("ignore|fail"),
+    help: "With fail, a failing hook turns exit code 0 into 125 [default: ignore]",
+};
+
+pub const PLUGIN_SHA256: Opt = Opt {
+    flag: "plugin-sha256",
+    variable: "WRAPPER_PLUGIN_SHA256",
+    takes: Takes::Several("DIGEST", b':'),
+    help: "SHA-256 the hook's bytes must have, one for each --plugin in its order",
+};
+
+pub const ALLOW_HTTP: Opt = Opt {
+    flag: "allow-http",
+    variable: "WRAPPER_ALLOW_HTTP",
+    takes: Takes::Several("URL", b','),
+    help: "Where hooks may connect: scheme://host[:port], * for any port; giving any replaces the default, may \
+           be repeated [default: http://localhost:*]",
+};
+
+pub const PLUGIN_ENV: Opt = Opt {
+    flag: "plugin-env",
+    variable: "WRAPPER_PLUGIN_ENV",
+    takes: Takes::Several("NAME", b','),
+    help: "Variable hooks may read besides those named HOOK_…; may be repeated",
+};
+
+pub const STOP_TIMEOUT: Opt = Opt {
+    flag: "stop-timeout",
+    variable: "WRAPPER_STOP_TIMEOUT",
+    takes: Takes::One("TIME"),
+    help: "How long after a forwarded SIGTERM the command gets SIGKILL [default: never]",
+};
+
+pub const KILL_GROUP: Opt = Opt {
+    flag: "kill-group",
+    variable: "WRAPPER_KILL_GROUP",
+    takes: Takes::Nothing,
+    help: "Send signals to the command's whole process group",
+};
+
+pub const DISABLE_HOOKS: Opt = Opt {
+    flag: "disable-hooks",
+    variable: "WRAPPER_DISABLE_HOOKS",
+    takes: Takes::Nothing,
+    help: "Run no hooks, whatever else is set",
+};
+
+pub const LOG: Opt = Opt {
+    flag: "log",
+    variable: "WRAPPER_LOG",
+    takes: Takes::One("error|info|debug"),
+    help: "From which level on lines are written to stderr [default: info]",
+};
+
+pub const LOG_FORMAT: Opt =
+    Opt { flag: "log-format", variable: "WRAPPER_LOG_FORMAT", takes: Takes::One("text|json"), help: "[default: text]" };
+
+/// All of them, in the order of the help.
+const ALL: [Opt; 14] = [
+    PLUGIN,
+    BEFORE,
+    PLUGIN_ON,
+    PLUGIN_TIMEOUT,
+    PLUGIN_MEMORY,
+    PLUGIN_FAILURE,
+    PLUGIN_SHA256,
+    ALLOW_HTTP,
+    PLUGIN_ENV,
+    STOP_TIMEOUT,
+    KILL_GROUP,
+    DISABLE_HOOKS,
+    LOG,
+    LOG_FORMAT,
 ];
 
 const COMMAND: &str = "command";
 
 /// clap is asked to split the command line and to print help; values are judged where the variables' are.
 pub fn command() -> Command {
-    let options = TABLE.iter().map(|row| {
-        let arg = Arg::new(row.flag).long(row.flag).help(format!("{} [env: {}]", row.help, row.variable));
-        match row.takes {
+    let options = ALL.iter().map(|option| {
+        let arg = Arg::new(option.flag).long(option.flag).help(format!("{} [env: {}]", option.help, option.variable));
+        match option.takes {
             Takes::Nothing => arg.action(ArgAction::SetTrue),
             Takes::One(value) => arg.value_name(value).value_parser(value_parser!(OsString)),
             Takes::Several(value, _) => {
@@ -198,33 +189,31 @@ impl Given {
     }
 
     /// How the user wrote the option: its flag or its variable.
-    pub fn name(&self, option: Opt) -> String {
-        let row = row(option);
-        match self.on_command_line(row) {
-            true => format!("--{}", row.flag),
-            false => row.variable.into(),
+    pub fn name(&self, option: &Opt) -> String {
+        match self.on_command_line(option) {
+            true => format!("--{}", option.flag),
+            false => option.variable.into(),
         }
     }
 
     /// The one value of an option, if it was given; an empty variable counts as not given.
-    pub fn one<T>(&self, option: Opt, parse: impl Fn(&OsStr) -> Result<T, String>) -> Result<Option<T>, String> {
-        let row = row(option);
-        let value = match (self.on_command_line(row), row.takes) {
+    pub fn one<T>(&self, option: &Opt, parse: impl Fn(&OsStr) -> Result<T, String>) -> Result<Option<T>, String> {
+        let value = match (self.on_command_line(option), option.takes) {
             (true, Takes::Nothing) => Some("true".into()),
-            (true, Takes::One(_)) => self.matches.get_one::<OsString>(row.flag).cloned(),
+            (true, Takes::One(_)) => self.matches.get_one::<OsString>(option.flag).cloned(),
             (true, Takes::Several(_, separator)) => {
-                let values: Vec<_> = self.matches.get_many::<OsString>(row.flag).into_iter().flatten().collect();
+                let values: Vec<_> = self.matches.get_many::<OsString>(option.flag).into_iter().flatten().collect();
                 Some(OsString::from_vec(
                     values.iter().map(|value| value.as_bytes()).collect::<Vec<_>>().join(&separator),
                 ))
             }
-            (false, _) => (self.variable)(row.variable).filter(|value| !value.is_empty()),
+            (false, _) => (self.variable)(option.variable).filter(|value| !value.is_empty()),
         };
         value.map(|value| self.parsed(option, &value, &parse)).transpose()
     }
 
     /// The value of an option, or of its default.
-    pub fn or<T>(&self, option: Opt, default: &str, parse: impl Fn(&OsStr) -> Result<T, String>) -> Result<T, String> {
+    pub fn or<T>(&self, option: &Opt, default: &str, parse: impl Fn(&OsStr) -> Result<T, String>) -> Result<T, String> {
         match self.one(option, &parse)? {
             Some(value) => Ok(value),
             None => parse(default.as_ref()),
@@ -232,15 +221,14 @@ impl Given {
     }
 
     /// All values of an option that may be repeated.
-    pub fn list<T>(&self, option: Opt, parse: impl Fn(&OsStr) -> Result<T, String>) -> Result<Vec<T>, String> {
-        let row = row(option);
-        let values: Vec<OsString> = match (self.on_command_line(row), row.takes) {
-            (true, _) => self.matches.get_many::<OsString>(row.flag).into_iter().flatten().cloned().collect(),
+    pub fn list<T>(&self, option: &Opt, parse: impl Fn(&OsStr) -> Result<T, String>) -> Result<Vec<T>, String> {
+        let values: Vec<OsString> = match (self.on_command_line(option), option.takes) {
+            (true, _) => self.matches.get_many::<OsString>(option.flag).into_iter().flatten().cloned().collect(),
             (false, Takes::Several(_, b':')) => {
-                split_paths(&(self.variable)(row.variable).unwrap_or_default()).map(Into::into).collect()
+                split_paths(&(self.variable)(option.variable).unwrap_or_default()).map(Into::into).collect()
             }
             (false, _) => {
-                let value = (self.variable)(row.variable).unwrap_or_default();
+                let value = (self.variable)(option.variable).unwrap_or_default();
                 let parts = value.as_bytes().split(|byte| *byte == b',');
                 parts.map(|part| OsStr::from_bytes(part.trim_ascii()).to_owned()).collect()
             }
@@ -249,30 +237,23 @@ impl Given {
         named.map(|value| self.parsed(option, value, &parse)).collect()
     }
 
-    fn parsed<T>(&self, option: Opt, value: &OsStr, parse: &impl Fn(&OsStr) -> Result<T, String>) -> Result<T, String> {
+    fn parsed<T>(
+        &self,
+        option: &Opt,
+        value: &OsStr,
+        parse: &impl Fn(&OsStr) -> Result<T, String>,
+    ) -> Result<T, String> {
         parse(value).map_err(|why| format!("{} {:?}: {why}", self.name(option), value.to_string_lossy()))
     }
 
-    fn on_command_line(&self, row: &Row) -> bool {
-        self.matches.value_source(row.flag) == Some(clap::parser::ValueSource::CommandLine)
+    fn on_command_line(&self, option: &Opt) -> bool {
+        self.matches.value_source(option.flag) == Some(clap::parser::ValueSource::CommandLine)
     }
-}
-
-fn row(option: Opt) -> &'static Row {
-    // The table is written in the order of the enum, which a test holds.
-    &TABLE[option as usize]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_table_is_in_the_order_of_the_options() {
-        for (index, row) in TABLE.iter().enumerate() {
-            assert_eq!(row.option as usize, index, "{}", row.flag);
-        }
-    }
 
     #[test]
     fn clap_accepts_the_table() {

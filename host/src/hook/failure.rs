@@ -8,6 +8,10 @@ use wasmtime_wasi::I32Exit;
 /// How many functions of a trap's backtrace are named: the innermost tell where, the rest how it came there.
 const FRAMES: usize = 3;
 
+/// Functions of a language's own library, through which a panic goes on its way to the trap.
+const OF_LANGUAGE: [&str; 9] =
+    ["std::", "core::", "alloc::", "__rust", "rust_", "<std::", "<core::", "<alloc::", "abort"];
+
 /// What an ended call to the hook means: nothing if it was an exit with 0.
 pub fn describe(error: &Error) -> Option<String> {
     if let Some(I32Exit(code)) = error.downcast_ref() {
@@ -32,13 +36,16 @@ pub fn flatten(error: &Error) -> String {
 fn place(error: &Error) -> String {
     let mut text = String::new();
     let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return text };
-    let named = backtrace.frames().iter().filter_map(|frame| Some((frame, frame.func_name()?)));
-    for (index, (frame, name)) in named.take(FRAMES).enumerate() {
-        text.push_str(if index == 0 { " in " } else { ", called from " });
+    let named = backtrace.frames().iter().filter_map(|frame| {
         let symbol = frame.symbols().first();
-        let name = symbol.and_then(|symbol| symbol.name()).unwrap_or(name);
+        let name = symbol.and_then(|symbol| symbol.name()).or_else(|| frame.func_name())?;
         // Without the hash at the end of Rust's names, which says nothing to a reader.
-        let _ = write!(text, "{:#}", demangle(name));
+        Some((format!("{:#}", demangle(name)), symbol))
+    });
+    let own = named.filter(|(name, _)| !OF_LANGUAGE.iter().any(|start| name.starts_with(start)));
+    for (index, (name, symbol)) in own.take(FRAMES).enumerate() {
+        text.push_str(if index == 0 { " in " } else { ", called from " });
+        text.push_str(&name);
         if let Some((file, line)) = symbol.and_then(|symbol| Some((symbol.file()?, symbol.line()?))) {
             let _ = write!(text, " ({file}:{line})");
         }

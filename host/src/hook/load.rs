@@ -5,6 +5,7 @@ use super::{Hooks, memory};
 use crate::{
     cli::Config,
     log::{Level, Line},
+    words::words,
 };
 use rustix::fs::{Mode, OFlags, open};
 use std::{
@@ -128,17 +129,17 @@ fn read_file(path: &Path) -> Result<File, String> {
         Ok(file) => file.into(),
         // What opening a socket says.
         Err(rustix::io::Errno::NXIO) => return Err(not_regular()),
-        Err(errno) => return Err(said_by_system(&errno.into())),
+        Err(errno) => return Err(words(errno)),
     };
-    let metadata = file.metadata().map_err(|error| said_by_system(&error))?;
+    let metadata = file.metadata().map_err(words)?;
     if !metadata.is_file() {
         return Err(not_regular());
     }
     if metadata.len() > SIZE_LIMIT {
         return Err(too_large());
     }
-    let copy = memory::copy_sealed(&mut file, SIZE_LIMIT + 1).map_err(|error| said_by_system(&error))?;
-    match copy.metadata().map_err(|error| said_by_system(&error))?.len() {
+    let copy = memory::copy_sealed(&mut file, SIZE_LIMIT + 1).map_err(words)?;
+    match copy.metadata().map_err(words)?.len() {
         0 => Err("empty".into()),
         length if length > SIZE_LIMIT => Err(too_large()),
         _ => Ok(copy),
@@ -147,14 +148,6 @@ fn read_file(path: &Path) -> Result<File, String> {
 
 fn too_large() -> String {
     format!("larger than {} MiB", SIZE_LIMIT / (1024 * 1024))
-}
-
-/// The system's words without Rust's number behind them.
-fn said_by_system(error: &io::Error) -> String {
-    match error.raw_os_error() {
-        Some(number) => nix::errno::Errno::from_raw(number).desc().into(),
-        None => error.to_string(),
-    }
 }
 
 #[cfg(test)]

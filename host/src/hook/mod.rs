@@ -22,6 +22,7 @@ use crate::{
     cli::Config,
     log::{self, Level, Line},
     supervise::{Ended, Patience, Supervisor, Waited, exit_now, fork, name},
+    words::words,
 };
 use load::Hook;
 use prepare::Verdict;
@@ -101,7 +102,7 @@ fn run_one(hook: &Hook, config: &Config, facts: context::Facts, supervisor: &mut
     let runner = match fork(|| exit_now(runner::run(hook, config, &facts))) {
         Ok(runner) => runner,
         Err(errno) => {
-            line(Level::Error, &format!("cannot run: cannot fork: {}", errno.desc())).write();
+            line(Level::Error, &format!("cannot run: cannot fork: {}", words(errno))).write();
             return false;
         }
     };

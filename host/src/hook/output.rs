@@ -84,7 +84,10 @@ impl Stream {
 
     fn write(&self, line: &[u8]) {
         let line = String::from_utf8_lossy(line);
-        if let Some(line) = self.output.admit(line.trim_end_matches(['\n', '\r'])) {
+        let line = line.trim_end_matches(['\n', '\r']);
+        if !line.is_empty()
+            && let Some(line) = self.output.admit(line)
+        {
             Line::new(Level::Info, line).said_by(&self.output.name).write();
         }
     }

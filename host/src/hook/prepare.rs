@@ -9,6 +9,7 @@ use crate::{
     cli::Config,
     log::{self, Level, Line},
     supervise::{Supervisor, exit_now, only_faults},
+    words::words,
 };
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -37,12 +38,12 @@ pub fn start(hooks: &[&Hook], config: &Config, supervisor: &mut Supervisor) -> V
         Ok((verdicts, report)) => match supervisor.start_helper(|| process(hooks, config, report)) {
             Ok(()) => wait(hooks, &verdicts),
             Err(errno) => {
-                log::error(format!("cannot check hooks: cannot fork: {}", errno.desc()));
+                log::error(format!("cannot check hooks: cannot fork: {}", words(errno)));
                 return Vec::new();
             }
         },
         Err(errno) => {
-            log::error(format!("cannot check hooks: {errno}"));
+            log::error(format!("cannot check hooks: {}", words(errno)));
             return Vec::new();
         }
     };
@@ -110,7 +111,7 @@ fn judge(hook: &Hook) -> Verdict {
     if !hook.needs_check() {
         return Verdict::Fit;
     }
-    let checked = hook.bytes().map_err(|error| error.to_string()).and_then(|bytes| check::check(&bytes, hook.sha256));
+    let checked = hook.bytes().map_err(words).and_then(|bytes| check::check(&bytes, hook.sha256));
     match checked {
         Ok(()) => Verdict::Fit,
         Err(why) => {

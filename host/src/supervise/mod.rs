@@ -230,7 +230,7 @@ impl Target {
 
     /// The terminal sends what is typed to every process of the foreground group, and so to the command as well.
     fn has_it_already(&self, signal: Received) -> bool {
-        signal.from_terminal() && shares_our_group(self.child)
+        signal.is_from_terminal() && shares_our_group(self.child)
     }
 
     fn send(&self, signal: i32) -> Result<(), Errno> {

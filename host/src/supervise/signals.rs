@@ -117,7 +117,7 @@ impl Received {
 
     /// Whether the terminal sent it, to all of our process group. When a terminal goes away, only the leader of its
     /// session hears of it (SIGHUP).
-    pub fn from_terminal(self) -> bool {
+    pub fn is_from_terminal(self) -> bool {
         let only_ours = self.number == libc::SIGHUP && getsid(None) == Ok(getpid());
         self.from_kernel && FROM_TERMINAL.contains(&self.number) && !only_ours
     }

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     log,
     outcome::{CANNOT_EXECUTE, NOT_FOUND, Outcome, WRAPPER_FAILED},
+    words::words,
 };
 use nix::{errno::Errno, unistd::execv};
 use rustix::{
@@ -38,7 +39,7 @@ pub fn spawn(
 ) -> Result<Pid, Outcome> {
     let name = command.first().cloned().unwrap_or_default();
     let failed = |errno: Errno, code: u8| {
-        let mut reason = errno.desc().to_owned();
+        let mut reason = words(errno);
         if errno == Errno::ENOENT && name.as_bytes().contains(&b'/') && Path::new(&name).exists() {
             reason.push_str(" (the file is there, but the interpreter or loader it names is not)");
         }

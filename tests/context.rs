@@ -1,0 +1,117 @@
+//! What a hook learns, typed and as variables.
+
+use crate::support::{Run, guests, wrapper};
+use std::path::PathBuf;
+
+/// What a hook of tests/guests logged, without the marks.
+#[track_caller]
+fn told(hook: PathBuf, options: &[&str], command: &[&str]) -> Vec<String> {
+    let mark = format!("wrapper: {}: ", hook.file_stem().unwrap().to_str().unwrap());
+    let mut run = wrapper().with(options).plugin(hook).with(command);
+    run.env("HOOK_GREETING", "hello").env("SECRET", "hidden").env("LISTED", "shown").env("EXIT_STATUS", "forged");
+    run.done().stderr.lines().filter_map(|line| line.strip_prefix(&mark)).map(Into::into).collect()
+}
+
+#[track_caller]
+fn assert_tells(told: &[String], facts: &[&str]) {
+    for fact in facts {
+        assert!(told.iter().any(|line| line == fact), "{fact:?} is missing in {told:#?}");
+    }
+}
+
+#[test]
+fn a_hook_knows_how_the_command_ended() {
+    for (script, outcome, succeeded) in [
+        ("exit 0", "outcome Some(Exited(0))", "succeeded true"),
+        ("exit 7", "outcome Some(Exited(7))", "succeeded false"),
+        ("kill -9 $$", "outcome Some(Killed { signal: 9, core_dumped: false })", "succeeded false"),
+    ] {
+        let told = told(guests::hook("tell_context"), &[], &["sh", "-c", script]);
+        let command = format!(r#"command ["sh", "-c", "{script}"]"#);
+        assert_tells(&told, &["phase After", &command, outcome, succeeded, "stop signal None", "name tell_context"]);
+        assert_tells(&told, &["position Position { number: 1, count: 1 }", r#"variable Some("hello")"#]);
+        assert!(told.iter().any(|line| line.starts_with("elapsed ms Some(")), "{told:#?}");
+    }
+}
+
+#[test]
+fn a_hook_knows_that_the_command_was_not_started_and_why() {
+    let told = told(guests::hook("tell_context"), &[], &["nosuch"]);
+    assert_tells(
+        &told,
+        &[
+            r#"outcome Some(NotStarted("No such file or directory"))"#,
+            "succeeded false",
+            "started at None",
+            "elapsed ms None",
+        ],
+    );
+}
+
+#[test]
+fn a_hook_before_the_command_knows_no_outcome() {
+    let hook = guests::hook("tell_context");
+    let told = told(hook.clone(), &["--before", hook.to_str().unwrap()], &["true"]);
+    assert_tells(&told[..told.len() / 2], &["phase Before", "outcome None", "elapsed ms None"]);
+    assert_tells(&told[told.len() / 2..], &["phase After", "outcome Some(Exited(0))"]);
+}
+
+#[test]
+fn the_times_are_those_of_the_run() {
+    let told = told(guests::hook("tell_context"), &["--plugin-timeout", "7s"], &["sleep", "0.3"]);
+    let number = |name: &str| -> u64 {
+        let line = told.iter().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.trim_start_matches("Some(").trim_end_matches(')').parse().unwrap()
+    };
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    assert!((300..20_000).contains(&number("elapsed ms ")), "{told:#?}");
+    assert!(number("uptime ms ") >= number("elapsed ms "), "{told:#?}");
+    assert!((1..=7000).contains(&number("time left ms ")), "{told:#?}");
+    assert!((now - 60..=now).contains(&number("started at ")), "{told:#?}");
+}
+
+#[test]
+fn a_program_finds_the_facts_in_variables_and_no_variable_it_was_not_given() {
+    for (script, facts) in
+        [("exit 7", ["EXIT_CODE=exited", "EXIT_STATUS=7"]), ("kill -9 $$", ["EXIT_CODE=killed", "EXIT_STATUS=9"])]
+    {
+        let command = format!("WRAPPER_COMMAND=sh -c {script}");
+        let told = told(guests::program("print-environment"), &["--plugin-env", "LISTED"], &["sh", "-c", script]);
+        let mut names = Vec::new();
+        for variable in told.iter().filter_map(|line| line.strip_prefix("variable ")) {
+            names.push(variable.split('=').next().unwrap());
+            let expected =
+                [&facts[..], &["HOOK_GREETING=hello", "LISTED=shown", "WRAPPER_PHASE=after", &command]].concat();
+            let times = ["WRAPPER_ELAPSED_MS", "WRAPPER_STARTED_AT_MS"];
+            assert!(expected.contains(&variable) || times.iter().any(|name| variable.starts_with(name)), "{variable}");
+        }
+        names.sort_unstable();
+        assert_eq!(
+            names,
+            [
+                "EXIT_CODE",
+                "EXIT_STATUS",
+                "HOOK_GREETING",
+                "LISTED",
+                "WRAPPER_COMMAND",
+                "WRAPPER_ELAPSED_MS",
+                "WRAPPER_PHASE",
+                "WRAPPER_STARTED_AT_MS"
+            ]
+        );
+        assert_tells(&told, &["argument 0 print-environment"]);
+    }
+}
+
+#[test]
+fn a_program_learns_that_the_command_was_not_started() {
+    let told = told(guests::program("print-environment"), &[], &["nosuch"]);
+    assert_tells(
+        &told,
+        &[
+            "variable EXIT_CODE=not-started",
+            "variable EXIT_STATUS=127",
+            "variable WRAPPER_REASON=No such file or directory",
+        ],
+    );
+}

@@ -1,0 +1,14 @@
+//! Fails in the way HOOK_FAIL says.
+
+use wrapper_hook::{Context, Error, Result};
+
+wrapper_hook::hook!(run);
+
+fn run(cx: &Context) -> Result {
+    match cx.var("HOOK_FAIL").as_deref() {
+        Some("misconfigured") => Err(Error::Misconfigured("set HOOK_URL".into())),
+        Some("empty") => Err("".into()),
+        Some("lines") => Err("first\nwrapper: second".into()),
+        _ => Err("the cat is out".into()),
+    }
+}

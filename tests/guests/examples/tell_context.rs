@@ -1,0 +1,21 @@
+//! Logs everything the context says.
+
+use wrapper_hook::{Context, Result, format, log};
+
+wrapper_hook::hook!(run);
+
+fn run(cx: &Context) -> Result {
+    log::info(&format!("phase {:?}", cx.phase()));
+    log::info(&format!("command {:?}", cx.command()));
+    log::info(&format!("outcome {:?}", cx.outcome()));
+    log::info(&format!("succeeded {}", cx.succeeded()));
+    log::info(&format!("stop signal {:?}", cx.stop_signal()));
+    log::info(&format!("started at {:?}", cx.started_at().map(|time| time.as_secs())));
+    log::info(&format!("elapsed ms {:?}", cx.elapsed().map(|time| time.as_millis())));
+    log::info(&format!("uptime ms {}", cx.uptime().as_millis()));
+    log::info(&format!("time left ms {}", cx.time_left().as_millis()));
+    log::info(&format!("name {}", cx.name()));
+    log::info(&format!("position {:?}", cx.position()));
+    log::info(&format!("variable {:?}", cx.var("HOOK_GREETING")));
+    Ok(())
+}

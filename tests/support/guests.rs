@@ -1,0 +1,68 @@
+//! Components for the tests: small programs of tests/guests, and components written in WebAssembly text.
+
+use super::repository;
+use std::{
+    path::PathBuf,
+    process::Command,
+    sync::{Mutex, PoisonError},
+};
+
+/// The target for which components are built.
+pub const TARGET: &str = "wasm32-wasip2";
+
+/// A program of tests/guests/src/bin, built as a WASI command.
+pub fn program(name: &str) -> PathBuf {
+    build(&["-p", "guests", "--bins"], "guest");
+    built("guest", &format!("{name}.wasm"))
+}
+
+/// A hook of tests/guests/examples, built with guest-sdk.
+pub fn hook(name: &str) -> PathBuf {
+    build(&["-p", "guests", "--examples"], "guest");
+    built("guest", &format!("examples/{}.wasm", name.replace('-', "_")))
+}
+
+/// The same without optimisation, with names and debug information.
+pub fn debug_hook(name: &str) -> PathBuf {
+    build(&["-p", "guests", "--examples"], "dev");
+    built("debug", &format!("examples/{}.wasm", name.replace('-', "_")))
+}
+
+/// Builds for the hooks' target, once in a test run.
+pub fn build(what: &[&str], profile: &str) {
+    static BUILT: Mutex<Vec<String>> = Mutex::new(Vec::new());
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    let key = format!("{what:?} {profile}");
+    if built.contains(&key) {
+        return;
+    }
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.current_dir(repository("")).args(["build", "--quiet", "--target", TARGET, "--profile", profile]).args(what);
+    // What cargo told the tests about their own build is not for this one.
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CARGO_") && name != "CARGO_HOME") {
+        cargo.env_remove(name);
+    }
+    let output = cargo.output().expect("cargo runs");
+    assert!(
+        output.status.success(),
+        "guests cannot be built; is the target there (rustup target add {TARGET})?\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    built.push(key);
+}
+
+fn built(profile: &str, file: &str) -> PathBuf {
+    repository(&format!("target/{TARGET}/{profile}/{file}"))
+}
+
+/// A component written as text, in a file that lives as long as the value.
+pub fn text(text: &str) -> tempfile::TempPath {
+    bytes(&wat::parse_str(text).expect("well-formed text"))
+}
+
+/// Any bytes as a `.wasm` file.
+pub fn bytes(bytes: &[u8]) -> tempfile::TempPath {
+    let file = tempfile::Builder::new().suffix(".wasm").tempfile().unwrap();
+    std::fs::write(file.path(), bytes).unwrap();
+    file.into_temp_path()
+}

@@ -1,0 +1,110 @@
+//! A server on loopback that says and does what a test tells it.
+
+use std::{
+    io::{ErrorKind, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::{Arc, Mutex},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// A server that lives as long as this value, and the requests that came.
+pub struct Peer {
+    address: SocketAddr,
+    requests: Arc<Mutex<Vec<String>>>,
+    open: Arc<Mutex<bool>>,
+}
+
+impl Peer {
+    /// Answers every request with these bytes and closes.
+    pub fn answering(answer: &str) -> Self {
+        let answer = answer.to_owned();
+        Self::start("127.0.0.1:0", move |mut stream, _| {
+            let _ = stream.write_all(answer.as_bytes());
+        })
+    }
+
+    /// Answers with a status and no body.
+    pub fn with_status(status: u16) -> Self {
+        Self::answering(&format!("HTTP/1.1 {status} Whatever\r\nContent-Length: 0\r\n\r\n"))
+    }
+
+    /// Handles each connection, whose request has been read up to the end of its head, in a thread of its own.
+    pub fn start(address: &str, handle: impl Fn(TcpStream, &str) + Send + Sync + 'static) -> Self {
+        Self::on(TcpListener::bind(address).expect("a free port"), handle)
+    }
+
+    /// The same on a socket that is already there.
+    pub fn on(listener: TcpListener, handle: impl Fn(TcpStream, &str) + Send + Sync + 'static) -> Self {
+        let address = listener.local_addr().unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let (requests, open, handle) = (Arc::<Mutex<Vec<_>>>::default(), Arc::new(Mutex::new(true)), Arc::new(handle));
+        let (seen, running) = (requests.clone(), open.clone());
+        thread::spawn(move || {
+            while *running.lock().unwrap() {
+                match listener.accept() {
+                    Ok((stream, _)) => {
+                        let (seen, handle) = (seen.clone(), handle.clone());
+                        stream.set_nonblocking(false).unwrap();
+                        thread::spawn(move || {
+                            let mut stream = stream;
+                            let head = read_head(&mut stream);
+                            seen.lock().unwrap().push(head.clone());
+                            handle(stream, &head);
+                        });
+                    }
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(Duration::from_millis(2)),
+                    Err(_) => break,
+                }
+            }
+        });
+        Self { address, requests, open }
+    }
+
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://localhost:{}{path}", self.port())
+    }
+
+    /// The requests so far, each as it came over the wire, with as much of the body as came with its head.
+    pub fn requests(&self) -> Vec<String> {
+        self.requests.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        *self.open.lock().unwrap() = false;
+    }
+}
+
+/// Reads to the end of the head, and the body that its length announces.
+fn read_head(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    let mut buffer = [0; 4096];
+    let deadline = Instant::now() + Duration::from_secs(20);
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    while Instant::now() < deadline {
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length =
+                head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
+            if body.len() >= length.unwrap_or(0) {
+                return text;
+            }
+        }
+        match stream.read(&mut buffer) {
+            Ok(count @ 1..) => bytes.extend_from_slice(&buffer[..count]),
+            _ => break,
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// A port on which nobody listens.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
