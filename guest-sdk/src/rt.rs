@@ -1,4 +1,7 @@
 //! What a hook without the standard library needs to run: memory, and a last word when it panics.
+//!
+//! An allocator hands out raw memory; all of this crate's own `unsafe` is here.
+#![allow(unsafe_code)]
 
 use crate::{log, text::push_number};
 use alloc::string::String;

@@ -1,6 +1,6 @@
 //! `echo`: says how the command ended. The smallest useful hook, and the first one to try.
 
-#![no_std]
+#![cfg_attr(target_family = "wasm", no_std)]
 
 use wrapper_hook::{Context, Outcome, Phase, Result, format, log};
 

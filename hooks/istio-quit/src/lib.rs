@@ -4,7 +4,7 @@
 //! `http://localhost:15000/quitquitquit`. `HOOK_ISTIO_QUIT_STARTUP` says for how many seconds of the container's
 //! life a refused connection may still mean that the sidecar is starting.
 
-#![no_std]
+#![cfg_attr(target_family = "wasm", no_std)]
 
 use core::time::Duration;
 use wrapper_hook::{Context, Error, Result, String, format, http, log, sleep};
