@@ -9,6 +9,7 @@ use crate::{
     log::{Format, Level},
     outcome::Outcome,
 };
+use anyhow::{Result, anyhow, ensure};
 use clap::error::ErrorKind;
 use options::Given;
 use std::{
@@ -67,30 +68,29 @@ impl Config {
 }
 
 /// Reads the command line, and for every option that is not on it the variable.
-pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, String> {
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request> {
     let given = match options::command().try_get_matches_from(args) {
         Ok(matches) => Given::new(matches, |name| std::env::var_os(name)),
         Err(error) => {
             return match error.kind() {
                 ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok(Request::Print(error.to_string())),
-                _ => Err(in_one_line(&error)),
+                _ => Err(anyhow!(in_one_line(&error))),
             };
         }
     };
     config(&given).map(|config| Request::Run(Box::new(config)))
 }
 
-fn config(given: &Given) -> Result<Config, String> {
+fn config(given: &Given) -> Result<Config> {
     let mut after: Vec<Source> = given.list(&options::PLUGIN, Source::parse)?;
     if let Some(digests) = given.one(&options::PLUGIN_SHA256, digests)? {
-        if digests.len() != after.len() {
-            return Err(format!(
-                "{} has {} digests for {} hooks; give one for each, in their order",
-                given.name(&options::PLUGIN_SHA256),
-                digests.len(),
-                after.len()
-            ));
-        }
+        ensure!(
+            digests.len() == after.len(),
+            "{} has {} digests for {} hooks; give one for each, in their order",
+            given.name(&options::PLUGIN_SHA256),
+            digests.len(),
+            after.len()
+        );
         for (hook, digest) in after.iter_mut().zip(digests) {
             hook.sha256 = Some(digest);
         }

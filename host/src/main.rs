@@ -29,7 +29,7 @@ fn main() {
             }
         }
         Ok(Request::Print(text)) => print(&text),
-        Err(error) => fail(&error),
+        Err(error) => fail(&format!("{error:#}")),
     };
     exit(code.into());
 }

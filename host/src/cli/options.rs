@@ -1,5 +1,6 @@
 //! The table of options, each with its variable, and where a value came from.
 
+use anyhow::{Context, Result};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use std::{
     env::split_paths,
@@ -197,7 +198,7 @@ impl Given {
     }
 
     /// The one value of an option, if it was given; an empty variable counts as not given.
-    pub fn one<T>(&self, option: &Opt, parse: impl Fn(&OsStr) -> Result<T, String>) -> Result<Option<T>, String> {
+    pub fn one<T>(&self, option: &Opt, parse: impl Fn(&OsStr) -> Result<T>) -> Result<Option<T>> {
         let value = match (self.on_command_line(option), option.takes) {
             (true, Takes::Nothing) => Some("true".into()),
             (true, Takes::One(_)) => self.matches.get_one::<OsString>(option.flag).cloned(),
@@ -213,7 +214,7 @@ impl Given {
     }
 
     /// The value of an option, or of its default.
-    pub fn or<T>(&self, option: &Opt, default: &str, parse: impl Fn(&OsStr) -> Result<T, String>) -> Result<T, String> {
+    pub fn or<T>(&self, option: &Opt, default: &str, parse: impl Fn(&OsStr) -> Result<T>) -> Result<T> {
         match self.one(option, &parse)? {
             Some(value) => Ok(value),
             None => parse(default.as_ref()),
@@ -221,7 +222,7 @@ impl Given {
     }
 
     /// All values of an option that may be repeated.
-    pub fn list<T>(&self, option: &Opt, parse: impl Fn(&OsStr) -> Result<T, String>) -> Result<Vec<T>, String> {
+    pub fn list<T>(&self, option: &Opt, parse: impl Fn(&OsStr) -> Result<T>) -> Result<Vec<T>> {
         let values: Vec<OsString> = match (self.on_command_line(option), option.takes) {
             (true, _) => self.matches.get_many::<OsString>(option.flag).into_iter().flatten().cloned().collect(),
             (false, Takes::Several(_, b':')) => {
@@ -237,13 +238,8 @@ impl Given {
         named.map(|value| self.parsed(option, value, &parse)).collect()
     }
 
-    fn parsed<T>(
-        &self,
-        option: &Opt,
-        value: &OsStr,
-        parse: &impl Fn(&OsStr) -> Result<T, String>,
-    ) -> Result<T, String> {
-        parse(value).map_err(|why| format!("{} {:?}: {why}", self.name(option), value.to_string_lossy()))
+    fn parsed<T>(&self, option: &Opt, value: &OsStr, parse: &impl Fn(&OsStr) -> Result<T>) -> Result<T> {
+        parse(value).with_context(|| format!("{} {:?}", self.name(option), value.to_string_lossy()))
     }
 
     fn on_command_line(&self, option: &Opt) -> bool {

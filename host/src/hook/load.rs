@@ -7,6 +7,7 @@ use crate::{
     log::{Level, Line},
     words::words,
 };
+use anyhow::{Result, bail};
 use rustix::fs::{Mode, OFlags, open};
 use std::{
     borrow::Cow,
@@ -60,16 +61,14 @@ enum Bytes {
 
 impl Source {
     /// A file if the name has a `/` or ends in `.wasm`, otherwise a built-in hook.
-    pub fn parse(name: &OsStr) -> Result<Self, String> {
+    pub fn parse(name: &OsStr) -> Result<Self> {
         let kind = if name.as_bytes().contains(&b'/') || name.as_bytes().ends_with(b".wasm") {
             Kind::File(name.into())
         } else if let Some((name, bytes)) = BUILT_IN.iter().find(|(built_in, _)| name == *built_in) {
             Kind::BuiltIn(name, bytes)
         } else {
             let names = BUILT_IN.map(|(name, _)| name).join(", ");
-            return Err(format!(
-                "no such built-in hook (there are: {names}); a file has a / in its name or ends in .wasm"
-            ));
+            bail!("no such built-in hook (there are: {names}); a file has a / in its name or ends in .wasm")
         };
         Ok(Self { kind, sha256: None })
     }
@@ -160,6 +159,6 @@ mod tests {
             assert!(matches!(Source::parse(name.as_ref()).unwrap().kind, Kind::File(_)), "{name}");
         }
         assert!(matches!(Source::parse("echo".as_ref()).unwrap().kind, Kind::BuiltIn("echo", _)));
-        assert!(Source::parse("nosuch".as_ref()).unwrap_err().contains("istio-quit"));
+        assert!(Source::parse("nosuch".as_ref()).unwrap_err().to_string().contains("istio-quit"));
     }
 }

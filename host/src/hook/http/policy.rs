@@ -1,6 +1,7 @@
 //! Where hooks may connect. A request is judged by its parsed scheme, host and port, and then by the address that is
 //! really connected to; never by comparing strings of URLs.
 
+use anyhow::{Context, Result, bail};
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -64,9 +65,9 @@ impl Host {
     ///
     /// Abbreviated, octal and numeric forms of IPv4 addresses (`127.1`, `2130706433`) are refused rather than
     /// guessed, because resolvers disagree on them.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self> {
         if let Some(inner) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            let ip: Ipv6Addr = inner.parse().map_err(|_| format!("{text:?} is not an IPv6 address"))?;
+            let ip: Ipv6Addr = inner.parse().with_context(|| format!("{text:?} is not an IPv6 address"))?;
             return Ok(Self::Ip(plain(ip.into())));
         }
         if let Ok(ip) = text.parse::<Ipv4Addr>() {
@@ -75,7 +76,7 @@ impl Host {
         let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
         match name.as_str() {
             "localhost" => Ok(Self::Localhost),
-            _ => Err(format!("host {text:?}: only localhost and IP addresses can be reached")),
+            _ => bail!("host {text:?}: only localhost and IP addresses can be reached"),
         }
     }
 
@@ -94,15 +95,15 @@ fn plain(ip: IpAddr) -> IpAddr {
 
 impl Target {
     /// Where a request's URI points.
-    pub fn of(uri: &http::Uri) -> Result<Self, String> {
+    pub fn of(uri: &http::Uri) -> Result<Self> {
         if uri.scheme() != Some(&http::uri::Scheme::HTTP) {
-            return Err("only http:// can be reached".into());
+            bail!("only http:// can be reached");
         }
-        let authority = uri.authority().ok_or("no host")?;
+        let authority = uri.authority().context("no host")?;
         Self::parse(authority.as_str())
     }
 
-    fn parse(authority: &str) -> Result<Self, String> {
+    fn parse(authority: &str) -> Result<Self> {
         let (host, port) = split_port(authority)?;
         let port = match port {
             None => HTTP_PORT,
@@ -124,12 +125,12 @@ impl fmt::Display for Target {
 }
 
 impl FromStr for Rule {
-    type Err = String;
+    type Err = anyhow::Error;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let rest = text.strip_prefix("http://").ok_or("must start with http://")?;
+    fn from_str(text: &str) -> Result<Self> {
+        let rest = text.strip_prefix("http://").context("must start with http://")?;
         if rest.contains(['/', '?', '#']) {
-            return Err("must end after the host and port".into());
+            bail!("must end after the host and port");
         }
         let (host, port) = split_port(rest)?;
         let port = match port {
@@ -142,9 +143,9 @@ impl FromStr for Rule {
 }
 
 /// Splits `host:port`, where an IPv6 host is in brackets.
-fn split_port(authority: &str) -> Result<(&str, Option<&str>), String> {
+fn split_port(authority: &str) -> Result<(&str, Option<&str>)> {
     if authority.contains('@') {
-        return Err("a user name does not belong here".into());
+        bail!("a user name does not belong here");
     }
     let end = match authority.find(']') {
         Some(bracket) => bracket + 1,
@@ -152,19 +153,19 @@ fn split_port(authority: &str) -> Result<(&str, Option<&str>), String> {
     };
     let (host, rest) = authority.split_at_checked(end).unwrap_or((authority, ""));
     match (host, rest.strip_prefix(':')) {
-        ("", _) => Err("no host".into()),
+        ("", _) => bail!("no host"),
         (host, Some(port)) => Ok((host, Some(port))),
         (host, None) if rest.is_empty() => Ok((host, None)),
-        _ => Err("nothing may stand between ] and the port".into()),
+        _ => bail!("nothing may stand between ] and the port"),
     }
 }
 
-fn number(port: &str) -> Result<u16, String> {
+fn number(port: &str) -> Result<u16> {
     // The number parser would take a sign.
     let digits = port.bytes().all(|byte| byte.is_ascii_digit());
     match port.parse() {
         Ok(port @ 1..) if digits => Ok(port),
-        _ => Err(format!("port {port:?} is not a number from 1 to 65535")),
+        _ => bail!("port {port:?} is not a number from 1 to 65535"),
     }
 }
 
