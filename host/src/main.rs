@@ -1,7 +1,9 @@
 //! Starts a command, supervises it as a container's init does, and runs hooks when it has ended.
 //!
-//! One Job, from its arguments to its exit code, is told in `main` and `job`. The supervisor has one thread and
+//! One Job, from its arguments to its exit code, is told in `run` and `job`. The supervisor has one thread and
 //! never calls into the engine that runs hooks: those run in processes of their own, see `hook`.
+#![cfg_attr(not(test), no_main)]
+#![cfg_attr(test, allow(dead_code))]
 
 mod cli;
 mod hook;
@@ -13,14 +15,25 @@ mod words;
 use cli::{Config, Request};
 use hook::{Moment, Phase};
 use outcome::{Outcome, WRAPPER_FAILED, exit_code, killed_by};
-use std::{env, process::exit};
+use std::env;
 use supervise::{Signals, Supervisor};
 
-fn main() {
+/// The program's entry, called by the C runtime. Rust's own would change what the command is to inherit before we can
+/// look at it: it ignores SIGPIPE and opens streams that were closed. It also reads `/proc/self/maps` to find the
+/// stack's guard page, which takes longer than all that is done here before the command starts.
+#[cfg(not(test))]
+#[allow(unsafe_code, reason = "the name is the C runtime's")]
+#[unsafe(no_mangle)]
+extern "C" fn main() -> std::ffi::c_int {
+    supervise::hold_standard_streams();
     hook::report_panics_in_one_line();
+    run().into()
+}
+
+fn run() -> u8 {
     // First of all, so that no signal is lost: what comes from now on waits until the command is there.
     let signals = Signals::take();
-    let code = match cli::parse(env::args_os()) {
+    match cli::parse(env::args_os()) {
         Ok(Request::Run(config)) => {
             log::set(config.log_level, config.log_format);
             match signals.map(Supervisor::new) {
@@ -30,8 +43,7 @@ fn main() {
         }
         Ok(Request::Print(text)) => print(&text),
         Err(error) => fail(&format!("{error:#}")),
-    };
-    exit(code.into());
+    }
 }
 
 /// Runs the command between its hooks and says with which code to exit.

@@ -14,7 +14,7 @@ use std::{
     ffi::OsStr,
     fs::File,
     io,
-    os::unix::ffi::OsStrExt,
+    os::{fd::AsRawFd, unix::ffi::OsStrExt},
     path::{Path, PathBuf},
 };
 
@@ -81,6 +81,15 @@ impl Hook {
             Bytes::BuiltIn(bytes) => Cow::Borrowed(bytes),
             Bytes::Memory(file) => Cow::Owned(memory::read(file)?),
         })
+    }
+
+    /// The descriptors of its bytes and its code.
+    pub fn descriptors(&self) -> Vec<i32> {
+        let bytes = match &self.bytes {
+            Bytes::BuiltIn(_) => None,
+            Bytes::Memory(file) => Some(file),
+        };
+        bytes.into_iter().chain(&self.code).map(AsRawFd::as_raw_fd).collect()
     }
 
     /// A built-in hook with no digest to compare has been checked when the wrapper was built.

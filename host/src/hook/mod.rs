@@ -3,11 +3,15 @@
 //! The supervisor's process only reads a hook's bytes. They are parsed and compiled in `prepare`, and run in
 //! `runner`, each a process of its own, so that nothing that came from outside is interpreted beside the exit code.
 
+#[cfg(debug_assertions)]
+mod breach;
 mod check;
 mod context;
 mod engine;
 mod failure;
 mod http;
+mod jail;
+mod limits;
 mod load;
 mod memory;
 mod output;

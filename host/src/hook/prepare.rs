@@ -4,7 +4,7 @@
 //! What it leaves behind is machine code in a sealed file in memory. Only that is ever run as such: it was made by
 //! this binary, from bytes that were checked, in this run.
 
-use super::{CHECK_TIMEOUT, check, engine, load::Hook, memory};
+use super::{CHECK_TIMEOUT, check, engine, jail, load::Hook, memory};
 use crate::{
     cli::Config,
     log::{self, Level, Line},
@@ -18,7 +18,7 @@ use rustix::{
     pipe::{PipeFlags, pipe_with},
     process::{nice, set_parent_process_death_signal},
 };
-use std::{convert::Infallible, io::Write, time::Instant};
+use std::{convert::Infallible, io::Write, os::fd::AsRawFd, time::Instant};
 
 /// What the check of one hook found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +83,10 @@ fn process(hooks: &[&Hook], config: &Config, report: OwnedFd) -> Infallible {
     // Whatever becomes of the supervisor, nothing of ours outlives it.
     let _ = set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
     only_faults();
+    let mut keep: Vec<i32> = hooks.iter().flat_map(|hook| hook.descriptors()).collect();
+    keep.push(report.as_raw_fd());
+    jail::close_all_but(&keep);
+    jail::enter_as_compiler();
     let verdicts: Vec<Verdict> = hooks.iter().map(|hook| judge(hook)).collect();
     let told = verdicts.iter().map(|verdict| if *verdict == Verdict::Fit { FIT } else { UNFIT }).collect::<Vec<_>>();
     let _ = write(&report, &told);

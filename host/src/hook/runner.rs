@@ -5,7 +5,9 @@ use super::{
     check,
     context::{Facts, bindings},
     engine, failure,
-    http::Outbound,
+    http::{Means, Outbound},
+    jail,
+    limits::{self, Limits},
     load::Hook,
     memory,
     output::Output,
@@ -19,7 +21,7 @@ use crate::{
 use bindings::exports::wrapper::hook::run::Error as HookError;
 use rustix::process::set_parent_process_death_signal;
 use wasmtime::{
-    Engine, Store, StoreLimits, StoreLimitsBuilder,
+    Engine, Store,
     component::{Component, HasSelf, InstancePre, Linker, ResourceTable},
 };
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView, p2::bindings::CommandPre};
@@ -27,12 +29,6 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 /// The runner's exit code when the hook did its work.
 pub const SUCCEEDED: u8 = 0;
-
-/// More instances, tables and memories than any toolchain makes of one component, adapters included.
-const INSTANCES: usize = 100;
-
-/// Entries of all a table: a function pointer each.
-const TABLE_ELEMENTS: usize = 100_000;
 
 /// Everything one hook has.
 pub struct State {
@@ -42,7 +38,7 @@ pub struct State {
     http: WasiHttpCtx,
     outbound: Outbound,
     table: ResourceTable,
-    limits: StoreLimits,
+    pub limits: Limits,
 }
 
 impl WasiView for State {
@@ -62,14 +58,27 @@ pub fn run(hook: &Hook, config: &Config, facts: &Facts) -> u8 {
     // Whatever becomes of the supervisor, no hook outlives it.
     let _ = set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
     only_faults();
+    jail::close_all_but(&hook.descriptors());
+    let means = Means::load(&config.allow_http);
+    if !trusted() {
+        jail::enter_as_runner(config);
+    }
     let problem = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(execute(hook, config, facts)).err(),
+        Ok(runtime) => runtime.block_on(execute(hook, config, facts, means)).err(),
         Err(error) => Some(Problem::failed(format!("cannot run: {error}"))),
     };
     let Some(Problem { text, kind }) = problem else { return SUCCEEDED };
     let line = Line::new(Level::Error, text).about(&hook.label).field("phase", facts.phase.name());
     line.field("outcome", kind).write();
     WRAPPER_FAILED
+}
+
+/// Whether the tests took the jail away, to show that it is what holds.
+fn trusted() -> bool {
+    #[cfg(debug_assertions)]
+    return super::breach::without_jail();
+    #[cfg(not(debug_assertions))]
+    false
 }
 
 /// Why a hook did not do its work.
@@ -90,33 +99,32 @@ impl From<wasmtime::Error> for Problem {
     }
 }
 
-async fn execute(hook: &Hook, config: &Config, facts: &Facts) -> Result<(), Problem> {
+async fn execute(hook: &Hook, config: &Config, facts: &Facts, means: Means) -> Result<(), Problem> {
     let engine = engine::new(config)?;
     let component = component(hook, &engine)?;
+    if !trusted() {
+        jail::seal_code();
+    }
+    #[cfg(debug_assertions)]
+    super::breach::attempt();
     let pre = linker(&engine)?.instantiate_pre(&component)?;
     let output = Output::new(&facts.name);
     let (stdout, stderr) = (output.stream(), output.stream());
     let mut wasi = WasiCtx::builder();
     wasi.envs(&facts.variables(&config.hook_env)).stdout(stdout.clone()).stderr(stderr.clone());
-    wasi.arg(&facts.name).allow_tcp(false).allow_udp(false);
-    let limits = StoreLimitsBuilder::new()
-        .memory_size(config.hook_memory)
-        .table_elements(TABLE_ELEMENTS)
-        .instances(INSTANCES)
-        .tables(INSTANCES)
-        .memories(INSTANCES)
-        .build();
+    wasi.arg(&facts.name);
+    limits::limit_wasi(&mut wasi);
     let state = State {
         facts: facts.clone(),
         wasi: wasi.build(),
         http: WasiHttpCtx::new(),
-        outbound: Outbound::new(&config.allow_http, &hook.label, &output, facts.deadline),
+        outbound: Outbound::new(&config.allow_http, means, &hook.label, &output, facts.deadline),
         output,
-        table: ResourceTable::new(),
-        limits,
+        table: limits::table(),
+        limits: Limits::new(config.hook_memory),
     };
     let mut store = Store::new(&engine, state);
-    store.limiter(|state| &mut state.limits);
+    limits::limit_store(&mut store);
     let result = call(pre, &mut store).await;
     stdout.finish();
     stderr.finish();

@@ -7,11 +7,13 @@ mod process;
 mod reap;
 mod signals;
 mod spawn;
+mod streams;
 mod terminal;
 
 pub use process::{exit_now, fork};
 pub use reap::Ended;
 pub use signals::{Signals, name, only_faults};
+pub use streams::hold_standard_streams;
 
 use crate::{log, outcome::Outcome};
 use reap::Change;
@@ -41,7 +43,7 @@ pub struct Supervisor {
 enum Event {
     Signal(Received),
     Ended(Pid, Ended),
-    Stopped(Pid),
+    Stopped(Pid, i32),
     Deadline,
 }
 
@@ -105,10 +107,10 @@ impl Supervisor {
                     return ended.into();
                 }
                 Event::Ended(..) => {}
-                Event::Stopped(pid) if pid == child => self.follow_stop(&target),
-                Event::Stopped(_) => {}
+                Event::Stopped(pid, signal) if pid == child => self.follow_stop(&target, signal),
+                Event::Stopped(..) => {}
                 Event::Signal(signal) => {
-                    target.forward(signal, &self.signals);
+                    target.forward(signal);
                     if signal.number == SIGTERM
                         && let Some(timeout) = stop_timeout.take()
                     {
@@ -141,7 +143,7 @@ impl Supervisor {
                         signals::send(child, SIGKILL).ok();
                     }
                 }
-                Event::Ended(..) | Event::Stopped(_) | Event::Signal(_) => {}
+                Event::Ended(..) | Event::Stopped(..) | Event::Signal(_) => {}
                 Event::Deadline => {
                     waited.get_or_insert(Waited::TimedOut);
                     deadline = None;
@@ -173,12 +175,13 @@ impl Supervisor {
                     self.helper = self.helper.filter(|helper| *helper != pid);
                     return Event::Ended(pid, ended);
                 }
-                Some((pid, Change::Stopped)) => return Event::Stopped(pid),
+                Some((pid, Change::Stopped(signal))) => return Event::Stopped(pid, signal),
                 None if deadline.is_some_and(|deadline| deadline <= Instant::now()) => return Event::Deadline,
                 None => {}
             }
             match self.signals.next(deadline) {
-                Some(signal) if signal.is_child_change() => {}
+                // A change of a child is seen above; what was ignored at entry is as if it had not come.
+                Some(signal) if !self.signals.forwards(signal) => {}
                 Some(signal) => {
                     if signal.asks_to_stop() {
                         self.stop_signal = self.stop_signal.or(u8::try_from(signal.number).ok());
@@ -191,11 +194,15 @@ impl Supervisor {
     }
 
     /// A command in a group of its own was stopped by its terminal (Ctrl-Z): the shell that started the wrapper
-    /// waits for the wrapper, so it stops too, and takes the command along when it is resumed.
-    fn follow_stop(&self, target: &Target) {
+    /// waits for the wrapper's group, the rest of a pipeline included, so that stops too, and the wrapper takes the
+    /// command along when it is resumed.
+    fn follow_stop(&self, target: &Target, signal: i32) {
         if let Some(terminal) = self.terminal.as_ref().filter(|_| target.group) {
-            terminal.take();
-            signals::stop_self(libc::SIGTSTP);
+            // After `fg` the terminal is ours, and a command that was running in the background only lacks it.
+            if !(terminal.is_ours() && signals::wants_terminal(signal)) {
+                terminal.take_back_from(target.child);
+                signals::stop_group(terminal.group());
+            }
             terminal.give(target.child);
             target.send(SIGCONT).ok();
         }
@@ -210,10 +217,7 @@ struct Target {
 }
 
 impl Target {
-    fn forward(&mut self, signal: Received, signals: &Signals) {
-        if !signals.forwards(signal.number) {
-            return;
-        }
+    fn forward(&mut self, signal: Received) {
         if !self.has_it_already(signal) {
             match self.send(signal.number) {
                 Err(Errno::PERM) if !self.warned => {

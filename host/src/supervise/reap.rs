@@ -18,8 +18,8 @@ pub enum Ended {
 /// What became of a child.
 pub enum Change {
     Ended(Ended),
-    /// It was stopped, not ended: SIGSTOP, or Ctrl-Z.
-    Stopped,
+    /// It was stopped, not ended, by this signal: SIGSTOP, or what a terminal sends.
+    Stopped(i32),
 }
 
 /// The next child whose state has changed, if there is one by now.
@@ -41,8 +41,8 @@ pub fn next() -> Option<(Pid, Change)> {
 fn read(status: WaitStatus) -> Option<Change> {
     /// The bit of a wait status that says that a core was dumped (wait(2), WCOREDUMP).
     const CORE: i32 = 0x80;
-    if status.stopped() {
-        return Some(Change::Stopped);
+    if let Some(signal) = status.stopping_signal() {
+        return Some(Change::Stopped(signal));
     }
     let ended = match (status.exit_status(), status.terminating_signal()) {
         (Some(code), _) => Ended::Exited(u8::try_from(code).ok()?),

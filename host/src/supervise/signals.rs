@@ -3,14 +3,17 @@
 //! All signals are blocked and read from a descriptor. A blocked signal is never lost, not even one that the kernel
 //! would otherwise discard for PID 1.
 
-use nix::sys::{
-    signal::{SigSet, SigmaskHow, Signal},
-    signalfd::{SfdFlags, SignalFd},
+use nix::{
+    sys::{
+        signal::{SigSet, SigmaskHow, Signal},
+        signalfd::{SfdFlags, SignalFd},
+    },
+    unistd::{self, getsid},
 };
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
-    process::{Pid, getpid, getsid, kill_process, kill_process_group},
+    process::{Pid, getpid, kill_process, kill_process_group},
 };
 use std::{io, mem::MaybeUninit, ptr, time::Instant};
 
@@ -58,16 +61,18 @@ pub struct Signals {
 pub struct Received {
     pub number: i32,
     from_kernel: bool,
+    from_self: bool,
 }
 
 impl Signals {
     /// Takes all signals from now on.
     pub fn take() -> io::Result<Self> {
-        let ignored = (1..=LAST).filter(|signal| is_ignored(*signal)).fold(0, |bits, signal| bits | 1 << signal);
+        // Before anything else: what comes before this line, PID 1 never hears of.
         let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
+        let ignored = (1..=LAST).filter(|signal| is_ignored(*signal)).fold(0, |bits, signal| bits | 1 << signal);
         if is_ignored(libc::SIGCHLD) {
             // Otherwise the kernel reaps the command itself and its status is lost (wait(2)).
-            set_default(libc::SIGCHLD);
+            set(libc::SIGCHLD, libc::SIG_DFL);
         }
         let fd = SignalFd::with_flags(&SigSet::all(), SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
         Ok(Self { fd, mask, ignored })
@@ -83,19 +88,26 @@ impl Signals {
         // Whatever poll says, reading does not block.
         let _ = poll(&mut fds, timeout.as_ref());
         let info = self.fd.read_signal().ok()??;
-        Some(Received { number: info.ssi_signo.try_into().ok()?, from_kernel: info.ssi_code == libc::SI_KERNEL })
+        Some(Received {
+            number: info.ssi_signo.try_into().ok()?,
+            from_kernel: info.ssi_code == libc::SI_KERNEL,
+            from_self: info.ssi_pid == std::process::id(),
+        })
     }
 
-    /// Whether a signal is passed on to the command. One that was ignored at entry is ignored there too.
-    pub fn forwards(&self, signal: i32) -> bool {
-        !OURS.contains(&signal) && self.ignored & 1 << signal == 0
+    /// Whether a signal is passed on to the command. One that was ignored at entry is ignored there too, and a
+    /// SIGPIPE of our own only says that the log's reader has gone.
+    pub fn forwards(&self, signal: Received) -> bool {
+        !OURS.contains(&signal.number) && !self.ignores(signal.number) && !signal.from_self
     }
 
-    /// Gives a new process the signal state that the wrapper was given, but for SIGPIPE, which is as a shell would
-    /// set it: Rust's runtime ignores it before `main`, and a `yes | head -1` would not end.
+    fn ignores(&self, signal: i32) -> bool {
+        self.ignored & 1 << signal != 0
+    }
+
+    /// Gives a new process the signal state that the wrapper was given.
     pub fn give_back(&self) {
-        set_default(libc::SIGPIPE);
-        if self.ignored & 1 << libc::SIGCHLD != 0 {
+        if self.ignores(libc::SIGCHLD) {
             set(libc::SIGCHLD, libc::SIG_IGN);
         }
         let _ = self.mask.thread_set_mask();
@@ -103,10 +115,6 @@ impl Signals {
 }
 
 impl Received {
-    pub fn is_child_change(self) -> bool {
-        self.number == libc::SIGCHLD
-    }
-
     pub fn asks_to_stop(self) -> bool {
         ASKING_TO_STOP.contains(&self.number)
     }
@@ -118,7 +126,7 @@ impl Received {
     /// Whether the terminal sent it, to all of our process group. When a terminal goes away, only the leader of its
     /// session hears of it (SIGHUP).
     pub fn is_from_terminal(self) -> bool {
-        let only_ours = self.number == libc::SIGHUP && getsid(None) == Ok(getpid());
+        let only_ours = self.number == libc::SIGHUP && getsid(None) == Ok(unistd::getpid());
         self.from_kernel && FROM_TERMINAL.contains(&self.number) && !only_ours
     }
 }
@@ -166,12 +174,19 @@ pub fn stop_self(signal: i32) {
     let _ = only.thread_block();
 }
 
-fn is_ignored(signal: i32) -> bool {
-    disposition(signal, None) == Some(libc::SIG_IGN)
+/// Stops our whole process group, as Ctrl-Z would have without a group of the command's own.
+pub fn stop_group(ours: Pid) {
+    let _ = send_to_group(ours, libc::SIGTSTP);
+    stop_self(libc::SIGTSTP);
 }
 
-fn set_default(signal: i32) {
-    set(signal, libc::SIG_DFL);
+/// Whether a process was stopped for reading or changing the terminal from the background.
+pub fn wants_terminal(signal: i32) -> bool {
+    [libc::SIGTTIN, libc::SIGTTOU].contains(&signal)
+}
+
+fn is_ignored(signal: i32) -> bool {
+    disposition(signal, None) == Some(libc::SIG_IGN)
 }
 
 fn set(signal: i32, handler: libc::sighandler_t) {

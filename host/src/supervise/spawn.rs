@@ -17,7 +17,7 @@ use nix::{errno::Errno, unistd::execv};
 use rustix::{
     io::{read, write},
     pipe::{PipeFlags, pipe_with},
-    process::{Pid, setpgid},
+    process::{Pid, getpid, setpgid},
 };
 use std::{
     convert::Infallible,
@@ -55,7 +55,7 @@ pub fn spawn(
         if group {
             let _ = setpgid(None, None);
             if let Some(terminal) = terminal {
-                terminal.give_to_self();
+                terminal.give(getpid());
             }
         }
         signals.give_back();

@@ -1,5 +1,11 @@
-//! From an allowed target to a connection: every address that the policy admits is tried, in turn.
+//! From an allowed target to a connection: its addresses are looked up once, each is judged, and those that pass are
+//! tried in turn.
 
+use super::{
+    policy::{Allow, Host, Scheme, Target},
+    resolve::{self, Names},
+    tls::{self, Roots},
+};
 use std::{
     io::{self, ErrorKind},
     net::{IpAddr, SocketAddr},
@@ -16,34 +22,96 @@ use tokio::{
 };
 use wasmtime_wasi_http::Error;
 
+/// What has to be read from files for connecting, before no file can be opened any more.
+#[derive(Default)]
+pub struct Means {
+    names: Names,
+    roots: Roots,
+}
+
+impl Means {
+    /// Reads what these rules can need; for the default, loopback without encryption, that is nothing.
+    pub fn load(allow: &Allow) -> Self {
+        Self {
+            names: if allow.names_hosts() { Names::load() } else { Names::default() },
+            roots: if allow.any_https() { Roots::load() } else { Roots::default() },
+        }
+    }
+
+    /// The ports of TCP that these rules need; nothing if they allow any.
+    pub fn ports(allow: &Allow) -> Option<Vec<u16>> {
+        let mut ports = allow.ports()?;
+        if allow.names_hosts() {
+            ports.push(resolve::PORT);
+        }
+        Some(ports)
+    }
+}
+
+/// Why there is no connection: the error for the hook, and for the log what the operator should know.
+pub struct Failure {
+    pub error: Error,
+    pub told: Option<String>,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self { error, told: None }
+    }
+}
+
 /// A connection that remembers whether anything was sent: a server that closes after the request may have done
 /// what was asked, one that closes before has not.
 pub struct Connection {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     sent: Arc<AtomicBool>,
 }
 
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
 impl Connection {
-    /// Connects to the first address that accepts.
-    ///
-    /// A server may listen on one of `127.0.0.1` and `::1` only, and one of them may not exist; "refused" is then the
-    /// answer that counts.
-    pub async fn open(addresses: &[IpAddr], port: u16) -> Result<Self, Error> {
-        let mut worst = Error::DestinationUnavailable;
-        for address in addresses {
-            match TcpStream::connect(SocketAddr::new(*address, port)).await {
-                Ok(stream) => return Ok(Self { stream, sent: Arc::default() }),
-                Err(error) if error.kind() == ErrorKind::ConnectionRefused => worst = Error::ConnectionRefused,
-                Err(_) => {}
-            }
+    /// Connects to the first address that passes and accepts.
+    pub async fn open(target: &Target, allow: &Allow, means: &Means) -> Result<Self, Failure> {
+        let mut addresses = means.names.addresses(target).await?;
+        let found = addresses.clone();
+        addresses.retain(|address| allow.admits_address(target, *address));
+        if let (Host::Name(_), [], Some(address)) = (&target.host, addresses.as_slice(), found.first()) {
+            let told = format!("not allowed: {target} has the address {address}, which a name does not open");
+            return Err(Failure { error: Error::DestinationIpProhibited, told: Some(told) });
         }
-        Err(worst)
+        let stream = connect(&addresses, target.port).await?;
+        let stream: Box<dyn Stream> = match target.scheme {
+            Scheme::Http => Box::new(stream),
+            Scheme::Https => match means.roots.encrypt(stream, target).await {
+                Ok(stream) => Box::new(stream),
+                Err(error) => {
+                    let (error, why) = tls::explain(&error);
+                    return Err(Failure { error, told: Some(format!("{target}: {why}")) });
+                }
+            },
+        };
+        Ok(Self { stream, sent: Arc::default() })
     }
 
     /// Becomes true once bytes of the request have been handed to the kernel.
     pub fn sent(&self) -> Arc<AtomicBool> {
         self.sent.clone()
     }
+}
+
+/// A server may listen on one of `127.0.0.1` and `::1` only, and one of them may not exist; "refused" is then the
+/// answer that counts.
+async fn connect(addresses: &[IpAddr], port: u16) -> Result<TcpStream, Error> {
+    let mut worst = Error::DestinationUnavailable;
+    for address in addresses {
+        match TcpStream::connect(SocketAddr::new(*address, port)).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => worst = Error::ConnectionRefused,
+            Err(_) => {}
+        }
+    }
+    Err(worst)
 }
 
 impl AsyncRead for Connection {

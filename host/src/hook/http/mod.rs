@@ -2,7 +2,10 @@
 
 mod connect;
 mod policy;
+mod resolve;
 mod send;
+mod tls;
 
+pub use connect::Means;
 pub use policy::{Allow, Rule};
 pub use send::Outbound;

@@ -1,7 +1,7 @@
 //! Where hooks may connect. A request is judged by its parsed scheme, host and port, and then by the address that is
 //! really connected to; never by comparing strings of URLs.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -15,7 +15,8 @@ pub struct Allow(Vec<Rule>);
 /// One `--allow-http`: `scheme://host[:port]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
-    host: Host,
+    scheme: Scheme,
+    hosts: Hosts,
     /// Any, if there is none.
     port: Option<u16>,
 }
@@ -23,8 +24,15 @@ pub struct Rule {
 /// Where a request wants to go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
+    pub scheme: Scheme,
     pub host: Host,
     pub port: u16,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    Http,
+    Https,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,59 +40,83 @@ pub enum Host {
     /// `localhost`, by RFC 6761 always this machine, whatever a hosts file says.
     Localhost,
     Ip(IpAddr),
+    /// In lower case and without a dot at the end.
+    Name(String),
 }
 
-/// The port of `http://host`.
-const HTTP_PORT: u16 = 80;
+/// The hosts a rule speaks of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Hosts {
+    One(Host),
+    /// `*.example.com`: every name below this one, not the name itself.
+    Below(String),
+}
 
 impl Allow {
     pub fn new(rules: Vec<Rule>) -> Self {
         Self(rules)
     }
 
-    /// The addresses of the target that may be connected to, in the order in which to try them.
-    pub fn addresses(&self, target: &Target) -> Vec<IpAddr> {
-        let mut addresses = target.host.addresses();
-        addresses.retain(|address| self.0.iter().any(|rule| rule.allows(*address, target.port)));
-        addresses
+    /// The ports that may be connected to; nothing if any may.
+    pub fn ports(&self) -> Option<Vec<u16>> {
+        self.0.iter().map(|rule| rule.port).collect()
+    }
+
+    /// Whether any rule names hosts that have to be looked up.
+    pub fn names_hosts(&self) -> bool {
+        self.0.iter().any(|rule| matches!(rule.hosts, Hosts::One(Host::Name(_)) | Hosts::Below(_)))
+    }
+
+    pub fn any_https(&self) -> bool {
+        self.0.iter().any(|rule| rule.scheme == Scheme::Https)
+    }
+
+    /// Whether the target is allowed as it is written. For a name this says that it may be looked up.
+    pub fn admits(&self, target: &Target) -> bool {
+        self.applicable(target).any(|rule| match &target.host {
+            Host::Localhost => rule.hosts == Hosts::One(Host::Localhost),
+            Host::Ip(ip) => rule.names_address(*ip),
+            Host::Name(name) => match &rule.hosts {
+                Hosts::One(host) => *host == target.host,
+                Hosts::Below(parent) => {
+                    name.strip_suffix(parent.as_str()).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
+                }
+            },
+        })
+    }
+
+    /// Whether an address may be connected to for a target that is admitted. A name does not open what only its
+    /// address would be allowed to be: who controls the name must not reach this pod's loopback or the node's
+    /// metadata service with it.
+    pub fn admits_address(&self, target: &Target, address: IpAddr) -> bool {
+        let address = plain(address);
+        let named = self.applicable(target).any(|rule| rule.names_address(address));
+        named || (matches!(target.host, Host::Name(_)) && !is_special(address))
+    }
+
+    fn applicable(&self, target: &Target) -> impl Iterator<Item = &Rule> {
+        let (scheme, port) = (target.scheme, target.port);
+        self.0.iter().filter(move |rule| rule.scheme == scheme && rule.port.is_none_or(|allowed| allowed == port))
     }
 }
 
 impl Rule {
-    fn allows(&self, address: IpAddr, port: u16) -> bool {
-        let host = match &self.host {
-            Host::Localhost => address.is_loopback(),
-            Host::Ip(ip) => *ip == address,
-        };
-        host && self.port.is_none_or(|allowed| allowed == port)
+    fn names_address(&self, address: IpAddr) -> bool {
+        match &self.hosts {
+            Hosts::One(Host::Localhost) => address.is_loopback(),
+            Hosts::One(Host::Ip(ip)) => *ip == address,
+            Hosts::One(Host::Name(_)) | Hosts::Below(_) => false,
+        }
     }
 }
 
-impl Host {
-    /// Reads the host part of a URL: a name, or an address with an IPv6 one in brackets.
-    ///
-    /// Abbreviated, octal and numeric forms of IPv4 addresses (`127.1`, `2130706433`) are refused rather than
-    /// guessed, because resolvers disagree on them.
-    pub fn parse(text: &str) -> Result<Self> {
-        if let Some(inner) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            let ip: Ipv6Addr = inner.parse().with_context(|| format!("{text:?} is not an IPv6 address"))?;
-            return Ok(Self::Ip(plain(ip.into())));
+/// Addresses that mean this machine, this link, or nobody.
+fn is_special(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(ip) => {
+            ip.is_loopback() || ip.is_link_local() || ip.is_unspecified() || ip.is_multicast() || ip.is_broadcast()
         }
-        if let Ok(ip) = text.parse::<Ipv4Addr>() {
-            return Ok(Self::Ip(ip.into()));
-        }
-        let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
-        match name.as_str() {
-            "localhost" => Ok(Self::Localhost),
-            _ => bail!("host {text:?}: only localhost and IP addresses can be reached"),
-        }
-    }
-
-    fn addresses(&self) -> Vec<IpAddr> {
-        match self {
-            Self::Localhost => vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
-            Self::Ip(ip) => vec![*ip],
-        }
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unicast_link_local() || ip.is_unspecified() || ip.is_multicast(),
     }
 }
 
@@ -93,33 +125,90 @@ fn plain(ip: IpAddr) -> IpAddr {
     ip.to_canonical()
 }
 
+impl Scheme {
+    fn port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        })
+    }
+}
+
+impl Host {
+    /// Reads the host part of a URL: a name, or an address with an IPv6 one in brackets.
+    ///
+    /// Abbreviated, octal and numeric forms of IPv4 addresses (`127.1`, `2130706433`) are refused rather than
+    /// guessed, because resolvers disagree on them.
+    fn parse(text: &str) -> Result<Self> {
+        if let Some(inner) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            let ip: Ipv6Addr = inner.parse().with_context(|| format!("{text:?} is not an IPv6 address"))?;
+            return Ok(Self::Ip(plain(ip.into())));
+        }
+        if let Ok(ip) = text.parse::<Ipv4Addr>() {
+            return Ok(Self::Ip(ip.into()));
+        }
+        let name = name(text)?;
+        match name == "localhost" || name.ends_with(".localhost") {
+            true => Ok(Self::Localhost),
+            false => Ok(Self::Name(name)),
+        }
+    }
+}
+
+/// A host name in one form: lower case, no dot at the end.
+fn name(text: &str) -> Result<String> {
+    /// The longest a name can be (RFC 1035).
+    const LONGEST: usize = 253;
+    let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+    };
+    ensure!(name.len() <= LONGEST && name.split('.').all(label), "{text:?} is not a host name");
+    // What ends in a number is meant as an address, and was not one (WHATWG URL, "ends in a number").
+    let last = name.rsplit('.').next().unwrap_or_default();
+    let number = last.bytes().all(|byte| byte.is_ascii_digit()) || last.starts_with("0x");
+    ensure!(!number, "{text:?} is neither a host name nor an IP address in its usual form");
+    Ok(name)
+}
+
 impl Target {
     /// Where a request's URI points.
     pub fn of(uri: &http::Uri) -> Result<Self> {
-        if uri.scheme() != Some(&http::uri::Scheme::HTTP) {
-            bail!("only http:// can be reached");
-        }
-        let authority = uri.authority().context("no host")?;
-        Self::parse(authority.as_str())
+        let scheme = match uri.scheme_str() {
+            Some("http") => Scheme::Http,
+            Some("https") => Scheme::Https,
+            _ => bail!("not http:// or https://"),
+        };
+        Self::parse(scheme, uri.authority().context("no host")?.as_str())
     }
 
-    fn parse(authority: &str) -> Result<Self> {
+    fn parse(scheme: Scheme, authority: &str) -> Result<Self> {
         let (host, port) = split_port(authority)?;
-        let port = match port {
-            None => HTTP_PORT,
-            Some(port) => number(port)?,
-        };
-        Ok(Self { host: Host::parse(host)?, port })
+        let port = port.map_or(Ok(scheme.port()), number)?;
+        Ok(Self { scheme, host: Host::parse(host)?, port })
     }
 }
 
 impl fmt::Display for Target {
     /// The value of `--allow-http` that would allow it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.host {
-            Host::Localhost => write!(f, "http://localhost:{}", self.port),
-            Host::Ip(IpAddr::V4(ip)) => write!(f, "http://{ip}:{}", self.port),
-            Host::Ip(IpAddr::V6(ip)) => write!(f, "http://[{ip}]:{}", self.port),
+        let Self { scheme, host, port } = self;
+        match host {
+            Host::Localhost => write!(f, "{scheme}://localhost:{port}"),
+            Host::Ip(IpAddr::V4(ip)) => write!(f, "{scheme}://{ip}:{port}"),
+            Host::Ip(IpAddr::V6(ip)) => write!(f, "{scheme}://[{ip}]:{port}"),
+            Host::Name(name) => write!(f, "{scheme}://{name}:{port}"),
         }
     }
 }
@@ -128,25 +217,29 @@ impl FromStr for Rule {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let rest = text.strip_prefix("http://").context("must start with http://")?;
-        if rest.contains(['/', '?', '#']) {
-            bail!("must end after the host and port");
-        }
+        let (scheme, rest) = match text.split_once("://") {
+            Some(("http", rest)) => (Scheme::Http, rest),
+            Some(("https", rest)) => (Scheme::Https, rest),
+            _ => bail!("must start with http:// or https://"),
+        };
+        ensure!(!rest.contains(['/', '?', '#']), "must end after the host and port");
         let (host, port) = split_port(rest)?;
         let port = match port {
-            None => Some(HTTP_PORT),
+            None => Some(scheme.port()),
             Some("*") => None,
             Some(port) => Some(number(port)?),
         };
-        Ok(Self { host: Host::parse(host)?, port })
+        let hosts = match host.strip_prefix("*.") {
+            Some(parent) => Hosts::Below(name(parent)?),
+            None => Hosts::One(Host::parse(host)?),
+        };
+        Ok(Self { scheme, hosts, port })
     }
 }
 
 /// Splits `host:port`, where an IPv6 host is in brackets.
 fn split_port(authority: &str) -> Result<(&str, Option<&str>)> {
-    if authority.contains('@') {
-        bail!("a user name does not belong here");
-    }
+    ensure!(!authority.contains('@'), "a user name does not belong here");
     let end = match authority.find(']') {
         Some(bracket) => bracket + 1,
         None => authority.find(':').unwrap_or(authority.len()),
@@ -174,8 +267,10 @@ mod tests {
     use super::*;
 
     fn reaches(rule: &str, authority: &str) -> bool {
-        let allow = Allow::new(vec![rule.parse().unwrap()]);
-        Target::parse(authority).is_ok_and(|target| !allow.addresses(&target).is_empty())
+        let rule: Rule = rule.parse().unwrap();
+        let scheme = rule.scheme;
+        let allow = Allow::new(vec![rule]);
+        Target::parse(scheme, authority).is_ok_and(|target| allow.admits(&target))
     }
 
     #[test]
@@ -192,6 +287,8 @@ mod tests {
             ("localhost:80@evil", false),
             ("localhost.evil", false),
             ("evil.localhost.com", false),
+            ("sub.localhost", true),
+            ("example.com", false),
             ("127.1", false),
             ("0177.0.0.1", false),
             ("0x7f.0.0.1", false),
@@ -236,6 +333,15 @@ mod tests {
             ("http://[::1]:9", "[::1]:9", true),
             ("http://[::1]:9", "[0:0:0:0:0:0:0:1]:9", true),
             ("http://[::1]:9", "127.0.0.1:9", false),
+            ("http://example.com", "EXAMPLE.com.", true),
+            ("http://example.com", "sub.example.com", false),
+            ("http://example.com", "example.com.evil", false),
+            ("https://example.com", "example.com:443", true),
+            ("https://example.com", "example.com:80", false),
+            ("http://*.example.com", "a.b.example.com", true),
+            ("http://*.example.com", "example.com", false),
+            ("http://*.example.com", "evilexample.com", false),
+            ("http://*.example.com:*", "a.example.com:8080", true),
         ] {
             assert_eq!(reaches(rule, authority), reached, "{rule} {authority}");
         }
@@ -258,6 +364,14 @@ mod tests {
             "http://localhost:http",
             "http://[::1",
             "http://127.1",
+            "http://*",
+            "http://*.",
+            "http://a.*.com",
+            "http://-a.com",
+            "http://a..b",
+            "http://a b",
+            "http://1.2.3.4.5",
+            "HTTP://localhost",
         ] {
             assert!(rule.parse::<Rule>().is_err(), "{rule}");
         }
@@ -265,9 +379,41 @@ mod tests {
 
     #[test]
     fn a_denied_target_is_written_as_the_rule_that_would_allow_it() {
-        for authority in ["localhost", "LOCALHOST:15020", "10.0.0.1:9", "[::1]:80", "[::ffff:10.0.0.1]:1"] {
-            let target = Target::parse(authority).unwrap();
+        for authority in ["localhost", "LOCALHOST:15020", "10.0.0.1:9", "[::1]:80", "[::ffff:10.0.0.1]:1", "A.b.c:1"] {
+            let target = Target::parse(Scheme::Http, authority).unwrap();
             assert!(reaches(&target.to_string(), authority), "{authority}");
         }
+    }
+
+    #[test]
+    fn a_rule_counts_for_its_scheme_only() {
+        let allow = Allow::new(vec!["https://example.com:*".parse().unwrap()]);
+        for (scheme, admitted) in [(Scheme::Https, true), (Scheme::Http, false)] {
+            assert_eq!(allow.admits(&Target::parse(scheme, "example.com:80").unwrap()), admitted);
+        }
+    }
+
+    #[test]
+    fn a_name_opens_no_address_that_means_this_machine_this_link_or_nobody() {
+        let by_name = Allow::new(vec!["http://example.com".parse().unwrap()]);
+        let both = Allow::new(vec!["http://example.com".parse().unwrap(), "http://localhost".parse().unwrap()]);
+        let target = Target::parse(Scheme::Http, "example.com").unwrap();
+        for (address, opened) in [
+            ("93.184.216.34", true),
+            ("10.0.0.1", true),
+            ("2001:db8::1", true),
+            ("127.0.0.1", false),
+            ("::1", false),
+            ("::ffff:127.0.0.1", false),
+            ("169.254.169.254", false),
+            ("fe80::1", false),
+            ("0.0.0.0", false),
+            ("::", false),
+            ("224.0.0.1", false),
+            ("255.255.255.255", false),
+        ] {
+            assert_eq!(by_name.admits_address(&target, address.parse().unwrap()), opened, "{address}");
+        }
+        assert!(both.admits_address(&target, "127.0.0.1".parse().unwrap()));
     }
 }

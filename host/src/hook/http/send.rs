@@ -2,7 +2,7 @@
 //! has an end before the hook's own.
 
 use super::{
-    connect::Connection,
+    connect::{Connection, Means},
     policy::{Allow, Target},
 };
 use crate::{
@@ -48,15 +48,16 @@ pub struct Outbound {
     /// How the log calls the hook.
     label: String,
     output: Output,
+    means: Arc<Means>,
     permits: Arc<Semaphore>,
     deadline: Instant,
 }
 
 impl Outbound {
-    pub fn new(allow: &Allow, label: &str, output: &Output, deadline: Instant) -> Self {
+    pub fn new(allow: &Allow, means: Means, label: &str, output: &Output, deadline: Instant) -> Self {
         let permits = Arc::new(Semaphore::new(CONNECTIONS));
         let output = output.clone();
-        Self { allow: allow.clone(), label: label.into(), output, permits, deadline }
+        Self { allow: allow.clone(), label: label.into(), output, means: means.into(), permits, deadline }
     }
 
     async fn send(self, mut request: Request<WasiBody>, options: RequestOptions) -> Result<Answer, Error> {
@@ -67,9 +68,15 @@ impl Outbound {
         *request.uri_mut() = path.parse().map_err(|_| Error::HttpRequestUriInvalid)?;
         declare_length(&mut request);
 
-        let connect = Connection::open(&target.1, target.0.port);
-        let connection =
-            timeout(self.clamp(options.connect_timeout), connect).await.map_err(|_| Error::ConnectionTimeout)??;
+        let open = timeout(self.clamp(options.connect_timeout), Connection::open(&target, &self.allow, &self.means));
+        let connection = match open.await {
+            Ok(Ok(connection)) => connection,
+            Ok(Err(failure)) => {
+                self.tell(failure.told);
+                return Err(failure.error);
+            }
+            Err(_) => return Err(Error::ConnectionTimeout),
+        };
         let sent = connection.sent();
         let mut builder = http1::Builder::new();
         builder.max_buf_size(HEAD_LIMIT);
@@ -102,21 +109,21 @@ impl Outbound {
         Ok((answer, Box::new(async move { connection.await.map_err(Error::from) })))
     }
 
-    /// Where the request may go; what it may not is told to the operator, with what would allow it.
-    fn judge(&self, uri: &http::Uri) -> Result<(Target, Vec<std::net::IpAddr>), Error> {
-        let (refusal, error) = match Target::of(uri) {
-            Ok(target) => match self.allow.addresses(&target) {
-                none if none.is_empty() => {
-                    (format!("{target}; to allow it: --allow-http {target}"), Error::HttpRequestDenied)
-                }
-                addresses => return Ok((target, addresses)),
-            },
-            Err(why) => (format!("{:?}: {why}", uri.to_string()), Error::HttpRequestDenied),
+    /// Where the request wants to go; what it may not is told to the operator, with what would allow it.
+    fn judge(&self, uri: &http::Uri) -> Result<Target, Error> {
+        let refusal = match Target::of(uri) {
+            Ok(target) if self.allow.admits(&target) => return Ok(target),
+            Ok(target) => format!("not allowed: {target}; to allow it: --allow-http {target}"),
+            Err(why) => format!("not allowed: {:?}: {why:#}", uri.to_string()),
         };
-        if let Some(refusal) = self.output.admit(&format!("not allowed: {refusal}")) {
-            Line::new(Level::Warn, refusal).about(&self.label).write();
+        self.tell(Some(refusal));
+        Err(Error::HttpRequestDenied)
+    }
+
+    fn tell(&self, what: Option<String>) {
+        if let Some(line) = what.as_deref().and_then(|what| self.output.admit(what)) {
+            Line::new(Level::Warn, line).about(&self.label).write();
         }
-        Err(error)
     }
 
     fn left(&self) -> Duration {

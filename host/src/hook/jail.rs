@@ -1,0 +1,254 @@
+//! The third wall: what the operating system still allows if the first two, WebAssembly and the policy, are gone.
+//!
+//! A process that handles bytes from outside gives up its rights before it reads the first of them. Kernels and
+//! container sandboxes differ in what they offer; what can be had is taken, and `--log debug` says what stands.
+
+use super::http::Means;
+use crate::{cli::Config, log};
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, NetPort, Ruleset, RulesetAttr, RulesetCreatedAttr,
+    RulesetError, RulesetStatus, Scope,
+};
+use rustix::{
+    process::{Resource, Rlimit, getrlimit, setrlimit},
+    thread::set_no_new_privs,
+};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+    TargetArch, apply_filter,
+};
+use std::{collections::BTreeMap, env::consts::ARCH, io};
+
+/// The latest of Landlock's versions that is asked for; older kernels give what they have.
+const LANDLOCK: ABI = ABI::V6;
+
+/// More files than a hook's eight connections, the event loop and a name lookup need.
+const FILES: u64 = 64;
+
+/// Address space besides the hook's memory: the program, the compiler at work, stacks.
+const ADDRESS_SPACE: u64 = 512 << 20;
+
+/// Processor time for compiling. A hook of 16 MiB takes a tenth of it; beyond lies only what was made to be slow.
+const COMPILER_SECONDS: u64 = 60;
+
+/// Puts the process that checks and compiles into its jail: no network, no files, nothing executable.
+pub fn enter_as_compiler() {
+    limit(Resource::Cpu, COMPILER_SECONDS);
+    limit(Resource::As, 2 * ADDRESS_SPACE);
+    let walls = [common(), landlock(Some(&[])), seccomp(&[]), nothing_becomes_code()];
+    report("compiler", walls);
+}
+
+/// Puts the process that runs a hook into its jail: no files, TCP to the allowed ports, no other program.
+pub fn enter_as_runner(config: &Config) {
+    // A memory that grows may have to be moved, and is there twice for a moment.
+    limit(Resource::As, ADDRESS_SPACE + 2 * config.hook_memory as u64);
+    let ports = Means::ports(&config.allow_http);
+    let walls = [common(), landlock(ports.as_deref()), seccomp(&NETWORK)];
+    report("runner", walls);
+}
+
+/// Takes away the last right that loading code needs: from here on nothing more becomes executable.
+pub fn seal_code() {
+    report("runner, code loaded", [nothing_becomes_code()]);
+}
+
+/// What stands, or why it does not.
+type Wall = Result<&'static str, String>;
+
+fn report<const N: usize>(whose: &str, walls: [Wall; N]) {
+    log::debug(|| {
+        let words = walls.into_iter().map(|wall| match wall {
+            Ok(name) => name.to_owned(),
+            Err(why) => format!("no {why}"),
+        });
+        format!("walls of the {whose}: {}", words.collect::<Vec<_>>().join(", "))
+    });
+}
+
+/// Sets a limit, or leaves it where it is stricter already.
+fn limit(resource: Resource, most: u64) {
+    let given = getrlimit(resource);
+    let lower = |given: Option<u64>| Some(given.map_or(most, |given| given.min(most)));
+    let _ = setrlimit(resource, Rlimit { current: lower(given.current), maximum: lower(given.maximum) });
+}
+
+fn common() -> Wall {
+    limit(Resource::Core, 0);
+    limit(Resource::Nproc, 0);
+    limit(Resource::Nofile, FILES);
+    match set_no_new_privs(true) {
+        Ok(()) => Ok("limits and no_new_privs"),
+        Err(error) => Err(format!("no_new_privs ({error})")),
+    }
+}
+
+/// No file can be opened. TCP goes to these ports only; with none given, to any.
+fn landlock(ports: Option<&[u16]>) -> Wall {
+    let restrict = || -> Result<RulesetStatus, RulesetError> {
+        let net = match ports {
+            Some(_) => AccessNet::BindTcp | AccessNet::ConnectTcp,
+            None => AccessNet::BindTcp.into(),
+        };
+        let ruleset = Ruleset::default()
+            .set_compatibility(CompatLevel::BestEffort)
+            .handle_access(AccessFs::from_all(LANDLOCK))?
+            .handle_access(net)?
+            .scope(Scope::AbstractUnixSocket | Scope::Signal)?
+            .create()?;
+        let rules = ports.unwrap_or_default().iter().map(|port| NetPort::new(*port, AccessNet::ConnectTcp));
+        let rules = rules.map(Ok::<_, RulesetError>);
+        Ok(ruleset.add_rules(rules)?.restrict_self()?.ruleset)
+    };
+    match restrict() {
+        Ok(RulesetStatus::FullyEnforced) => Ok("landlock"),
+        Ok(RulesetStatus::PartiallyEnforced) => Ok("landlock as far as this kernel has it"),
+        Ok(RulesetStatus::NotEnforced) => Err("landlock (not in this kernel)".into()),
+        Err(error) => Err(format!("landlock ({error})")),
+    }
+}
+
+/// What the engine, the allocator, the event loop and the log need: memory, time, waiting, and the files that are
+/// open. Nothing that names a file, a process or an address.
+const CALLS: &[i64] = &[
+    libc::SYS_brk,
+    libc::SYS_clock_getres,
+    libc::SYS_clock_gettime,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_close,
+    libc::SYS_epoll_create1,
+    libc::SYS_epoll_ctl,
+    libc::SYS_epoll_pwait,
+    libc::SYS_eventfd2,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+    libc::SYS_fcntl,
+    libc::SYS_fstat,
+    libc::SYS_ftruncate,
+    libc::SYS_futex,
+    libc::SYS_getpid,
+    libc::SYS_getrandom,
+    libc::SYS_gettid,
+    libc::SYS_gettimeofday,
+    libc::SYS_lseek,
+    libc::SYS_madvise,
+    libc::SYS_membarrier,
+    libc::SYS_mmap,
+    libc::SYS_mprotect,
+    libc::SYS_mremap,
+    libc::SYS_munmap,
+    libc::SYS_nanosleep,
+    libc::SYS_ppoll,
+    libc::SYS_pread64,
+    libc::SYS_prlimit64,
+    libc::SYS_pwrite64,
+    libc::SYS_pwritev2,
+    libc::SYS_read,
+    libc::SYS_readv,
+    libc::SYS_restart_syscall,
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_sched_getaffinity,
+    libc::SYS_sched_yield,
+    libc::SYS_setpriority,
+    libc::SYS_getpriority,
+    libc::SYS_seccomp,
+    libc::SYS_sigaltstack,
+    libc::SYS_statx,
+    libc::SYS_tgkill,
+    libc::SYS_write,
+    libc::SYS_writev,
+];
+
+/// The same under the names that only this architecture still has.
+#[cfg(target_arch = "x86_64")]
+const CALLS_HERE: &[i64] = &[libc::SYS_epoll_wait, libc::SYS_poll, libc::SYS_newfstatat];
+#[cfg(not(target_arch = "x86_64"))]
+const CALLS_HERE: &[i64] = &[libc::SYS_newfstatat];
+
+/// What HTTP and name lookups need besides.
+const NETWORK: [i64; 11] = [
+    // Of UDP, for name lookups; Landlock keeps TCP from listening.
+    libc::SYS_bind,
+    libc::SYS_connect,
+    libc::SYS_getpeername,
+    libc::SYS_getsockname,
+    libc::SYS_getsockopt,
+    libc::SYS_ioctl,
+    libc::SYS_recvfrom,
+    libc::SYS_recvmsg,
+    libc::SYS_sendmsg,
+    libc::SYS_sendto,
+    libc::SYS_setsockopt,
+];
+
+/// The calls above and, if there is a network, sockets of the internet; everything else is refused.
+fn seccomp(network: &[i64]) -> Wall {
+    let mut rules: Rules = [CALLS, CALLS_HERE, network].concat().into_iter().map(|call| (call, Vec::new())).collect();
+    // For the filter that seal_code adds.
+    if let Some(rule) = argument(0, SeccompCmpOp::Eq, libc::PR_SET_NO_NEW_PRIVS as u64) {
+        rules.insert(libc::SYS_prctl, vec![rule]);
+    }
+    if !network.is_empty() {
+        let families = [libc::AF_INET, libc::AF_INET6].map(|family| argument(0, SeccompCmpOp::Eq, family as u64));
+        let Some(families) = families.into_iter().collect() else { return Err("seccomp".into()) };
+        rules.insert(libc::SYS_socket, families);
+        rules.insert(libc::SYS_shutdown, Vec::new());
+    }
+    install(rules, SeccompAction::Errno(libc::EPERM as u32), SeccompAction::Allow).map(|()| "seccomp")
+}
+
+/// No memory can be made executable.
+fn nothing_becomes_code() -> Wall {
+    let executable = libc::PROT_EXEC as u64;
+    let mut rules = Rules::new();
+    for call in [libc::SYS_mmap, libc::SYS_mprotect, libc::SYS_pkey_mprotect] {
+        let Some(rule) = argument(2, SeccompCmpOp::MaskedEq(executable), executable) else { continue };
+        rules.insert(call, vec![rule]);
+    }
+    install(rules, SeccompAction::Allow, SeccompAction::Errno(libc::EPERM as u32)).map(|()| "no new code")
+}
+
+type Rules = BTreeMap<i64, Vec<SeccompRule>>;
+
+/// A rule about one argument of a call.
+fn argument(index: u8, compare: SeccompCmpOp, value: u64) -> Option<SeccompRule> {
+    let condition = SeccompCondition::new(index, SeccompCmpArgLen::Dword, compare, value).ok()?;
+    SeccompRule::new(vec![condition]).ok()
+}
+
+fn install(rules: Rules, otherwise: SeccompAction, matched: SeccompAction) -> Result<(), String> {
+    let program = || -> Result<BpfProgram, seccompiler::BackendError> {
+        SeccompFilter::new(rules, otherwise, matched, TargetArch::try_from(ARCH)?)?.try_into()
+    };
+    let program = program().map_err(|error| format!("seccomp ({error})"))?;
+    apply_filter(&program).map_err(|error| format!("seccomp ({error})"))
+}
+
+/// Closes every descriptor but these and stderr: what the command reads and writes is not a hook's business.
+pub fn close_all_but(keep: &[i32]) {
+    let mut keep = keep.to_vec();
+    keep.push(libc::STDERR_FILENO);
+    keep.sort_unstable();
+    let mut next = 0;
+    for fd in keep {
+        close(next, fd - 1);
+        next = fd + 1;
+    }
+    close(next, i32::MAX);
+}
+
+#[allow(unsafe_code)]
+fn close(first: i32, last: i32) {
+    if first > last {
+        return;
+    }
+    // SAFETY: the descriptors in between belong to values of the supervisor, of which this process is a copy that
+    // never drops or uses them.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+    if result != 0 {
+        let error = io::Error::last_os_error();
+        log::debug(|| format!("descriptors stay open: {error}"));
+    }
+}

@@ -1,0 +1,98 @@
+//! What a hook can make the host spend. Time is the supervisor's business; everything else is counted here, in numbers
+//! that no honest hook comes near.
+
+use super::runner::State;
+use wasmtime::{ResourceLimiter, Result, Store, component::ResourceTable};
+use wasmtime_wasi::WasiCtxBuilder;
+
+/// Core instances, memories and tables, each: more than any toolchain makes of one component, adapters included. A
+/// component of a JavaScript engine has about ten.
+const INSTANCES: usize = 100;
+
+/// Entries of all tables together, eight bytes each: an interpreter of 12 MB has 20,000.
+const TABLE_ELEMENTS: usize = 200_000;
+
+/// Things the host keeps for a hook at one time: streams, requests, pollables.
+const HANDLES: usize = 4096;
+
+/// Bytes that one call may hand to the host: strings and lists.
+const CALL_BYTES: usize = 8 << 20;
+
+/// Bytes of randomness one call may ask for; a seed has 32.
+const RANDOM_BYTES: u64 = 64 * 1024;
+
+/// The memory a hook has left, and what else is counted while it runs.
+pub struct Limits {
+    memory: usize,
+    table_elements: usize,
+}
+
+impl Limits {
+    /// Limits with this many bytes of linear memory, over all memories of the component.
+    pub fn new(memory: usize) -> Self {
+        Self { memory, table_elements: TABLE_ELEMENTS }
+    }
+}
+
+impl ResourceLimiter for Limits {
+    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> Result<bool> {
+        Ok(take(&mut self.memory, current, desired))
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> Result<bool> {
+        Ok(take(&mut self.table_elements, current, desired))
+    }
+
+    fn instances(&self) -> usize {
+        INSTANCES
+    }
+
+    fn memories(&self) -> usize {
+        INSTANCES
+    }
+
+    fn tables(&self) -> usize {
+        INSTANCES
+    }
+}
+
+/// Takes what is needed to grow, if that much is left.
+fn take(left: &mut usize, current: usize, desired: usize) -> bool {
+    match left.checked_sub(desired.saturating_sub(current)) {
+        Some(rest) => {
+            *left = rest;
+            true
+        }
+        None => false,
+    }
+}
+
+/// A table of the host's things that holds only so many.
+pub fn table() -> ResourceTable {
+    let mut table = ResourceTable::new();
+    table.set_max_capacity(HANDLES);
+    table
+}
+
+pub fn limit_wasi(wasi: &mut WasiCtxBuilder) {
+    wasi.max_random_size(RANDOM_BYTES).allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false);
+}
+
+pub fn limit_store(store: &mut Store<State>) {
+    store.limiter(|state| &mut state.limits);
+    store.set_hostcall_fuel(CALL_BYTES);
+    store.set_max_component_handles(HANDLES);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memories_share_one_limit() {
+        let mut limits = Limits::new(100);
+        assert!(limits.memory_growing(0, 60, None).unwrap());
+        assert!(limits.memory_growing(0, 40, None).unwrap());
+        assert!(!limits.memory_growing(60, 61, None).unwrap());
+    }
+}
