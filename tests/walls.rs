@@ -2,7 +2,11 @@
 //! runner when it is asked to, each with its twin in a runner without a jail.
 
 use crate::support::{Run, peer::free_port, wrapper};
-use std::{net::TcpListener, process::Command};
+use nix::libc;
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+};
+use std::{net::TcpListener, os::unix::process::CommandExt, process::Command};
 
 /// What the attempts came to, in their order.
 fn breach(attempts: &str, options: &[&str], jailed: bool) -> Vec<String> {
@@ -102,4 +106,30 @@ fn the_log_says_which_walls_stand() {
             assert!(line.contains(wall), "{line}");
         }
     }
+}
+
+#[test]
+#[allow(unsafe_code)]
+fn where_executable_memory_is_forbidden_one_line_says_so() {
+    // As SELinux without execmem, or a strict profile: memory that was written cannot be executed.
+    let executable = SeccompCondition::new(
+        2,
+        SeccompCmpArgLen::Dword,
+        SeccompCmpOp::MaskedEq(libc::PROT_EXEC as u64),
+        libc::PROT_EXEC as u64,
+    );
+    let rules = [(libc::SYS_mprotect, vec![SeccompRule::new(vec![executable.unwrap()]).unwrap()])].into();
+    let refuse = SeccompAction::Errno(libc::EACCES as u32);
+    let arch = std::env::consts::ARCH.try_into().unwrap();
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, arch).unwrap();
+    let filter: BpfProgram = filter.try_into().unwrap();
+    let mut run = wrapper().plugin("echo").with(&["sh", "-c", "exit 7"]);
+    // SAFETY: the filter is made; installing it takes two system calls.
+    unsafe { run.pre_exec(move || seccompiler::apply_filter(&filter).map_err(std::io::Error::other)) };
+    let done = run.done();
+    assert_eq!(done.code(), 7);
+    assert!(
+        done.line().starts_with("wrapper: hook \"echo\": cannot map code: executable memory is forbidden"),
+        "{done:?}"
+    );
 }

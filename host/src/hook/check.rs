@@ -1,7 +1,7 @@
 //! From bytes to a verdict: is this a hook, and does it ask only for what hooks are given? Runs in `prepare`'s
 //! process and says what is wrong in one line, with what would mend it.
 
-use sha2::{Digest, Sha256};
+use ring::digest::{SHA256, digest};
 use wasmparser::{
     ComponentExternalKind, Parser, Payload, ValidPayload, Validator, WasmFeatures,
     component_types::ComponentEntityType,
@@ -78,9 +78,9 @@ const MAIN: &str = "wasi:cli/run";
 /// Says why these bytes cannot be run as a hook.
 pub fn check(bytes: &[u8], sha256: Option<[u8; 32]>) -> Result<(), String> {
     if let Some(wanted) = sha256 {
-        let found: [u8; 32] = Sha256::digest(bytes).into();
-        if found != wanted {
-            return Err(format!("its SHA-256 is {}, not the one of --plugin-sha256", hex(&found)));
+        let found = digest(&SHA256, bytes);
+        if found.as_ref() != wanted {
+            return Err(format!("its SHA-256 is {}, not the one of --plugin-sha256", hex(found.as_ref())));
         }
     }
     sniff(bytes)?;

@@ -1,7 +1,10 @@
 //! Why a hook failed, in one line. The engine's own errors are several lines, with the cause last.
 
 use rustc_demangle::demangle;
-use std::fmt::Write;
+use std::{
+    fmt::Write,
+    io::{self, ErrorKind},
+};
 use wasmtime::{Error, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
@@ -29,6 +32,15 @@ pub fn describe(error: &Error) -> Option<String> {
 pub fn flatten(error: &Error) -> String {
     let cause = error.root_cause().to_string();
     cause.split('\n').map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
+}
+
+/// Whether the system forbade something, rather than that it could not be done.
+pub fn forbidden(error: &Error) -> bool {
+    error.chain().any(|cause| {
+        let io = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        let errno = cause.downcast_ref::<rustix::io::Errno>().map(|errno| errno.kind());
+        io.or(errno) == Some(ErrorKind::PermissionDenied)
+    })
 }
 
 /// Where the hook was when it failed, as far as the component says: function names are in its `name` section, source

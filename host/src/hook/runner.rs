@@ -144,7 +144,12 @@ fn component(hook: &Hook, engine: &Engine) -> Result<Component, Problem> {
     if hook.needs_check() {
         check::check(&bytes, hook.sha256).map_err(Problem::failed)?;
     }
-    Ok(Component::new(engine, &bytes)?)
+    Component::new(engine, &bytes).map_err(|error| match failure::forbidden(&error) {
+        true => Problem::failed(
+            "cannot map code: executable memory is forbidden here (SELinux's execmem, or a seccomp profile)".into(),
+        ),
+        false => error.into(),
+    })
 }
 
 #[allow(unsafe_code)]
