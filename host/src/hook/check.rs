@@ -19,26 +19,9 @@ pub const FEATURES: WasmFeatures = WasmFeatures::WASM2
     // No hook needs a garbage collector, and the engine is built without one.
     .difference(WasmFeatures::GC_TYPES);
 
-/// What this wrapper serves, interface by interface, of its own contract. Hooks built for a later 0.1 are served as
-/// long as they call nothing else.
-const OURS: [(&str, &[&str]); 2] = [
-    (
-        "wrapper:hook/context",
-        &[
-            "get-phase",
-            "get-command",
-            "get-outcome",
-            "get-stop-signal",
-            "get-started-at",
-            "get-elapsed",
-            "get-uptime",
-            "get-time-left",
-            "get-name",
-            "get-position",
-        ],
-    ),
-    ("wrapper:hook/logging", &["log"]),
-];
+/// Every interface of wit/ with its functions. Hooks built for a later patch version are served as long as they call
+/// nothing else.
+const DECLARED: &[(&str, &[&str])] = include!(concat!(env!("OUT_DIR"), "/declared.rs"));
 
 /// The WASI 0.2 interfaces that are there. Of files and sockets a hook finds none, but what its language's runtime
 /// imports has to be linked.
@@ -207,24 +190,26 @@ fn describe(types: &TypesRef<'_>, export: &str, kind: ComponentExternalKind) -> 
 
 fn import(name: &str, functions: &[String]) -> Result<(), String> {
     let (interface, version) = name.split_once('@').unwrap_or((name, ""));
-    if let Some((_, served)) = OURS.iter().find(|(ours, _)| *ours == interface) {
-        let unknown = functions.iter().find(|function| !served.contains(&function.as_str()));
-        return match unknown {
-            _ if !is_track(version, "0.1.") => Err(other_version(version)),
-            Some(function) => Err(format!("{}; it needs {interface}.{function}", other_version(version))),
-            None => Ok(()),
-        };
+    let (package, short) = interface.split_once('/').unwrap_or((interface, ""));
+    let ours = package == "wrapper:hook";
+    let given = match ours {
+        true => ["context", "logging"].contains(&short) && is_track(version, "0.1."),
+        false => {
+            let listed = WASI.iter().any(|(served, names)| *served == package && names.contains(&short));
+            listed && is_track(version, "0.2.")
+        }
+    };
+    let declared = DECLARED.iter().find(|(declared, _)| *declared == interface).map_or(&[][..], |(_, all)| all);
+    let unknown = functions.iter().find(|function| !declared.contains(&function.as_str()));
+    match unknown {
+        _ if !given && ours => Err(other_version(version)),
+        _ if !given => Err(format!("imports {name:?}, which hooks are not given")),
+        Some(function) if ours => Err(format!("{}; it needs {interface}.{function}", other_version(version))),
+        Some(function) => {
+            Err(format!("needs {function} of {name:?}, which this wrapper does not have; use a newer one"))
+        }
+        None => Ok(()),
     }
-    if is_track(version, "0.2.")
-        && let Some((package, name)) = interface.split_once('/')
-        && WASI.iter().any(|(served, names)| *served == package && names.contains(&name))
-    {
-        return Ok(());
-    }
-    if interface.starts_with("wrapper:hook/") {
-        return Err(other_version(version));
-    }
-    Err(format!("imports {name:?}, which hooks are not given"))
 }
 
 fn other_version(version: &str) -> String {
@@ -264,30 +249,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_function_of_the_contract_is_served() {
-        let wit = include_str!("../../../wit/hook.wit");
-        let declared = wit.lines().filter_map(|line| line.trim().split_once(": func")).map(|(name, _)| name);
-        let declared: Vec<_> = declared.filter(|name| *name != "run").collect();
-        let served: Vec<_> = OURS.iter().flat_map(|(_, functions)| functions.iter().copied()).collect();
-        assert_eq!(declared, served);
-        assert!(wit.contains(&format!("package wrapper:hook@{OUR_VERSION};")));
+    fn the_interfaces_that_are_given_are_declared() {
+        for (package, names) in WASI {
+            for name in names {
+                let interface = format!("{package}/{name}");
+                assert!(DECLARED.iter().any(|(declared, _)| *declared == interface), "{interface}");
+            }
+        }
+        assert!(include_str!("../../../wit/hook.wit").contains(&format!("package wrapper:hook@{OUR_VERSION};")));
     }
 
     #[test]
     fn imports_are_judged_by_interface_version_and_function() {
         let known = ["get-phase".to_owned()];
         let unknown = ["get-weather".to_owned()];
+        let method = ["[method]fields.get".to_owned()];
         for (name, functions, fits) in [
             ("wrapper:hook/context@0.1.0", &known, true),
             ("wrapper:hook/context@0.1.7", &known, true),
             ("wrapper:hook/context@0.1.7", &unknown, false),
             ("wrapper:hook/context@0.2.0", &known, false),
             ("wrapper:hook/secrets@0.1.0", &known, false),
-            ("wasi:http/types@0.2.0", &known, true),
-            ("wasi:http/types@0.2.99", &known, true),
-            ("wasi:http/types@0.2.0-rc-2023-11-10", &known, false),
-            ("wasi:http/types@0.3.0", &known, false),
-            ("wasi:http/types", &known, false),
+            ("wasi:http/types@0.2.0", &method, true),
+            ("wasi:http/types@0.2.99", &method, true),
+            ("wasi:http/types@0.2.99", &unknown, false),
+            ("wasi:http/types@0.2.0-rc-2023-11-10", &method, false),
+            ("wasi:http/types@0.3.0", &method, false),
+            ("wasi:http/types", &method, false),
             ("wasi:http/incoming-handler@0.2.0", &known, false),
             ("wasi:keyvalue/store@0.2.0", &known, false),
             ("host", &known, false),

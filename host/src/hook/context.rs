@@ -210,8 +210,7 @@ impl logging::Host for State {
             logging::Level::Error => Level::Error,
         };
         for line in message.lines() {
-            let Some(line) = self.output.admit(line) else { break };
-            Line::new(level, line).said_by(&self.facts.name).write();
+            self.output.admit(line, |line| Line::new(level, line).said_by(&self.facts.name).write());
         }
     }
 }

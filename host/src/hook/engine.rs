@@ -11,13 +11,14 @@ const WASM_STACK: usize = 512 * 1024;
 /// That, and what the host's functions need on top when a hook calls them.
 const STACK: usize = 1024 * 1024;
 
-pub fn new(_config: &Config) -> Result<Engine> {
+pub fn new(wanted: &Config) -> Result<Engine> {
     let mut config = wasmtime::Config::new();
     config.wasm_features(WasmFeatures::all(), false).wasm_features(FEATURES, true);
     // A hook runs for milliseconds, once: what optimising costs is never won back.
     config.cranelift_opt_level(OptLevel::None);
-    // The usual reservation of 4 GiB fails under `ulimit -v`; a small memory may as well be moved when it grows.
-    config.memory_reservation(0).memory_reservation_for_growth(1 << 20).memory_guard_size(0);
+    // The usual reservation of 4 GiB fails under `ulimit -v`. What a hook may have is enough: it then grows in place,
+    // while moving a memory needs it twice.
+    config.memory_reservation(wanted.hook_memory as u64).memory_reservation_for_growth(0).memory_guard_size(0);
     // Copy-on-write images pay when a module is instantiated often.
     config.memory_init_cow(false);
     config.max_wasm_stack(WASM_STACK).async_stack_size(STACK);

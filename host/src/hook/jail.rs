@@ -3,7 +3,7 @@
 //! A process that handles bytes from outside gives up its rights before it reads the first of them. Kernels and
 //! container sandboxes differ in what they offer; what can be had is taken, and `--log debug` says what stands.
 
-use super::http::Means;
+use super::{http::Means, limits::MEMORIES};
 use crate::{cli::Config, log};
 use landlock::{
     ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, NetPort, Ruleset, RulesetAttr, RulesetCreatedAttr,
@@ -25,7 +25,7 @@ const LANDLOCK: ABI = ABI::V6;
 /// More files than a hook's eight connections, the event loop and a name lookup need.
 const FILES: u64 = 64;
 
-/// Address space besides the hook's memory: the program, the compiler at work, stacks.
+/// Address space besides the hook's memories: the program, the compiler at work, stacks.
 const ADDRESS_SPACE: u64 = 512 << 20;
 
 /// Processor time for compiling. A hook of 16 MiB takes a tenth of it; beyond lies only what was made to be slow.
@@ -34,15 +34,14 @@ const COMPILER_SECONDS: u64 = 60;
 /// Puts the process that checks and compiles into its jail: no network, no files, nothing executable.
 pub fn enter_as_compiler() {
     limit(Resource::Cpu, COMPILER_SECONDS);
-    limit(Resource::As, 2 * ADDRESS_SPACE);
+    limit(Resource::As, ADDRESS_SPACE);
     let walls = [common(), landlock(Some(&[])), seccomp(&[]), nothing_becomes_code()];
     report("compiler", walls);
 }
 
 /// Puts the process that runs a hook into its jail: no files, TCP to the allowed ports, no other program.
 pub fn enter_as_runner(config: &Config) {
-    // A memory that grows may have to be moved, and is there twice for a moment.
-    limit(Resource::As, ADDRESS_SPACE + 2 * config.hook_memory as u64);
+    limit(Resource::As, ADDRESS_SPACE + (MEMORIES * config.hook_memory) as u64);
     let ports = Means::ports(&config.allow_http);
     let walls = [common(), landlock(ports.as_deref()), seccomp(&NETWORK)];
     report("runner", walls);

@@ -4,16 +4,25 @@
 use super::runner::State;
 use wasmtime::{ResourceLimiter, Result, Store, component::ResourceTable};
 use wasmtime_wasi::WasiCtxBuilder;
+use wasmtime_wasi_http::WasiHttpCtx;
 
-/// Core instances, memories and tables, each: more than any toolchain makes of one component, adapters included. A
-/// component of a JavaScript engine has about ten.
-const INSTANCES: usize = 100;
+/// Core instances and tables, each: more than any toolchain makes of one component, adapters included. A component of
+/// a JavaScript engine has about ten.
+pub const INSTANCES: usize = 100;
+
+/// Memories, each of which reserves address space for all the hook may have. Toolchains make one, and composing
+/// components one for each.
+pub const MEMORIES: usize = 4;
 
 /// Entries of all tables together, eight bytes each: an interpreter of 12 MB has 20,000.
 const TABLE_ELEMENTS: usize = 200_000;
 
 /// Things the host keeps for a hook at one time: streams, requests, pollables.
-const HANDLES: usize = 4096;
+const HANDLES: usize = 2048;
+
+/// Bytes of the headers of one message, as they are in memory. Servers take 8 KiB or 16 KiB on the wire; with the limit
+/// above, what a hook hoards stays below its own memory.
+const HEADER_BYTES: usize = 32 * 1024;
 
 /// Bytes that one call may hand to the host: strings and lists.
 const CALL_BYTES: usize = 8 << 20;
@@ -48,7 +57,7 @@ impl ResourceLimiter for Limits {
     }
 
     fn memories(&self) -> usize {
-        INSTANCES
+        MEMORIES
     }
 
     fn tables(&self) -> usize {
@@ -76,6 +85,12 @@ pub fn table() -> ResourceTable {
 
 pub fn limit_wasi(wasi: &mut WasiCtxBuilder) {
     wasi.max_random_size(RANDOM_BYTES).allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false);
+}
+
+pub fn http() -> WasiHttpCtx {
+    let mut http = WasiHttpCtx::new();
+    http.set_field_size_limit(HEADER_BYTES);
+    http
 }
 
 pub fn limit_store(store: &mut Store<State>) {

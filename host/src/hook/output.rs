@@ -16,6 +16,9 @@ use wasmtime_wasi::{
 /// How much of its own words a hook gets into the log: a page of output is useful, a flood costs whoever stores it.
 const OUTPUT_LIMIT: usize = 64 * 1024;
 
+/// In how many lines: each costs its marks besides its words.
+const LINES_LIMIT: usize = 2048;
+
 /// A line without an end is cut here, so that it needs no more memory than this.
 const LINE_LIMIT: usize = 4096;
 
@@ -26,26 +29,37 @@ const WRITE_LIMIT: usize = 64 * 1024;
 #[derive(Clone)]
 pub struct Output {
     name: String,
-    left: Arc<Mutex<usize>>,
+    left: Arc<Mutex<Left>>,
+}
+
+/// What is left of a hook's share; nothing once something was cut.
+struct Left {
+    bytes: usize,
+    lines: usize,
 }
 
 impl Output {
     pub fn new(name: &str) -> Self {
-        Self { name: name.into(), left: Arc::new(Mutex::new(OUTPUT_LIMIT)) }
+        let left = Left { bytes: OUTPUT_LIMIT, lines: LINES_LIMIT };
+        Self { name: name.into(), left: Arc::new(Mutex::new(left)) }
     }
 
-    /// The part of a line that still fits; nothing once the share is used up.
-    pub fn admit<'a>(&self, line: &'a str) -> Option<&'a str> {
+    /// Has the part of a line written that still fits, and says so once if that is not all.
+    pub fn admit(&self, line: &str, write: impl FnOnce(&str)) {
         let mut left = lock(&self.left);
-        if *left == 0 {
-            return None;
+        if left.lines == 0 || line.is_empty() {
+            return;
         }
-        let fits = line.floor_char_boundary(*left);
-        *left = left.saturating_sub(line.len() + 1);
-        if *left == 0 {
+        let fits = line.floor_char_boundary(left.bytes);
+        let cut = fits < line.len() || left.lines == 1;
+        if fits > 0 {
+            write(line.get(..fits).unwrap_or(line));
+        }
+        left.bytes = left.bytes.saturating_sub(line.len() + 1);
+        left.lines = if cut { 0 } else { left.lines - 1 };
+        if cut {
             Line::new(Level::Warn, "output truncated").about(&self.name).write();
         }
-        line.get(..fits)
     }
 
     /// A stream for the hook's stdout or stderr.
@@ -84,12 +98,9 @@ impl Stream {
 
     fn write(&self, line: &[u8]) {
         let line = String::from_utf8_lossy(line);
-        let line = line.trim_end_matches(['\n', '\r']);
-        if !line.is_empty()
-            && let Some(line) = self.output.admit(line)
-        {
+        self.output.admit(line.trim_end_matches(['\n', '\r']), |line| {
             Line::new(Level::Info, line).said_by(&self.output.name).write();
-        }
+        });
     }
 }
 

@@ -107,7 +107,10 @@ async fn execute(hook: &Hook, config: &Config, facts: &Facts, means: Means) -> R
     }
     #[cfg(debug_assertions)]
     super::breach::attempt();
-    let pre = linker(&engine)?.instantiate_pre(&component)?;
+    let pre = linker(&engine)?.instantiate_pre(&component).map_err(|error| {
+        let layers: Vec<_> = error.chain().map(ToString::to_string).collect();
+        Problem::failed(format!("cannot be linked: {}", layers.join(": ")))
+    })?;
     let output = Output::new(&facts.name);
     let (stdout, stderr) = (output.stream(), output.stream());
     let mut wasi = WasiCtx::builder();
@@ -117,7 +120,7 @@ async fn execute(hook: &Hook, config: &Config, facts: &Facts, means: Means) -> R
     let state = State {
         facts: facts.clone(),
         wasi: wasi.build(),
-        http: WasiHttpCtx::new(),
+        http: limits::http(),
         outbound: Outbound::new(&config.allow_http, means, &hook.label, &output, facts.deadline),
         output,
         table: limits::table(),

@@ -13,6 +13,7 @@ mod terminal;
 pub use process::{exit_now, fork};
 pub use reap::Ended;
 pub use signals::{Signals, name, only_faults};
+#[cfg_attr(test, expect(unused_imports, reason = "the tests have an entry of their own"))]
 pub use streams::hold_standard_streams;
 
 use crate::{log, outcome::Outcome};

@@ -62,7 +62,12 @@ impl Outbound {
 
     async fn send(self, mut request: Request<WasiBody>, options: RequestOptions) -> Result<Answer, Error> {
         let target = self.judge(request.uri())?;
-        let permit = self.permits.clone().acquire_owned().await.map_err(|_| Error::ConnectionLimitReached)?;
+        // Whoever waits in the queue until the time is up must not connect after all.
+        let permit = timeout(self.clamp(None), self.permits.clone().acquire_owned()).await;
+        let permit = permit.map_err(|_| Error::ConnectionTimeout)?.map_err(|_| Error::ConnectionLimitReached)?;
+        if self.clamp(None).is_zero() {
+            return Err(Error::ConnectionTimeout);
+        }
         // The request line holds the path alone; scheme and host are for proxies.
         let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
         *request.uri_mut() = path.parse().map_err(|_| Error::HttpRequestUriInvalid)?;
@@ -121,8 +126,8 @@ impl Outbound {
     }
 
     fn tell(&self, what: Option<String>) {
-        if let Some(line) = what.as_deref().and_then(|what| self.output.admit(what)) {
-            Line::new(Level::Warn, line).about(&self.label).write();
+        if let Some(what) = what {
+            self.output.admit(&what, |line| Line::new(Level::Warn, line).about(&self.label).write());
         }
     }
 

@@ -3,7 +3,7 @@
 
 use super::policy::{Host, Target};
 use crate::log;
-use std::{env, fs, io, net::IpAddr, path::PathBuf, sync::Arc};
+use std::{env, fs, io, path::PathBuf, sync::Arc};
 use tokio::net::TcpStream;
 use tokio_rustls::{
     TlsConnector,
@@ -52,7 +52,7 @@ impl Roots {
 fn name(target: &Target) -> io::Result<ServerName<'static>> {
     Ok(match &target.host {
         Host::Localhost => ServerName::try_from("localhost").map_err(io::Error::other)?,
-        Host::Ip(ip) => ServerName::from(IpAddr::from(*ip)),
+        Host::Ip(ip) => ServerName::from(*ip),
         Host::Name(name) => ServerName::try_from(name.clone()).map_err(io::Error::other)?,
     })
 }
