@@ -5,11 +5,27 @@
 
 mod support;
 
+mod confinement;
 mod context;
 mod dist;
 mod exit_codes;
+mod files;
+mod grants;
+mod idle;
 mod istio_quit;
+mod limits;
 mod loading;
+mod names_and_tls;
 mod options;
 mod output;
+mod peers;
+mod predecessor;
+mod reaping;
 mod sdk;
+mod signals;
+mod soak;
+mod starting;
+mod stdio;
+mod stopping;
+mod terminal;
+mod walls;

@@ -60,6 +60,18 @@ pub fn text(text: &str) -> tempfile::TempPath {
     bytes(&wat::parse_str(text).expect("well-formed text"))
 }
 
+/// A program whose `main` is the function `run` of this core module, given as text.
+pub fn as_program(module: &str) -> tempfile::TempPath {
+    text(&format!(
+        r#"(component
+            (core module $m {module})
+            (core instance $i (instantiate $m))
+            (func $run (result (result)) (canon lift (core func $i "run")))
+            (instance $interface (export "run" (func $run)))
+            (export "wasi:cli/run@0.2.0" (instance $interface)))"#
+    ))
+}
+
 /// Any bytes as a `.wasm` file.
 pub fn bytes(bytes: &[u8]) -> tempfile::TempPath {
     let file = tempfile::Builder::new().suffix(".wasm").tempfile().unwrap();

@@ -2,11 +2,18 @@
 
 pub mod envoy;
 pub mod guests;
+pub mod helpers;
+pub mod memory;
 pub mod peer;
+pub mod processes;
+pub mod pty;
+pub mod random;
+pub mod role;
 
 use std::{
     ffi::OsStr,
-    io::Read,
+    io::{self, Read, Write},
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     thread,
@@ -71,6 +78,8 @@ pub trait Run {
     fn done(self) -> Done;
     /// Starts it; it is killed if the test ends first.
     fn running(self) -> Running;
+    /// Has the new process do this before it becomes the command: system calls and nothing else.
+    fn first(self, prepare: impl FnMut() -> io::Result<()> + Send + Sync + 'static) -> Self;
 }
 
 impl Run for Command {
@@ -94,6 +103,13 @@ impl Run for Command {
         let stdout = collect(child.stdout.take().unwrap());
         let stderr = collect(child.stderr.take().unwrap());
         Running { child, start, stdout: Some(stdout), stderr: Some(stderr) }
+    }
+
+    #[allow(unsafe_code)]
+    fn first(mut self, prepare: impl FnMut() -> io::Result<()> + Send + Sync + 'static) -> Self {
+        // SAFETY: what the tests do here are system calls, which are allowed after a fork.
+        unsafe { self.pre_exec(prepare) };
+        self
     }
 }
 
@@ -159,6 +175,21 @@ impl Running {
         kill(self.pid(), signal);
     }
 
+    /// Waits for its end alone, whoever still holds its stdout and stderr.
+    #[track_caller]
+    pub fn exit_code(&mut self) -> Option<i32> {
+        let mut status = None;
+        eventually("the exit", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.and_then(|status| status.code())
+    }
+
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// Waits for its end.
     #[track_caller]
     pub fn done(mut self) -> Done {
@@ -197,6 +228,11 @@ pub fn kill(pid: i32, signal: i32) {
     unsafe { nix::libc::kill(pid, signal) };
 }
 
+/// Says that something could not be tested here, past the harness, which hides what a test that passes prints.
+pub fn skipped(what: &str) {
+    let _ = writeln!(io::stderr(), "SKIPPED: {what}");
+}
+
 /// Looks until the condition holds, and fails the test if it does not within ten seconds.
 #[track_caller]
 pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
@@ -212,4 +248,16 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
 pub fn assert_took(done: &Done, at_least: f64, at_most: f64) {
     let took = done.elapsed.as_secs_f64();
     assert!(took >= at_least && took <= at_most, "took {took:.2} s, not {at_least} to {at_most} s: {done:?}");
+}
+
+/// The wrapper where any user can execute it, wherever the repository is; gone with the first value.
+pub fn wrapper_for_everyone() -> (tempfile::TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let program = directory.path().join("wrapper");
+    std::fs::set_permissions(&directory, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    // By a process of its own: a test beside that starts one now would hold a copy of our writing descriptor, and what
+    // is open for writing cannot be executed.
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_wrapper")).arg(&program).status().unwrap();
+    assert!(copied.success());
+    (directory, program)
 }

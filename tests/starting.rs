@@ -1,0 +1,213 @@
+//! The start of a command and its exit code: every way to end, and every reason not to start.
+
+use crate::support::{Done, Run, helpers::child, role::in_both_roles, wrapper};
+use nix::sys::resource::{Resource, setrlimit};
+use std::{
+    fs,
+    os::unix::{ffi::OsStringExt, fs::symlink, process::CommandExt},
+    path::Path,
+    process::Command,
+};
+
+const UNPRIVILEGED: u32 = 4_242_424;
+
+/// A script, written by a process of its own: what a test beside may hold open for writing cannot be executed.
+fn executable(path: &Path, text: &str) {
+    let written =
+        Command::new("sh").args(["-c", r#"printf %s "$1" > "$0" && chmod 755 "$0""#]).arg(path).arg(text).status();
+    assert!(written.unwrap().success());
+}
+
+/// wrapper's lines and nothing of Rust's: no panic, no backtrace.
+#[track_caller]
+fn assert_only_lines(done: &Done) {
+    assert!(
+        done.stderr.lines().all(|line| line.starts_with("wrapper: ") && !line.contains("internal error")),
+        "{done:?}"
+    );
+}
+
+#[test]
+fn every_exit_code_is_the_commands() {
+    for code in 0..=255 {
+        assert_eq!(wrapper().with(&["sh", "-c", &format!("exit {code}")]).done().code(), code);
+    }
+}
+
+#[test]
+fn every_death_by_signal_is_128_and_its_number() {
+    in_both_roles(|role| {
+        for signal in [1, 2, 3, 4, 6, 7, 8, 9, 10, 11, 13, 14, 15, 31, 34, 40, 64] {
+            let run = role.wrapper().with(&[child(), "die", &signal.to_string()]);
+            let done = run.first(|| Ok(setrlimit(Resource::RLIMIT_CORE, 0, 0)?)).done();
+            assert_eq!(done.code(), 128 + signal, "{role:?}");
+        }
+    });
+}
+
+#[test]
+fn a_core_dump_is_the_commands_and_never_ours() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut run = wrapper().with(&["--plugin", "echo", child(), "die", "11"]);
+    run.current_dir(&directory);
+    let unlimited = || Ok(setrlimit(Resource::RLIMIT_CORE, u64::MAX, u64::MAX)?);
+    let done = run.first(unlimited).done();
+    assert_eq!(done.code(), 139);
+    assert!(done.line().contains("was killed by signal 11"), "{done:?}");
+    assert!(fs::read_dir(&directory).unwrap().count() <= 1, "more than the command's core");
+}
+
+#[test]
+fn what_is_there_but_cannot_be_executed_is_126_and_the_hooks_run() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    fs::write(path("no-x-bit"), "#!/bin/sh\n").unwrap();
+    executable(&path("no-shebang"), "exit 0\n");
+    symlink("loop", path("loop")).unwrap();
+    for (name, words) in [
+        ("", "Permission denied"),
+        ("no-x-bit", "Permission denied"),
+        ("no-shebang", "Exec format error"),
+        ("loop", "Too many levels of symbolic links"),
+        ("no-shebang/below", "Not a directory"),
+    ] {
+        let done = wrapper().plugin("echo").with(&[path(name).to_str().unwrap()]).done();
+        assert_eq!(done.code(), 126, "{done:?}");
+        let lines = done.lines();
+        assert_eq!(lines[0], format!("wrapper: cannot start {:?}: {words}", path(name)));
+        assert!(lines.len() == 2 && lines[1].contains(&format!("was not started: {words}")), "{lines:?}");
+    }
+}
+
+#[test]
+fn arguments_that_are_too_long_for_the_command_are_126() {
+    let directory = tempfile::tempdir().unwrap();
+    let script = directory.path().join("script");
+    // The kernel puts the interpreter and its argument in front of what just fitted.
+    executable(&script, &format!("#!/bin/sh -{}\n", "e".repeat(200)));
+    let start = |length: usize| {
+        let run = wrapper().with(&[script.to_str().unwrap(), &"x".repeat(length)]);
+        // A quarter of the stack is for arguments, at least 128 KiB (execve(2)).
+        run.first(|| Ok(setrlimit(Resource::RLIMIT_STACK, 512 << 10, 512 << 10)?)).output()
+    };
+    let (mut fits, mut too_long) = (100_000, 131_072);
+    while too_long - fits > 1 {
+        let middle = (fits + too_long) / 2;
+        if start(middle).is_ok() { fits = middle } else { too_long = middle }
+    }
+    let output = start(fits).unwrap();
+    assert_eq!(output.status.code(), Some(126));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("Argument list too long"), "{output:?}");
+}
+
+#[test]
+fn a_script_whose_interpreter_is_missing_is_127_and_the_line_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let script = directory.path().join("script");
+    executable(&script, "#!/nosuch\n");
+    let done = wrapper().with(&[script.to_str().unwrap()]).done();
+    assert_eq!(done.code(), 127);
+    assert!(done.line().contains("No such file or directory (the file is there, but"), "{done:?}");
+}
+
+#[test]
+fn a_name_is_looked_for_in_every_directory_of_the_path() {
+    let directory = tempfile::tempdir().unwrap();
+    for name in ["empty", "forbidden", "good"] {
+        fs::create_dir(directory.path().join(name)).unwrap();
+    }
+    fs::write(directory.path().join("forbidden/tool"), "").unwrap();
+    let path =
+        |names: &[&str]| names.iter().map(|name| format!("{}/{name}", directory.path().display())).collect::<Vec<_>>();
+    let run = |names: &[&str]| {
+        let mut run = wrapper().with(&["tool"]);
+        run.env("PATH", path(names).join(":"));
+        run.done().code()
+    };
+    assert_eq!(run(&["empty"]), 127);
+    assert_eq!(run(&["empty", "forbidden"]), 126);
+    executable(&directory.path().join("good/tool"), "#!/bin/sh\nexit 5\n");
+    assert_eq!(run(&["empty", "forbidden", "good"]), 5);
+}
+
+#[test]
+fn without_a_path_the_usual_directories_are_searched() {
+    let mut run = wrapper().with(&["true"]);
+    run.env_clear();
+    assert_eq!(run.done().code(), 0);
+}
+
+#[test]
+fn a_fork_that_fails_is_125_and_said_in_one_line_each() {
+    if !nix::unistd::geteuid().is_root() {
+        return crate::support::skipped("only root can become a user without processes");
+    }
+    let (_directory, program) = crate::support::wrapper_for_everyone();
+    for hook in [&[][..], &["--plugin", "echo"]] {
+        let mut run = Command::new(&program);
+        run.env_clear().uid(UNPRIVILEGED).args(hook).arg("true");
+        let done = run.first(|| Ok(setrlimit(Resource::RLIMIT_NPROC, 1, 1)?)).done();
+        assert_eq!(done.code(), 125, "{done:?}");
+        assert_only_lines(&done);
+        assert!(done.stderr.contains("Resource temporarily unavailable"), "{done:?}");
+        if hook.is_empty() {
+            assert_eq!(done.line(), r#"wrapper: cannot start "true": Resource temporarily unavailable"#);
+        }
+    }
+}
+
+#[test]
+fn with_few_descriptors_it_runs_or_says_in_one_line_why_not() {
+    for hook in [&[][..], &["--plugin", "echo"]] {
+        for limit in 3..=12 {
+            let run = wrapper().with(hook).with(&["sh", "-c", "exit 7"]);
+            let done = run.first(move || Ok(setrlimit(Resource::RLIMIT_NOFILE, limit, limit)?)).done();
+            assert_only_lines(&done);
+            match done.code() {
+                7 => assert!(done.lines().len() <= 1, "{limit}: {done:?}"),
+                125 => assert_eq!(done.lines().len(), 1, "{limit}: {done:?}"),
+                code => panic!("{code} with {limit}: {done:?}"),
+            }
+            if limit >= 8 && hook.is_empty() {
+                assert_eq!(done.code(), 7, "{limit}: {done:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn arguments_and_variables_reach_the_command_byte_for_byte() {
+    let bytes = |text: &[u8]| std::ffi::OsString::from_vec(text.to_vec());
+    let seen = |mut run: Command| {
+        run.args(["sh", "-c", "cat /proc/$$/cmdline /proc/$$/environ", "", "--plugin"]);
+        run.arg(bytes(b"not \xff UTF-8")).arg("").arg(bytes(b"\n\x01 'quoted' \"$HOME\"")).arg("");
+        run.env("EMPTY", "").env("BYTES", bytes(b"\xfe\xff")).env(bytes(b"NAME\xff"), "x").env("WRAPPER_LOG", "info");
+        run.output().unwrap().stdout
+    };
+    let mut plain = Command::new("env");
+    plain.env_clear().envs(wrapper().get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let (expected, found) = (seen(plain), seen(wrapper()));
+    assert!(expected.len() > 100 && expected.contains(&0xff));
+    assert_eq!(String::from_utf8_lossy(&found), String::from_utf8_lossy(&expected));
+    assert!(found == expected);
+}
+
+#[test]
+fn the_shortest_command_five_hundred_times_never_hangs() {
+    for _ in 0..500 {
+        let status = wrapper().arg("true").status().unwrap();
+        assert_eq!(status.code(), Some(0));
+    }
+}
+
+#[test]
+fn a_wrapper_inside_a_wrapper_runs_each_hook_once() {
+    in_both_roles(|role| {
+        let inner = wrapper().get_program().to_str().unwrap().to_owned();
+        let done = role.wrapper().plugin("echo").with(&[&inner, "--plugin", "echo", "sh", "-c", "exit 3"]).done();
+        assert_eq!(done.code(), 3);
+        let lines = done.lines();
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert!(lines[0].contains(r#""sh" exited with 3"#) && lines[1].contains(r#"" exited with 3"#), "{lines:?}");
+    });
+}
