@@ -1,0 +1,17 @@
+//! Any bytes as a hook: checked or refused, never a panic, and no refusal of more than a line.
+#![no_main]
+
+#[path = "../../host/src/hook/check.rs"]
+#[allow(dead_code)]
+mod check;
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    if let Err(why) = check::check(bytes, None) {
+        assert!(!why.is_empty());
+    }
+    // Most mutations break the header; what follows it is more interesting.
+    let component = [b"\0asm\x0d\0\x01\0", bytes].concat();
+    let _ = check::check(&component, None);
+});
