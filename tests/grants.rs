@@ -43,7 +43,7 @@ fn a_program_finds_no_files_no_sockets_no_processes_and_an_empty_stdin() {
     let made = [Path::new("/tmp/of-a-hook"), Path::new("/tmp/of-a-hook-too")];
     assert!(!made.iter().any(|path| path.exists()), "left by somebody else");
 
-    let mut run = wrapper().plugin(guests::program("ask-for-everything"));
+    let mut run = wrapper().with(&["--log", "debug"]).plugin(guests::program("ask-for-everything"));
     // The command's own stdin is not the hook's.
     let (reader, mut writer) = std::io::pipe().unwrap();
     std::io::Write::write_all(&mut writer, b"for the command").unwrap();
@@ -68,6 +68,10 @@ fn a_program_finds_no_files_no_sockets_no_processes_and_an_empty_stdin() {
     }
     for (what, got) in [("arguments", "1"), ("stdin", "0"), ("terminal", "false")] {
         assert_says(&done, "ask-for-everything", &format!("{what}: {got}"));
+    }
+    for asked in ["files", "a TCP socket", "a UDP socket"] {
+        let words = format!("not allowed: {asked}; hooks have HTTP and nothing else");
+        assert!(done.stderr.contains(&words), "{words:?} is missing: {done:?}");
     }
     assert!(!made.iter().any(|path| path.exists()), "{done:?}");
     assert!(tcp.accept().is_err(), "a connection came");

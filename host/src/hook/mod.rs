@@ -16,6 +16,7 @@ mod load;
 mod memory;
 mod output;
 mod prepare;
+mod refused;
 mod runner;
 
 pub use context::{Moment, Phase};

@@ -11,6 +11,7 @@ use super::{
     load::Hook,
     memory,
     output::Output,
+    refused,
 };
 use crate::{
     cli::Config,
@@ -169,6 +170,7 @@ fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+    refused::add_to_linker(&mut linker)?;
     bindings::Hook::add_to_linker::<_, HasSelf<_>>(&mut linker, |state: &mut State| state)?;
     Ok(linker)
 }
