@@ -40,7 +40,7 @@ fn a_hook_knows_that_the_command_was_not_started_and_why() {
     assert_tells(
         &told,
         &[
-            r#"outcome Some(NotStarted("No such file or directory"))"#,
+            r#"outcome Some(NotStarted { reason: "No such file or directory", exit_code: 127 })"#,
             "succeeded false",
             "started at None",
             "elapsed ms None",

@@ -26,6 +26,15 @@ fn the_text_of_a_hooks_error_is_in_one_line() {
 }
 
 #[test]
+fn the_text_of_a_hooks_error_is_cut_at_4_kib() {
+    let hook = guests::hook("fails");
+    for (length, shown) in [(4096, 4096), (4097, 4096), (1 << 20, 4096)] {
+        let done = run(hook.clone(), &[("HOOK_FAIL", "long"), ("HOOK_LENGTH", &length.to_string())]);
+        assert_eq!(done.line().matches('~').count(), shown);
+    }
+}
+
+#[test]
 fn a_program_that_exits_with_0_is_silent_and_any_other_end_is_reported() {
     let hook = guests::program("exit");
     assert_eq!(run(hook.clone(), &[("HOOK_EXIT", "0")]).stderr, "");

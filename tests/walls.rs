@@ -32,7 +32,8 @@ fn files_programs_signals_and_new_code_are_refused() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("created");
     let mut victim = Command::new("sleep").arg("60").spawn().unwrap();
-    let attempts = format!("open=/etc/passwd create={} execute=/bin/true kill={} code", file.display(), victim.id());
+    let (file_name, pid) = (file.display(), victim.id());
+    let attempts = format!("open=/etc/passwd create={file_name} execute=/bin/true limit={pid} kill={pid} code");
     for result in breach(&attempts, &[], true) {
         assert!(refused(&result), "{result}");
     }

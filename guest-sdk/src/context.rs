@@ -13,15 +13,15 @@ use core::time::Duration;
 pub struct Context(());
 
 /// When a hook runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Phase {
     /// Before the command is started. If the hook fails, the command is not started.
     Before,
     /// After the command has ended, or could not be started.
     After,
-    /// A phase this version of the crate does not know.
-    Other,
+    /// A phase this version of the crate does not know, by its name.
+    Other(String),
 }
 
 /// How the command ended.
@@ -31,20 +31,29 @@ pub enum Outcome {
     /// It exited by itself with this exit status; 0 means success.
     Exited(u8),
     /// A signal ended it.
+    #[non_exhaustive]
     Killed {
         /// The number of the signal: 9 is SIGKILL, 15 is SIGTERM.
         signal: u8,
         /// Whether the kernel wrote a core dump.
         core_dumped: bool,
     },
-    /// It never ran; the text says why, in one line.
-    NotStarted(String),
+    /// It never ran.
+    #[non_exhaustive]
+    NotStarted {
+        /// Why, in one line.
+        reason: String,
+        /// What the container exits with for it: 127 not found, 126 not executable, 125 wrapper's own reasons, 128 + n
+        /// told to stop by signal n.
+        exit_code: u8,
+    },
     /// An end this version of the crate does not know; the text describes it in one line.
     Other(String),
 }
 
 /// Which of how many hooks of its phase a hook is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Position {
     /// Counted from 1, in the order in which they run.
     pub number: u32,
@@ -63,7 +72,7 @@ impl Context {
         match host::get_phase() {
             host::Phase::Before => Phase::Before,
             host::Phase::After => Phase::After,
-            host::Phase::Other(_) => Phase::Other,
+            host::Phase::Other(name) => Phase::Other(name),
         }
     }
 
@@ -77,7 +86,9 @@ impl Context {
         Some(match host::get_outcome()? {
             host::Outcome::Exited(status) => Outcome::Exited(status),
             host::Outcome::Killed(host::Killed { signal, core_dumped }) => Outcome::Killed { signal, core_dumped },
-            host::Outcome::NotStarted(reason) => Outcome::NotStarted(reason),
+            host::Outcome::NotStarted(host::NotStarted { reason, exit_code }) => {
+                Outcome::NotStarted { reason, exit_code }
+            }
             host::Outcome::Other(text) => Outcome::Other(text),
         })
     }
@@ -123,10 +134,11 @@ impl Context {
         Position { number, count }
     }
 
-    /// The value of an environment variable, if it is set and not empty.
+    /// The value of an environment variable, if it is set and not empty: in a manifest, emptying a variable is how one
+    /// takes back what an image set.
     ///
-    /// A hook sees the variables named `HOOK_…`, those the operator listed with `--plugin-env`, and the outcome
-    /// as `EXIT_CODE` and `EXIT_STATUS`.
+    /// A hook sees the variables named `HOOK_…`, those the operator listed with `--plugin-env`, and the facts of this
+    /// context as variables for programs that know nothing of it.
     pub fn var(&self, name: &str) -> Option<String> {
         let (_, value) = environment::get_environment().into_iter().find(|(key, _)| key == name)?;
         (!value.is_empty()).then_some(value)

@@ -2,6 +2,7 @@
 
 use crate::bindings::exports::wrapper::hook::run;
 use alloc::string::String;
+use core::fmt;
 
 /// What a hook returns; `Result` alone is `Result<(), Error>`.
 pub type Result<T = (), E = Error> = core::result::Result<T, E>;
@@ -16,6 +17,23 @@ pub enum Error {
     /// It cannot succeed until somebody changes a setting, which the text names.
     Misconfigured(String),
 }
+
+impl Error {
+    /// The text, in one line.
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Failed(text) | Self::Misconfigured(text) => text,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
+    }
+}
+
+impl core::error::Error for Error {}
 
 impl From<String> for Error {
     fn from(text: String) -> Self {

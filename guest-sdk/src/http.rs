@@ -81,6 +81,8 @@ pub enum ErrorKind {
     Denied,
     /// The name could not be resolved. Nothing was sent.
     Unresolved,
+    /// The host cannot be reached. Nothing was sent.
+    Unreachable,
     /// Nobody listens there. Nothing was sent.
     Refused,
     /// The time was up.
@@ -89,6 +91,8 @@ pub enum ErrorKind {
     Closed,
     /// No trusted, encrypted connection could be made. Nothing was sent.
     Tls,
+    /// The answer broke off after its head had come.
+    BrokenOff,
     /// The other side does not speak HTTP as it should.
     Protocol,
     /// Anything else; the text says what.
@@ -143,7 +147,7 @@ impl Request {
         self
     }
 
-    /// Limits the time from now until the answer's head has come, and from then on again until its body has been
+    /// Limits the time from sending until the answer's head has come, and from then on again until its body has been
     /// read. The default is [`DEFAULT_TIMEOUT`]; the host cuts it to what is left of the hook's own time.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
@@ -308,7 +312,7 @@ impl Response {
                 Ok(chunk) => bytes.extend_from_slice(&chunk),
                 Err(StreamError::Closed) => break,
                 Err(StreamError::LastOperationFailed(_)) => {
-                    return Err(Failure::new(ErrorKind::Closed, "the body broke off"));
+                    return Err(Failure::new(ErrorKind::BrokenOff, "the body broke off"));
                 }
             }
         }
@@ -362,7 +366,7 @@ impl Failure {
         let mut text = quoted(url);
         text.push_str(": ");
         text.push_str(&self.reason);
-        if self.kind == ErrorKind::Denied
+        if self.reason == "not allowed"
             && let Some((scheme, authority, _)) = split(url)
         {
             text.push_str("; to allow it: --allow-http ");
@@ -383,7 +387,10 @@ impl From<ErrorCode> for Failure {
     fn from(code: ErrorCode) -> Self {
         use ErrorCode as Code;
         let (kind, reason) = match code {
-            Code::HttpRequestDenied | Code::DestinationIpProhibited => (ErrorKind::Denied, "not allowed"),
+            Code::HttpRequestDenied => (ErrorKind::Denied, "not allowed"),
+            Code::DestinationIpProhibited => {
+                (ErrorKind::Denied, "not allowed: its address is one that a name does not open")
+            }
             Code::ConnectionRefused => (ErrorKind::Refused, "connection refused"),
             Code::ConnectionTimeout => (ErrorKind::Timeout, "no connection within its time"),
             Code::ConnectionReadTimeout | Code::HttpResponseTimeout => {
@@ -393,7 +400,7 @@ impl From<ErrorCode> for Failure {
             Code::DnsTimeout => (ErrorKind::Unresolved, "the name server did not answer"),
             Code::DnsError(_) => (ErrorKind::Unresolved, "no such host"),
             Code::DestinationNotFound | Code::DestinationUnavailable | Code::DestinationIpUnroutable => {
-                (ErrorKind::Unresolved, "the host cannot be reached")
+                (ErrorKind::Unreachable, "the host cannot be reached")
             }
             Code::ConnectionTerminated | Code::HttpResponseIncomplete => {
                 (ErrorKind::Closed, "the connection was closed before an answer came")

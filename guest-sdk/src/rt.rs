@@ -71,8 +71,9 @@ unsafe impl GlobalAlloc for Forward {
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         let last = block as usize + layout.size() == self.next.get();
-        if last && block as usize + size <= self.end.get() {
-            self.next.set(block as usize + size);
+        let end = (block as usize).checked_add(size).filter(|end| *end <= self.end.get());
+        if let (true, Some(end)) = (last, end) {
+            self.next.set(end);
             return block;
         }
         // SAFETY: the caller promises that `size` is not 0 and fits the alignment.

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use std::{
     sync::{
         OnceLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -40,6 +40,9 @@ static SETTINGS: OnceLock<(Level, Format)> = OnceLock::new();
 const PATIENCE: Duration = Duration::from_millis(200);
 
 static WAITED_MICROS: AtomicU64 = AtomicU64::new(0);
+
+/// Whether the last line was given up in its middle.
+static TORN: AtomicBool = AtomicBool::new(false);
 
 pub fn set(level: Level, format: Format) {
     SETTINGS.get_or_init(|| (level, format));
@@ -110,10 +113,13 @@ impl Line {
             return;
         }
         let mut line = match settings().1 {
-            Format::Text => format!("wrapper: {}{}", self.prefix, one_line(&self.message)),
+            Format::Text => format!("wrapper: {}", one_line(&(self.prefix + &self.message))),
             Format::Json => self.into_json(),
         };
         line.push('\n');
+        if TORN.swap(false, Ordering::Relaxed) {
+            line.insert(0, '\n');
+        }
         put(line.as_bytes());
     }
 
@@ -139,12 +145,14 @@ fn one_line(text: &str) -> String {
 
 /// Writes what the reader takes before the patience is used up, and drops the rest.
 fn put(mut bytes: &[u8]) {
+    let whole = bytes.len();
     while !bytes.is_empty() {
         match try_write(bytes) {
             Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
             Err(Errno::INTR) => {}
             Err(Errno::AGAIN) => {
                 if !wait_for_reader() {
+                    TORN.store(bytes.len() < whole, Ordering::Relaxed);
                     return;
                 }
             }

@@ -12,7 +12,7 @@ fn run(cx: &Context) -> Result {
         (Phase::Before, _) => format!("about to start \"{command}\""),
         (_, Some(Outcome::Exited(status))) => format!("\"{command}\" exited with {status}"),
         (_, Some(Outcome::Killed { signal, .. })) => format!("\"{command}\" was killed by signal {signal}"),
-        (_, Some(Outcome::NotStarted(reason))) => format!("\"{command}\" was not started: {reason}"),
+        (_, Some(Outcome::NotStarted { reason, .. })) => format!("\"{command}\" was not started: {reason}"),
         (_, Some(Outcome::Other(end))) => format!("\"{command}\" ended: {end}"),
         _ => format!("\"{command}\" ended"),
     };

@@ -5,7 +5,7 @@ use crate::log;
 use rustix::{
     fs::{Mode, OFlags, open},
     mm::{MapFlags, ProtFlags, mmap_anonymous},
-    process::{Signal, kill_process},
+    process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit},
 };
 use std::{env, net::TcpStream, process::Command, ptr};
 
@@ -30,6 +30,7 @@ pub fn attempt() {
             "execute" => Command::new(argument).status().map(drop).map_err(|error| error.to_string()),
             "connect" => TcpStream::connect(argument).map(drop).map_err(|error| error.to_string()),
             "kill" => kill(argument),
+            "limit" => limit(argument),
             "code" => map_code(),
             "stdin" => {
                 rustix::io::read(rustix::stdio::stdin(), &mut [0; 1]).map(drop).map_err(|error| error.to_string())
@@ -45,8 +46,17 @@ pub fn attempt() {
 }
 
 fn kill(pid: &str) -> Result<(), String> {
-    let pid = pid.parse().ok().and_then(rustix::process::Pid::from_raw).ok_or("no pid")?;
-    kill_process(pid, Signal::USR1).map_err(|error| error.to_string())
+    kill_process(process(pid)?, Signal::USR1).map_err(|error| error.to_string())
+}
+
+/// Takes the right to dump core from another process; the same call could take its memory or its time.
+fn limit(pid: &str) -> Result<(), String> {
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    prlimit(Some(process(pid)?), Resource::Core, none).map(drop).map_err(|error| error.to_string())
+}
+
+fn process(pid: &str) -> Result<Pid, String> {
+    pid.parse().ok().and_then(Pid::from_raw).ok_or_else(|| "no pid".into())
 }
 
 #[allow(unsafe_code)]

@@ -179,7 +179,9 @@ fn describe(types: &TypesRef<'_>, export: &str, kind: ComponentExternalKind) -> 
         (_, Some(ComponentEntityType::Instance(id))) => {
             let run = types.get(id).and_then(|instance| instance.exports.get("run")).map(|item| item.ty);
             let runs = match run {
-                Some(ComponentEntityType::Func(id)) => types.get(id).is_some_and(|run| run.params.is_empty()),
+                Some(ComponentEntityType::Func(id)) => {
+                    types.get(id).is_some_and(|run| run.params.is_empty() && run.result.is_some())
+                }
                 _ => false,
             };
             Export::Interface { runs }

@@ -167,7 +167,9 @@ impl context::Host for State {
             Outcome::Killed { signal, core_dumped } => {
                 context::Outcome::Killed(context::Killed { signal, core_dumped })
             }
-            Outcome::NotStarted { reason, .. } => context::Outcome::NotStarted(reason),
+            Outcome::NotStarted { reason, code } => {
+                context::Outcome::NotStarted(context::NotStarted { reason, exit_code: code })
+            }
         })
     }
 

@@ -11,6 +11,16 @@ use wasmtime_wasi::I32Exit;
 /// How many functions of a trap's backtrace are named: the innermost tell where, the rest how it came there.
 const FRAMES: usize = 3;
 
+/// How long the reason of a failure may be, whoever words it: a hook chooses its error's text and its functions'
+/// names. As long as a line of its output.
+const REASON_LIMIT: usize = 4096;
+
+/// A reason as it goes into the log.
+pub fn cut(mut reason: String) -> String {
+    reason.truncate(reason.floor_char_boundary(REASON_LIMIT));
+    reason
+}
+
 /// Functions of a language's own library, through which a panic goes on its way to the trap.
 const OF_LANGUAGE: [&str; 9] =
     ["std::", "core::", "alloc::", "__rust", "rust_", "<std::", "<core::", "<alloc::", "abort"];

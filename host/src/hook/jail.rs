@@ -5,6 +5,7 @@
 
 use super::{http::Means, limits::MEMORIES};
 use crate::{cli::Config, log};
+use SeccompCmpOp::{Eq, MaskedEq};
 use landlock::{
     ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, NetPort, Ruleset, RulesetAttr, RulesetCreatedAttr,
     RulesetError, RulesetStatus, Scope,
@@ -17,7 +18,7 @@ use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
     TargetArch, apply_filter,
 };
-use std::{collections::BTreeMap, env::consts::ARCH, io};
+use std::{collections::BTreeMap, env::consts::ARCH};
 
 /// The latest of Landlock's versions that is asked for; older kernels give what they have.
 const LANDLOCK: ABI = ABI::V6;
@@ -139,7 +140,6 @@ const CALLS: &[i64] = &[
     libc::SYS_nanosleep,
     libc::SYS_ppoll,
     libc::SYS_pread64,
-    libc::SYS_prlimit64,
     libc::SYS_pwrite64,
     libc::SYS_pwritev2,
     libc::SYS_read,
@@ -150,12 +150,9 @@ const CALLS: &[i64] = &[
     libc::SYS_rt_sigreturn,
     libc::SYS_sched_getaffinity,
     libc::SYS_sched_yield,
-    libc::SYS_setpriority,
-    libc::SYS_getpriority,
     libc::SYS_seccomp,
     libc::SYS_sigaltstack,
     libc::SYS_statx,
-    libc::SYS_tgkill,
     libc::SYS_write,
     libc::SYS_writev,
 ];
@@ -167,33 +164,45 @@ const CALLS_HERE: &[i64] = &[libc::SYS_epoll_wait, libc::SYS_poll, libc::SYS_new
 const CALLS_HERE: &[i64] = &[libc::SYS_newfstatat];
 
 /// What HTTP and name lookups need besides.
-const NETWORK: [i64; 11] = [
+const NETWORK: [i64; 8] = [
     // Of UDP, for name lookups; Landlock keeps TCP from listening.
     libc::SYS_bind,
     libc::SYS_connect,
     libc::SYS_getpeername,
     libc::SYS_getsockname,
     libc::SYS_getsockopt,
-    libc::SYS_ioctl,
     libc::SYS_recvfrom,
     libc::SYS_recvmsg,
-    libc::SYS_sendmsg,
-    libc::SYS_sendto,
     libc::SYS_setsockopt,
 ];
 
 /// The calls above and, if there is a network, sockets of the internet; everything else is refused.
 fn seccomp(network: &[i64]) -> Wall {
     let mut rules: Rules = [CALLS, CALLS_HERE, network].concat().into_iter().map(|call| (call, Vec::new())).collect();
-    // For the filter that seal_code adds.
-    if let Some(rule) = argument(0, SeccompCmpOp::Eq, libc::PR_SET_NO_NEW_PRIVS as u64) {
-        rules.insert(libc::SYS_prctl, vec![rule]);
-    }
+    // What could name another process may name this one only.
+    let own = u64::from(std::process::id());
+    rules.extend([
+        // For the filter that seal_code adds.
+        (libc::SYS_prctl, vec![arguments(&[(0, Eq, libc::PR_SET_NO_NEW_PRIVS as u64)])?]),
+        // The allocator asks for the stack's limit.
+        (libc::SYS_prlimit64, vec![arguments(&[(0, Eq, 0)])?]),
+        // How the compiler steps back behind the command: PRIO_PROCESS, this one.
+        (libc::SYS_getpriority, vec![arguments(&[(0, Eq, 0), (1, Eq, 0)])?]),
+        (libc::SYS_setpriority, vec![arguments(&[(0, Eq, 0), (1, Eq, 0)])?]),
+        // How a panic ends the process.
+        (libc::SYS_tgkill, vec![arguments(&[(0, Eq, own)])?]),
+    ]);
     if !network.is_empty() {
-        let families = [libc::AF_INET, libc::AF_INET6].map(|family| argument(0, SeccompCmpOp::Eq, family as u64));
-        let Some(families) = families.into_iter().collect() else { return Err("seccomp".into()) };
-        rules.insert(libc::SYS_socket, families);
-        rules.insert(libc::SYS_shutdown, Vec::new());
+        // The protocol that the kernel chooses: others, such as MPTCP, are not what Landlock judges.
+        let internet = |family: i32| arguments(&[(0, Eq, family as u64), (2, Eq, 0)]);
+        // A fast open would connect without being judged.
+        let fast = libc::MSG_FASTOPEN as u64;
+        rules.extend([
+            (libc::SYS_socket, vec![internet(libc::AF_INET)?, internet(libc::AF_INET6)?]),
+            (libc::SYS_sendto, vec![arguments(&[(3, MaskedEq(fast), 0)])?]),
+            (libc::SYS_sendmsg, vec![arguments(&[(2, MaskedEq(fast), 0)])?]),
+            (libc::SYS_shutdown, Vec::new()),
+        ]);
     }
     install(rules, SeccompAction::Errno(libc::EPERM as u32), SeccompAction::Allow).map(|()| "seccomp")
 }
@@ -203,18 +212,22 @@ fn nothing_becomes_code() -> Wall {
     let executable = libc::PROT_EXEC as u64;
     let mut rules = Rules::new();
     for call in [libc::SYS_mmap, libc::SYS_mprotect, libc::SYS_pkey_mprotect] {
-        let Some(rule) = argument(2, SeccompCmpOp::MaskedEq(executable), executable) else { continue };
-        rules.insert(call, vec![rule]);
+        rules.insert(call, vec![arguments(&[(2, MaskedEq(executable), executable)])?]);
     }
     install(rules, SeccompAction::Allow, SeccompAction::Errno(libc::EPERM as u32)).map(|()| "no new code")
 }
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
-/// A rule about one argument of a call.
-fn argument(index: u8, compare: SeccompCmpOp, value: u64) -> Option<SeccompRule> {
-    let condition = SeccompCondition::new(index, SeccompCmpArgLen::Dword, compare, value).ok()?;
-    SeccompRule::new(vec![condition]).ok()
+/// A rule that holds when all of these arguments, counted from 0, compare so.
+fn arguments(conditions: &[(u8, SeccompCmpOp, u64)]) -> Result<SeccompRule, String> {
+    let rule = || -> Result<SeccompRule, seccompiler::BackendError> {
+        let conditions = conditions.iter().map(|(index, compare, value)| {
+            SeccompCondition::new(*index, SeccompCmpArgLen::Dword, compare.clone(), *value)
+        });
+        SeccompRule::new(conditions.collect::<Result<_, _>>()?)
+    };
+    rule().map_err(|error| format!("seccomp ({error})"))
 }
 
 fn install(rules: Rules, otherwise: SeccompAction, matched: SeccompAction) -> Result<(), String> {
@@ -240,14 +253,18 @@ pub fn close_all_but(keep: &[i32]) {
 
 #[allow(unsafe_code)]
 fn close(first: i32, last: i32) {
+    /// Without close_range(2), before Linux 5.9, numbers are closed one by one up to here.
+    const HIGHEST: i32 = 65_536;
     if first > last {
         return;
     }
     // SAFETY: the descriptors in between belong to values of the supervisor, of which this process is a copy that
     // never drops or uses them.
-    let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
-    if result != 0 {
-        let error = io::Error::last_os_error();
-        log::debug(|| format!("descriptors stay open: {error}"));
+    unsafe {
+        if libc::syscall(libc::SYS_close_range, first, last, 0) != 0 {
+            for fd in first..=last.min(HIGHEST) {
+                libc::close(fd);
+            }
+        }
     }
 }

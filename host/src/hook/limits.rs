@@ -44,12 +44,12 @@ impl Limits {
 }
 
 impl ResourceLimiter for Limits {
-    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> Result<bool> {
-        Ok(take(&mut self.memory, current, desired))
+    fn memory_growing(&mut self, current: usize, desired: usize, most: Option<usize>) -> Result<bool> {
+        Ok(take(&mut self.memory, current, desired, most))
     }
 
-    fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> Result<bool> {
-        Ok(take(&mut self.table_elements, current, desired))
+    fn table_growing(&mut self, current: usize, desired: usize, most: Option<usize>) -> Result<bool> {
+        Ok(take(&mut self.table_elements, current, desired, most))
     }
 
     fn instances(&self) -> usize {
@@ -65,8 +65,11 @@ impl ResourceLimiter for Limits {
     }
 }
 
-/// Takes what is needed to grow, if that much is left.
-fn take(left: &mut usize, current: usize, desired: usize) -> bool {
+/// Takes what is needed to grow, if that much is left, and if it is not going to be refused for its own maximum.
+fn take(left: &mut usize, current: usize, desired: usize, most: Option<usize>) -> bool {
+    if most.is_some_and(|most| desired > most) {
+        return false;
+    }
     match left.checked_sub(desired.saturating_sub(current)) {
         Some(rest) => {
             *left = rest;
@@ -109,5 +112,12 @@ mod tests {
         assert!(limits.memory_growing(0, 60, None).unwrap());
         assert!(limits.memory_growing(0, 40, None).unwrap());
         assert!(!limits.memory_growing(60, 61, None).unwrap());
+    }
+
+    #[test]
+    fn what_a_memory_refuses_itself_costs_nothing() {
+        let mut limits = Limits::new(100);
+        assert!(!limits.memory_growing(0, 100, Some(50)).unwrap());
+        assert!(limits.memory_growing(0, 100, Some(100)).unwrap());
     }
 }

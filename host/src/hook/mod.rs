@@ -1,4 +1,4 @@
-//! Hooks: from the names in the configuration to reports of how they ended. Knows nothing of signals.
+//! Hooks: from the names in the configuration to reports of how they ended.
 //!
 //! The supervisor's process only reads a hook's bytes. They are parsed and compiled in `prepare`, and run in
 //! `runner`, each a process of its own, so that nothing that came from outside is interpreted beside the exit code.
@@ -26,7 +26,7 @@ pub use load::{Source, load};
 use crate::{
     cli::Config,
     log::{self, Level, Line},
-    supervise::{Ended, Patience, Supervisor, Waited, exit_now, fork, name},
+    supervise::{Ended, Patience, Supervisor, Waited, exit_now, fork_helper, name},
     words::words,
 };
 use load::Hook;
@@ -104,7 +104,7 @@ fn run_one(hook: &Hook, config: &Config, facts: context::Facts, supervisor: &mut
         Phase::Before => Patience::None,
         Phase::After => Patience::Once,
     };
-    let runner = match fork(|| exit_now(runner::run(hook, config, &facts))) {
+    let runner = match fork_helper(|| exit_now(runner::run(hook, config, &facts))) {
         Ok(runner) => runner,
         Err(errno) => {
             line(Level::Error, &format!("cannot run: cannot fork: {}", words(errno))).write();

@@ -22,7 +22,7 @@ const LINES_LIMIT: usize = 2048;
 /// A line without an end is cut here, so that it needs no more memory than this.
 const LINE_LIMIT: usize = 4096;
 
-/// How much a hook may write at once.
+/// How much a hook is told that it may write at once.
 const WRITE_LIMIT: usize = 64 * 1024;
 
 /// A hook's share of the log, whichever way its words come.
@@ -78,12 +78,15 @@ pub struct Stream {
 impl Stream {
     fn put(&self, bytes: &[u8]) {
         let mut partial = lock(&self.partial);
-        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
-            for piece in piece.chunks(LINE_LIMIT) {
-                partial.extend_from_slice(piece);
-                if piece.ends_with(b"\n") || partial.len() >= LINE_LIMIT {
-                    self.write(&std::mem::take(&mut *partial));
-                }
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let room = LINE_LIMIT.saturating_sub(partial.len()).min(rest.len());
+            let end = rest.iter().take(room).position(|byte| *byte == b'\n').map_or(room, |end| end + 1);
+            let (piece, after) = rest.split_at_checked(end).unwrap_or((rest, &[]));
+            partial.extend_from_slice(piece);
+            rest = after;
+            if partial.ends_with(b"\n") || partial.len() >= LINE_LIMIT {
+                self.write(&std::mem::take(&mut *partial));
             }
         }
     }

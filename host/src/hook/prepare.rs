@@ -4,11 +4,11 @@
 //! What it leaves behind is machine code in a sealed file in memory. Only that is ever run as such: it was made by
 //! this binary, from bytes that were checked, in this run.
 
-use super::{CHECK_TIMEOUT, check, engine, jail, load::Hook, memory};
+use super::{CHECK_TIMEOUT, check, engine, failure, jail, load::Hook, memory};
 use crate::{
     cli::Config,
     log::{self, Level, Line},
-    supervise::{Supervisor, exit_now, only_faults},
+    supervise::{Supervisor, exit_now},
     words::words,
 };
 use rustix::{
@@ -16,7 +16,7 @@ use rustix::{
     fd::OwnedFd,
     io::{Errno, read, write},
     pipe::{PipeFlags, pipe_with},
-    process::{nice, set_parent_process_death_signal},
+    process::nice,
 };
 use std::{convert::Infallible, io::Write, os::fd::AsRawFd, time::Instant};
 
@@ -27,40 +27,44 @@ pub enum Verdict {
     Unfit,
 }
 
-/// One byte a hook, in their order.
+/// One byte for each hook that needs a check, in their order.
 const FIT: u8 = b'+';
 const UNFIT: u8 = b'-';
 
 /// Starts the process and waits for its verdicts, one a hook. What is wrong with a hook is in the log by then.
 pub fn start(hooks: &[&Hook], config: &Config, supervisor: &mut Supervisor) -> Vec<Verdict> {
-    let nothing_to_check = hooks.iter().all(|hook| !hook.needs_check());
-    let verdicts = match pipe_with(PipeFlags::CLOEXEC) {
+    // The command need not wait for what was checked when the wrapper was built.
+    let unchecked: Vec<&Hook> = hooks.iter().copied().filter(|hook| hook.needs_check()).collect();
+    let started = pipe_with(PipeFlags::CLOEXEC).map_err(words).and_then(|(verdicts, report)| {
         // The writing end goes into the closure and so is closed here as soon as the process has it.
-        Ok((verdicts, report)) => match supervisor.start_helper(|| process(hooks, config, report)) {
-            // The command need not wait for what was checked when the wrapper was built.
-            Ok(()) if nothing_to_check => vec![Verdict::Fit; hooks.len()],
-            Ok(()) => wait(hooks, &verdicts),
-            Err(errno) => {
-                log::error(format!("cannot check hooks: cannot fork: {}", words(errno)));
-                return Vec::new();
-            }
-        },
-        Err(errno) => {
-            log::error(format!("cannot check hooks: {}", words(errno)));
-            return Vec::new();
+        supervisor
+            .start_helper(|| process(hooks, config, report))
+            .map_err(|errno| format!("cannot fork: {}", words(errno)))?;
+        Ok(verdicts)
+    });
+    let verdicts = started.map(|verdicts| wait(unchecked.len(), &verdicts)).unwrap_or_else(|why| {
+        match unchecked.is_empty() {
+            true => log::debug(|| format!("hooks are compiled when they run: {why}")),
+            false => log::error(format!("cannot check hooks: {why}")),
         }
-    };
-    for hook in hooks.get(verdicts.len()..).unwrap_or_default() {
+        Vec::new()
+    });
+    for hook in unchecked.get(verdicts.len()..).unwrap_or_default() {
         Line::new(Level::Error, "could not be checked").about(&hook.label).write();
     }
-    verdicts
+    let mut verdicts = verdicts.into_iter();
+    let verdict = |hook: &&Hook| match hook.needs_check() {
+        true => verdicts.next().unwrap_or(Verdict::Unfit),
+        false => Verdict::Fit,
+    };
+    hooks.iter().map(verdict).collect()
 }
 
 /// The verdicts that come within the time there is for it.
-fn wait(hooks: &[&Hook], verdicts: &OwnedFd) -> Vec<Verdict> {
+fn wait(count: usize, verdicts: &OwnedFd) -> Vec<Verdict> {
     let deadline = Instant::now() + CHECK_TIMEOUT;
     let mut found = Vec::new();
-    while found.len() < hooks.len() {
+    while found.len() < count {
         let left = deadline.saturating_duration_since(Instant::now());
         let mut fds = [PollFd::new(verdicts, PollFlags::IN)];
         let left = Timespec { tv_sec: left.as_secs().try_into().unwrap_or(0), tv_nsec: left.subsec_nanos().into() };
@@ -83,22 +87,26 @@ fn wait(hooks: &[&Hook], verdicts: &OwnedFd) -> Vec<Verdict> {
 }
 
 fn process(hooks: &[&Hook], config: &Config, report: OwnedFd) -> Infallible {
-    // Whatever becomes of the supervisor, nothing of ours outlives it.
-    let _ = set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
-    only_faults();
     let mut keep: Vec<i32> = hooks.iter().flat_map(|hook| hook.descriptors()).collect();
     keep.push(report.as_raw_fd());
     jail::close_all_but(&keep);
     jail::enter_as_compiler();
-    let verdicts: Vec<Verdict> = hooks.iter().map(|hook| judge(hook)).collect();
-    let told = verdicts.iter().map(|verdict| if *verdict == Verdict::Fit { FIT } else { UNFIT }).collect::<Vec<_>>();
-    let _ = write(&report, &told);
+    // Each as soon as it is known: one that breaks the check takes none with it that came before.
+    let mut fit = Vec::new();
+    for hook in hooks {
+        let verdict = if hook.needs_check() { judge(hook) } else { Verdict::Fit };
+        if verdict == Verdict::Fit {
+            fit.push(hook);
+        }
+        if hook.needs_check() {
+            let _ = write(&report, &[if verdict == Verdict::Fit { FIT } else { UNFIT }]);
+        }
+    }
     drop(report);
     // From here on the command runs, and the machine is its.
     let _ = nice(19);
-    let fit = hooks.iter().zip(verdicts).filter(|(_, verdict)| *verdict == Verdict::Fit);
     let result = engine::new(config).and_then(|engine| {
-        for (hook, _) in fit {
+        for hook in fit {
             if let Some(file) = &hook.code {
                 let code = engine.precompile_component(&hook.bytes()?)?;
                 let mut file = file;
@@ -109,20 +117,17 @@ fn process(hooks: &[&Hook], config: &Config, report: OwnedFd) -> Infallible {
         Ok(())
     });
     if let Err(error) = result {
-        log::debug(|| format!("plugins are compiled when they run: {error}"));
+        log::debug(|| format!("hooks are compiled when they run: {error}"));
     }
     exit_now(0)
 }
 
 fn judge(hook: &Hook) -> Verdict {
-    if !hook.needs_check() {
-        return Verdict::Fit;
-    }
     let checked = hook.bytes().map_err(words).and_then(|bytes| check::check(&bytes, hook.sha256));
     match checked {
         Ok(()) => Verdict::Fit,
         Err(why) => {
-            Line::new(Level::Error, why).about(&hook.label).write();
+            Line::new(Level::Error, failure::cut(why)).about(&hook.label).write();
             Verdict::Unfit
         }
     }

@@ -17,10 +17,8 @@ use crate::{
     cli::Config,
     log::{self, Level, Line},
     outcome::WRAPPER_FAILED,
-    supervise::only_faults,
 };
 use bindings::exports::wrapper::hook::run::Error as HookError;
-use rustix::process::set_parent_process_death_signal;
 use wasmtime::{
     Engine, Store,
     component::{Component, HasSelf, InstancePre, Linker, ResourceTable},
@@ -56,9 +54,6 @@ impl WasiHttpView for State {
 
 /// Runs the hook and says how it went: in the log, and by the exit code of this process.
 pub fn run(hook: &Hook, config: &Config, facts: &Facts) -> u8 {
-    // Whatever becomes of the supervisor, no hook outlives it.
-    let _ = set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
-    only_faults();
     jail::close_all_but(&hook.descriptors());
     let means = Means::load(&config.allow_http);
     if !trusted() {
@@ -69,7 +64,7 @@ pub fn run(hook: &Hook, config: &Config, facts: &Facts) -> u8 {
         Err(error) => Some(Problem::failed(format!("cannot run: {error}"))),
     };
     let Some(Problem { text, kind }) = problem else { return SUCCEEDED };
-    let line = Line::new(Level::Error, text).about(&hook.label).field("phase", facts.phase.name());
+    let line = Line::new(Level::Error, failure::cut(text)).about(&hook.label).field("phase", facts.phase.name());
     line.field("outcome", kind).write();
     WRAPPER_FAILED
 }
@@ -177,11 +172,13 @@ fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
 
 /// Calls the hook's own `run`, or the `main` of a program.
 async fn call(pre: InstancePre<State>, store: &mut Store<State>) -> Result<(), Problem> {
+    let is_hook = pre.component().get_export_index(None, "wrapper:hook/run@0.1.0").is_some();
     let ended = match bindings::HookPre::new(pre.clone()) {
         Ok(hook) => match hook.instantiate_async(&mut *store).await {
             Ok(hook) => hook.wrapper_hook_run().call_run(store).await.map(|result| result.map_err(reason)),
             Err(error) => Err(error),
         },
+        Err(error) if is_hook => Err(error),
         Err(_) => match CommandPre::new(pre)?.instantiate_async(&mut *store).await {
             Ok(command) => command
                 .wasi_cli_run()

@@ -10,9 +10,9 @@ mod spawn;
 mod streams;
 mod terminal;
 
-pub use process::{exit_now, fork};
+pub use process::{exit_now, fork_helper};
 pub use reap::Ended;
-pub use signals::{Signals, name, only_faults};
+pub use signals::{Signals, name};
 #[cfg_attr(test, expect(unused_imports, reason = "the tests have an entry of their own"))]
 pub use streams::hold_standard_streams;
 
@@ -34,8 +34,8 @@ pub struct Supervisor {
     signals: Signals,
     terminal: Option<Terminal>,
     stop_signal: Option<u8>,
-    /// Second stop signal while hooks ran: no further hook is waited for.
-    impatient: bool,
+    /// How many signals asked to stop while after-hooks ran; with the second none is waited for any more.
+    heard: u32,
     /// A process of our own that runs beside the command, until it is reaped.
     helper: Option<Pid>,
 }
@@ -74,7 +74,7 @@ impl Supervisor {
         {
             log::debug(|| format!("cannot become a subreaper: {error}"));
         }
-        Self { signals, terminal: Terminal::ours(), stop_signal: None, impatient: false, helper: None }
+        Self { signals, terminal: Terminal::ours(), stop_signal: None, heard: 0, helper: None }
     }
 
     /// The first signal that asked the wrapper itself to stop.
@@ -84,7 +84,7 @@ impl Supervisor {
 
     /// Whether a second stop signal came while hooks ran.
     pub fn impatient(&self) -> bool {
-        self.impatient
+        self.heard > 1
     }
 
     /// Starts the command and returns when it has ended. With `group` it gets a process group of its own, and
@@ -131,14 +131,12 @@ impl Supervisor {
     pub fn wait(&mut self, child: Pid, deadline: Instant, patience: Patience) -> Waited {
         let mut deadline = Some(deadline);
         let mut waited = None;
-        let mut heard = 0;
         loop {
             match self.next(deadline) {
                 Event::Ended(pid, ended) if pid == child => return waited.unwrap_or(Waited::Ended(ended)),
                 Event::Signal(Received { number: SIGTERM | SIGINT, .. }) => {
-                    heard += 1;
-                    if patience == Patience::None || heard > 1 {
-                        self.impatient = patience == Patience::Once;
+                    self.heard += u32::from(patience == Patience::Once);
+                    if patience == Patience::None || self.impatient() {
                         waited.get_or_insert(Waited::Interrupted);
                         deadline = None;
                         signals::send(child, SIGKILL).ok();
@@ -156,7 +154,7 @@ impl Supervisor {
 
     /// Starts a process that runs beside the command.
     pub fn start_helper(&mut self, child: impl FnOnce() -> Infallible) -> Result<(), nix::errno::Errno> {
-        self.helper = Some(fork(child)?);
+        self.helper = Some(fork_helper(child)?);
         Ok(())
     }
 
@@ -225,7 +223,8 @@ impl Target {
                     self.warned = true;
                     log::warn(format!("cannot send {} to the command: not permitted", name(signal.number)));
                 }
-                _ => log::debug(|| format!("forwarded {}", name(signal.number))),
+                Ok(()) => log::debug(|| format!("forwarded {}", name(signal.number))),
+                Err(error) => log::debug(|| format!("not forwarded: {}: {error}", name(signal.number))),
             }
         }
         if signal.stops() && !self.group {

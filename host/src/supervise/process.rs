@@ -1,17 +1,32 @@
 //! Making processes.
 
+use super::signals::only_faults;
 use nix::{
     errno::Errno,
     unistd::{ForkResult, fork as nix_fork},
 };
-use rustix::process::Pid;
+use rustix::process::{Pid, Signal, getpid, getppid, set_parent_process_death_signal};
 use std::{
     convert::Infallible,
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-/// Runs `child` in a new process, which inherits everything this one knows as plain values. It ends by itself: a
-/// panic in it is as good as an exit with the wrapper's own error code.
+/// Runs `child` in a new process of our own, which inherits everything this one knows as plain values. Whatever becomes
+/// of the supervisor, it does not outlive it.
+pub fn fork_helper(child: impl FnOnce() -> Infallible) -> Result<Pid, Errno> {
+    let supervisor = getpid();
+    fork(|| {
+        let _ = set_parent_process_death_signal(Some(Signal::KILL));
+        // Who died before that line is not told of any more.
+        if getppid().is_some_and(|parent| parent != supervisor) {
+            exit_now(crate::outcome::WRAPPER_FAILED);
+        }
+        only_faults();
+        child()
+    })
+}
+
+/// Runs `child` in a new process. A panic in it ends it.
 #[allow(unsafe_code)]
 pub fn fork(child: impl FnOnce() -> Infallible) -> Result<Pid, Errno> {
     // SAFETY: after a fork only the calling thread goes on, and a lock that another one held would stay locked for

@@ -73,6 +73,9 @@ pub fn spawn(
     let mut errno = [0; 4];
     match read(&errors, &mut errno) {
         Ok(4) => {
+            if let Some(terminal) = terminal {
+                terminal.take_back_from(child);
+            }
             // The child that only told this is ours to reap, like every other, in the loop.
             let errno = Errno::from_raw(i32::from_ne_bytes(errno));
             let code = if errno == Errno::ENOENT { NOT_FOUND } else { CANNOT_EXECUTE };

@@ -86,8 +86,8 @@ impl Allow {
     }
 
     /// Whether an address may be connected to for a target that is admitted. A name does not open what only its
-    /// address would be allowed to be: who controls the name must not reach this pod's loopback or the node's
-    /// metadata service with it.
+    /// address would be allowed to be: who controls the name must not reach this pod's loopback, or what is on its
+    /// link, such as a cloud's metadata service, with it.
     pub fn admits_address(&self, target: &Target, address: IpAddr) -> bool {
         let address = plain(address);
         let named = self.applicable(target).any(|rule| rule.names_address(address));
@@ -120,9 +120,19 @@ fn is_special(address: IpAddr) -> bool {
     }
 }
 
-/// An IPv4 address that was written as an IPv6 one (`::ffff:10.0.0.1`) is that IPv4 address.
+/// An IPv4 address that was written as an IPv6 one, mapped (`::ffff:10.0.0.1`) or for translation on the way
+/// (`64:ff9b::10.0.0.1`, RFC 6052), is that IPv4 address.
 fn plain(ip: IpAddr) -> IpAddr {
-    ip.to_canonical()
+    match ip {
+        IpAddr::V6(v6) => match v6.segments() {
+            [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
+                let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
+                Ipv4Addr::new(a, b, c, d).into()
+            }
+            _ => ip.to_canonical(),
+        },
+        IpAddr::V4(_) => ip,
+    }
 }
 
 impl Scheme {
@@ -407,6 +417,8 @@ mod tests {
             ("::ffff:127.0.0.1", false),
             ("169.254.169.254", false),
             ("fe80::1", false),
+            ("64:ff9b::a9fe:a9fe", false),
+            ("64:ff9b::5db8:d822", true),
             ("0.0.0.0", false),
             ("::", false),
             ("224.0.0.1", false),

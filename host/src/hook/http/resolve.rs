@@ -5,13 +5,13 @@
 
 use super::policy::{Host, Target};
 use domain::{
-    base::name::UncertainName,
+    base::name::RelativeName,
     resolv::stub::{StubResolver, conf::ResolvConf},
 };
 use std::{
     fs,
+    io::ErrorKind,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    str::FromStr,
 };
 use wasmtime_wasi_http::Error;
 
@@ -58,11 +58,12 @@ impl Names {
     async fn ask(&self, name: &str) -> Result<Vec<IpAddr>, Error> {
         let unknown = || Error::DnsError { rcode: None, info_code: None };
         let servers = self.servers.as_ref().ok_or_else(unknown)?;
-        let found = match UncertainName::<Vec<u8>>::from_str(name).map_err(|_| unknown())? {
-            UncertainName::Relative(name) => servers.search_host(name).await,
-            UncertainName::Absolute(name) => servers.lookup_host(name).await,
-        };
-        let addresses: Vec<IpAddr> = found.map_err(|_| unknown())?.iter().collect();
+        let name = RelativeName::<Vec<u8>>::vec_from_str(name).map_err(|_| unknown())?;
+        let found = servers.search_host(name).await.map_err(|error| match error.kind() {
+            ErrorKind::TimedOut => Error::DnsTimeout,
+            _ => unknown(),
+        })?;
+        let addresses: Vec<IpAddr> = found.iter().collect();
         match addresses.is_empty() {
             true => Err(unknown()),
             false => Ok(addresses),

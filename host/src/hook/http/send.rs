@@ -109,20 +109,22 @@ impl Outbound {
         let end = tokio::time::Instant::from_std(self.deadline - LAST_WORDS.min(self.left()));
         let answer = answer.map(|body| {
             let (pause, end) = (Box::pin(sleep(between)), Box::pin(tokio::time::sleep_until(end)));
-            AnswerBody { body, between, pause, end, sent, _permit: permit }.boxed_unsync()
+            AnswerBody { body, between, pause, waiting: false, end, sent, _permit: permit }.boxed_unsync()
         });
         Ok((answer, Box::new(async move { connection.await.map_err(Error::from) })))
     }
 
     /// Where the request wants to go; what it may not is told to the operator, with what would allow it.
     fn judge(&self, uri: &http::Uri) -> Result<Target, Error> {
-        let refusal = match Target::of(uri) {
+        let (refusal, error) = match Target::of(uri) {
             Ok(target) if self.allow.admits(&target) => return Ok(target),
-            Ok(target) => format!("not allowed: {target}; to allow it: --allow-http {target}"),
-            Err(why) => format!("not allowed: {:?}: {why:#}", uri.to_string()),
+            Ok(target) => {
+                (format!("not allowed: {target}; to allow it: --allow-http {target}"), Error::HttpRequestDenied)
+            }
+            Err(why) => (format!("not allowed: {:?}: {why:#}", uri.to_string()), Error::HttpRequestUriInvalid),
         };
         self.tell(Some(refusal));
-        Err(Error::HttpRequestDenied)
+        Err(error)
     }
 
     fn tell(&self, what: Option<String>) {
@@ -193,6 +195,8 @@ struct AnswerBody {
     body: Incoming,
     between: Duration,
     pause: Pin<Box<Sleep>>,
+    /// Whether the hook waits for bytes; while it does something else no time is counted.
+    waiting: bool,
     end: Pin<Box<Sleep>>,
     sent: Arc<AtomicBool>,
     /// Held until the answer has been read or thrown away.
@@ -210,12 +214,15 @@ impl Body for AnswerBody {
         match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(translate(&error, &self.sent)))),
             Poll::Ready(Some(Ok(frame))) => {
-                let next = tokio::time::Instant::now() + self.between;
-                self.pause.as_mut().reset(next);
+                self.waiting = false;
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(None) => Poll::Ready(None),
             Poll::Pending => {
+                if !std::mem::replace(&mut self.waiting, true) {
+                    let next = tokio::time::Instant::now() + self.between;
+                    self.pause.as_mut().reset(next);
+                }
                 ready!(self.pause.as_mut().poll(cx));
                 Poll::Ready(Some(Err(Error::ConnectionReadTimeout)))
             }
