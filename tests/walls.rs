@@ -1,7 +1,7 @@
 //! With WebAssembly taken away the operating system still refuses: attempts that a debug build makes from inside a
 //! runner when it is asked to, each with its twin in a runner without a jail.
 
-use crate::support::{Run, peer::free_port, wrapper};
+use crate::support::{Run, peer::free_port, repository, wrapper};
 use nix::libc;
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
@@ -96,7 +96,11 @@ fn a_crash_of_the_runner_is_one_line_and_the_next_hook_runs() {
 fn the_log_says_which_walls_stand() {
     let port = free_port().to_string();
     let rule = format!("http://localhost:{port}");
-    let done = wrapper().with(&["--log", "debug", "--allow-http", &rule]).plugin("echo").with(&["true"]).done();
+    let done = wrapper()
+        .with(&["--log", "debug", "--allow-http", &rule])
+        .plugin(repository("hooks/dist/echo.wasm"))
+        .with(&["true"])
+        .done();
     for walls in ["walls of the compiler: ", "walls of the runner: "] {
         let line = done
             .lines()

@@ -134,13 +134,27 @@ impl Line {
         self.fields.insert("level".into(), level.into());
         self.fields.insert("message".into(), self.message.into());
         self.fields.insert("time".into(), now.as_secs_f64().into());
-        Value::Object(self.fields).to_string()
+        // What JSON does not escape by itself.
+        let mut line = String::new();
+        for c in Value::Object(self.fields).to_string().chars() {
+            match steers(c) {
+                true => line.push_str(&format!("\\u{:04x}", u32::from(c))),
+                false => line.push(c),
+            }
+        }
+        line
     }
 }
 
 /// Control characters would let a hook or a file name write lines that look like ours, or steer a terminal.
 fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\t' { char::REPLACEMENT_CHARACTER } else { c }).collect()
+    text.chars().map(|c| if steers(c) && c != '\t' { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+/// Whether a character does something else than being read: ends a line for some reader, or turns the text around.
+fn steers(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Writes what the reader takes before the patience is used up, and drops the rest.
@@ -205,5 +219,12 @@ mod tests {
     #[test]
     fn a_message_cannot_break_out_of_its_line() {
         assert_eq!(one_line("a\nwrapper: b\u{1b}[2J\tc"), "a\u{fffd}wrapper: b\u{fffd}[2J\tc");
+        assert_eq!(one_line("a\u{2028}b\u{202e}c\u{9b}d"), "a\u{fffd}b\u{fffd}c\u{fffd}d");
+    }
+
+    #[test]
+    fn json_escapes_what_steers_a_reader() {
+        let line = Line::new(Level::Info, "a\u{2028}b\u{9b}c\u{7f}\n").into_json();
+        assert!(line.contains(r#""a\u2028b\u009bc\u007f\n""#), "{line}");
     }
 }

@@ -1,5 +1,6 @@
 //! Running the built wrapper and looking at what it did.
 
+mod clean_signals;
 pub mod envoy;
 pub mod guests;
 pub mod helpers;

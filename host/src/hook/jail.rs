@@ -5,7 +5,7 @@
 
 use super::{http::Means, limits::MEMORIES};
 use crate::{cli::Config, log};
-use SeccompCmpOp::{Eq, MaskedEq};
+use SeccompCmpOp::{Eq, MaskedEq, Ne};
 use landlock::{
     ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, NetPort, Ruleset, RulesetAttr, RulesetCreatedAttr,
     RulesetError, RulesetStatus, Scope,
@@ -29,22 +29,27 @@ const FILES: u64 = 64;
 /// Address space besides the hook's memories: the program, the compiler at work, stacks.
 const ADDRESS_SPACE: u64 = 512 << 20;
 
+/// Address space for compiling beside the command, whose container this memory is taken from. What needs more is
+/// compiled when it runs.
+const COMPILER_SPACE: u64 = 256 << 20;
+
 /// Processor time for compiling. A hook of 16 MiB takes a tenth of it; beyond lies only what was made to be slow.
 const COMPILER_SECONDS: u64 = 60;
 
 /// Puts the process that checks and compiles into its jail: no network, no files, nothing executable.
 pub fn enter_as_compiler() {
     limit(Resource::Cpu, COMPILER_SECONDS);
-    limit(Resource::As, ADDRESS_SPACE);
-    let walls = [common(), landlock(Some(&[])), seccomp(&[]), nothing_becomes_code()];
+    limit(Resource::As, COMPILER_SPACE);
+    let walls = [common(), landlock(Some(&[])), seccomp(Network::None), nothing_becomes_code()];
     report("compiler", walls);
 }
 
 /// Puts the process that runs a hook into its jail: no files, TCP to the allowed ports, no other program.
 pub fn enter_as_runner(config: &Config) {
     limit(Resource::As, ADDRESS_SPACE + (MEMORIES * config.hook_memory) as u64);
+    let network = if config.allow_http.names_hosts() { Network::TcpAndLookups } else { Network::Tcp };
     let ports = Means::ports(&config.allow_http);
-    let walls = [common(), landlock(ports.as_deref()), seccomp(&NETWORK)];
+    let walls = [common(), landlock(ports.as_deref()), seccomp(network)];
     report("runner", walls);
 }
 
@@ -122,15 +127,12 @@ const CALLS: &[i64] = &[
     libc::SYS_eventfd2,
     libc::SYS_exit,
     libc::SYS_exit_group,
-    libc::SYS_fcntl,
     libc::SYS_fstat,
-    libc::SYS_ftruncate,
     libc::SYS_futex,
     libc::SYS_getpid,
     libc::SYS_getrandom,
     libc::SYS_gettid,
     libc::SYS_gettimeofday,
-    libc::SYS_lseek,
     libc::SYS_madvise,
     libc::SYS_membarrier,
     libc::SYS_mmap,
@@ -139,11 +141,7 @@ const CALLS: &[i64] = &[
     libc::SYS_munmap,
     libc::SYS_nanosleep,
     libc::SYS_ppoll,
-    libc::SYS_pread64,
-    libc::SYS_pwrite64,
     libc::SYS_pwritev2,
-    libc::SYS_read,
-    libc::SYS_readv,
     libc::SYS_restart_syscall,
     libc::SYS_rt_sigaction,
     libc::SYS_rt_sigprocmask,
@@ -152,33 +150,49 @@ const CALLS: &[i64] = &[
     libc::SYS_sched_yield,
     libc::SYS_seccomp,
     libc::SYS_sigaltstack,
-    libc::SYS_statx,
     libc::SYS_write,
     libc::SYS_writev,
 ];
 
 /// The same under the names that only this architecture still has.
 #[cfg(target_arch = "x86_64")]
-const CALLS_HERE: &[i64] = &[libc::SYS_epoll_wait, libc::SYS_poll, libc::SYS_newfstatat];
+const CALLS_HERE: &[i64] = &[libc::SYS_epoll_wait, libc::SYS_poll];
 #[cfg(not(target_arch = "x86_64"))]
-const CALLS_HERE: &[i64] = &[libc::SYS_newfstatat];
+const CALLS_HERE: &[i64] = &[];
+
+/// The kinds of sockets, beside flags in the same argument of socket(2).
+const STREAM: u64 = libc::SOCK_STREAM as u64;
+const DATAGRAM: u64 = libc::SOCK_DGRAM as u64;
 
 /// What HTTP and name lookups need besides.
-const NETWORK: [i64; 8] = [
-    // Of UDP, for name lookups; Landlock keeps TCP from listening.
-    libc::SYS_bind,
-    libc::SYS_connect,
-    libc::SYS_getpeername,
-    libc::SYS_getsockname,
-    libc::SYS_getsockopt,
-    libc::SYS_recvfrom,
-    libc::SYS_recvmsg,
-    libc::SYS_setsockopt,
-];
+const NETWORK: [i64; 5] =
+    [libc::SYS_connect, libc::SYS_getpeername, libc::SYS_getsockname, libc::SYS_getsockopt, libc::SYS_setsockopt];
+
+/// What of the network a process may use.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Network {
+    None,
+    Tcp,
+    /// And UDP, in which name servers are asked.
+    TcpAndLookups,
+}
+
+/// What of descriptors a process may ask or change: nothing by which the kernel would send signals for it (F_SETOWN),
+/// and no flag of those that the command shares (F_SETFL).
+const FCNTL: [i32; 6] =
+    [libc::F_GETFD, libc::F_SETFD, libc::F_GETFL, libc::F_DUPFD_CLOEXEC, libc::F_GET_SEALS, libc::F_ADD_SEALS];
 
 /// The calls above and, if there is a network, sockets of the internet; everything else is refused.
-fn seccomp(network: &[i64]) -> Wall {
-    let mut rules: Rules = [CALLS, CALLS_HERE, network].concat().into_iter().map(|call| (call, Vec::new())).collect();
+fn seccomp(network: Network) -> Wall {
+    let allowed = if network == Network::None { &[][..] } else { &NETWORK };
+    let mut rules: Rules = [CALLS, CALLS_HERE, allowed].concat().into_iter().map(|call| (call, Vec::new())).collect();
+    // Standard error is the command's too, and may be the terminal: it is written to, and nothing else.
+    let stderr = libc::STDERR_FILENO as u64;
+    for call in [libc::SYS_read, libc::SYS_readv, libc::SYS_pread64, libc::SYS_recvfrom, libc::SYS_recvmsg] {
+        rules.insert(call, vec![arguments(&[(0, Ne, stderr)])?]);
+    }
+    let fcntl = FCNTL.map(|command| arguments(&[(1, Eq, command as u64)]));
+    rules.insert(libc::SYS_fcntl, fcntl.into_iter().collect::<Result<_, _>>()?);
     // What could name another process may name this one only.
     let own = u64::from(std::process::id());
     rules.extend([
@@ -192,13 +206,20 @@ fn seccomp(network: &[i64]) -> Wall {
         // How a panic ends the process.
         (libc::SYS_tgkill, vec![arguments(&[(0, Eq, own)])?]),
     ]);
-    if !network.is_empty() {
+    if network != Network::None {
         // The protocol that the kernel chooses: others, such as MPTCP, are not what Landlock judges.
-        let internet = |family: i32| arguments(&[(0, Eq, family as u64), (2, Eq, 0)]);
+        let tcp = |family: i32| arguments(&[(0, Eq, family as u64), (1, MaskedEq(0xf), STREAM), (2, Eq, 0)]);
+        let udp = |family: i32| arguments(&[(0, Eq, family as u64), (1, MaskedEq(0xf), DATAGRAM), (2, Eq, 0)]);
+        let mut sockets = vec![tcp(libc::AF_INET)?, tcp(libc::AF_INET6)?];
+        if network == Network::TcpAndLookups {
+            sockets.extend([udp(libc::AF_INET)?, udp(libc::AF_INET6)?]);
+            // Landlock keeps TCP from listening.
+            rules.insert(libc::SYS_bind, Vec::new());
+        }
         // A fast open would connect without being judged.
         let fast = libc::MSG_FASTOPEN as u64;
         rules.extend([
-            (libc::SYS_socket, vec![internet(libc::AF_INET)?, internet(libc::AF_INET6)?]),
+            (libc::SYS_socket, sockets),
             (libc::SYS_sendto, vec![arguments(&[(3, MaskedEq(fast), 0)])?]),
             (libc::SYS_sendmsg, vec![arguments(&[(2, MaskedEq(fast), 0)])?]),
             (libc::SYS_shutdown, Vec::new()),

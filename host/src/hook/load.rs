@@ -83,6 +83,11 @@ impl Hook {
         })
     }
 
+    /// Whether its machine code is there.
+    pub fn is_prepared(&self) -> bool {
+        self.code.as_ref().is_some_and(memory::is_sealed)
+    }
+
     /// The descriptors of its bytes and its code.
     pub fn descriptors(&self) -> Vec<i32> {
         let bytes = match &self.bytes {

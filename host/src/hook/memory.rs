@@ -2,7 +2,7 @@
 //! sealed.
 
 use rustix::{
-    fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, memfd_create},
+    fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, memfd_create},
     io::Errno,
 };
 use std::{
@@ -52,7 +52,8 @@ pub fn is_sealed(file: &File) -> bool {
 
 /// All bytes of the file. The position in it is shared between processes and so is not used.
 pub fn read(file: &File) -> io::Result<Vec<u8>> {
-    let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+    // Not metadata(), whose system call could also name a file.
+    let length = usize::try_from(fstat(file)?.st_size).unwrap_or(usize::MAX);
     let mut bytes = vec![0; length];
     file.read_exact_at(&mut bytes, 0)?;
     Ok(bytes)

@@ -81,6 +81,10 @@ impl Hooks {
                 log::debug(|| format!("plugin skipped: {}", hook.name));
                 continue;
             }
+            if phase == Phase::After && !hook.is_prepared() {
+                // What it would make comes too late for this hook, and it is in the way of the runner.
+                supervisor.stop_helper();
+            }
             let facts = moment.facts(phase, &hook.name, index + 1, hooks.len(), config.hook_timeout);
             failed += usize::from(!run_one(hook, config, facts, supervisor));
         }

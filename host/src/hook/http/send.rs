@@ -39,6 +39,10 @@ const LAST_WORDS: Duration = Duration::from_millis(200);
 /// What hyper may buffer of an answer's head: twice the 8 KiB that servers usually send at most.
 const HEAD_LIMIT: usize = 16 * 1024;
 
+/// How much of a request's body is taken from the hook at once. Two such pieces are kept for every request that is not
+/// sent, and a hook can have hundreds of those.
+const BODY_CHUNK: usize = 16 * 1024;
+
 type Answer = (Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>);
 
 /// A hook's way out, with everything that limits it.
@@ -145,6 +149,10 @@ impl Outbound {
 }
 
 impl WasiHttpHooks for Outbound {
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        BODY_CHUNK
+    }
+
     fn send_request(
         &mut self,
         request: Request<WasiBody>,

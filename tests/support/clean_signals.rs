@@ -1,0 +1,22 @@
+//! Tests start from a signal state of their own: whoever runs them may ignore signals, as a shell does with SIGINT for
+//! what it puts in the background, and what is ignored stays ignored in every program that is started.
+
+use nix::{
+    libc,
+    sys::signal::{SigSet, SigmaskHow},
+};
+
+/// Called by the C runtime before the harness starts its threads.
+#[used]
+#[allow(unsafe_code)]
+#[unsafe(link_section = ".init_array")]
+static FIRST: extern "C" fn() = reset;
+
+#[allow(unsafe_code)]
+extern "C" fn reset() {
+    for signal in 1..=64 {
+        // SAFETY: the default needs no code of ours. What cannot be set, such as SIGKILL's, is refused.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    let _ = SigSet::empty().thread_swap_mask(SigmaskHow::SIG_SETMASK);
+}
