@@ -146,6 +146,15 @@ fn hooks_that_can_run_do_when_another_cannot_be_loaded() {
 }
 
 #[test]
+fn a_name_that_no_built_in_hook_has_is_told_and_the_others_run() {
+    let done = wrapper().plugin("istio-quitt").plugin("echo").with(&["true"]).done();
+    assert_eq!(done.code(), 125);
+    let [told, echo] = done.lines().try_into().unwrap();
+    assert!(told.starts_with("wrapper: hook \"istio-quitt\": no such built-in hook (there are: echo, istio-quit)"));
+    assert!(echo.contains("was not started: a hook cannot be loaded"));
+}
+
+#[test]
 fn a_digest_is_compared_with_the_bytes_that_run() {
     let echo = repository("hooks/dist/echo.wasm");
     let sums = fs::read_to_string(repository("hooks/dist/SHA256SUMS")).unwrap();

@@ -82,7 +82,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request> {
 }
 
 fn config(given: &Given) -> Result<Config> {
-    let mut after: Vec<Source> = given.list(&options::PLUGIN, Source::parse)?;
+    let mut after: Vec<Source> = given.list(&options::PLUGIN, |name| Ok(Source::parse(name)))?;
     if let Some(digests) = given.one(&options::PLUGIN_SHA256, digests)? {
         ensure!(
             digests.len() == after.len(),
@@ -95,7 +95,7 @@ fn config(given: &Given) -> Result<Config> {
             hook.sha256 = Some(digest);
         }
     }
-    let mut before = given.list(&options::BEFORE, Source::parse)?;
+    let mut before = given.list(&options::BEFORE, |name| Ok(Source::parse(name)))?;
     if given.one(&options::DISABLE_HOOKS, flag)?.unwrap_or(false) {
         after.clear();
         before.clear();

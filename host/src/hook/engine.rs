@@ -11,8 +11,20 @@ const WASM_STACK: usize = 512 * 1024;
 /// That, and what the host's functions need on top when a hook calls them.
 const STACK: usize = 1024 * 1024;
 
-pub fn new(wanted: &Config) -> Result<Engine> {
+/// What becomes of WebAssembly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// This processor's own instructions.
+    Machine,
+    /// Instructions of wasmtime's interpreter, Pulley: for where no memory may be made executable.
+    Interpreted,
+}
+
+pub fn new(wanted: &Config, code: Code) -> Result<Engine> {
     let mut config = wasmtime::Config::new();
+    if code == Code::Interpreted {
+        config.target("pulley64")?;
+    }
     config.wasm_features(WasmFeatures::all(), false).wasm_features(FEATURES, true);
     // A hook runs for milliseconds, once: what optimising costs is never won back.
     config.cranelift_opt_level(OptLevel::None);

@@ -35,7 +35,9 @@ pub fn describe(error: &Error) -> Option<String> {
         Some(trap) => format!("trapped: {}", trap.to_string().trim_start_matches("wasm trap: ")),
         None => flatten(error),
     };
-    Some(cause + &place(error))
+    // What the engine says when a hook starts with more than it may have.
+    let mend = if cause.ends_with("exceeds memory limits") { "; --plugin-memory gives it more" } else { "" };
+    Some(cause + mend + &place(error))
 }
 
 /// The root cause, without the layers that led to it.

@@ -7,7 +7,6 @@ use crate::{
     log::{Level, Line},
     words::words,
 };
-use anyhow::{Result, bail};
 use rustix::fs::{Mode, OFlags, open};
 use std::{
     borrow::Cow,
@@ -40,6 +39,8 @@ pub struct Source {
 enum Kind {
     BuiltIn(&'static str, &'static [u8]),
     File(PathBuf),
+    /// A name that no built-in hook has.
+    Unknown(String),
 }
 
 /// A hook whose bytes have been read.
@@ -61,16 +62,15 @@ enum Bytes {
 
 impl Source {
     /// A file if the name has a `/` or ends in `.wasm`, otherwise a built-in hook.
-    pub fn parse(name: &OsStr) -> Result<Self> {
+    pub fn parse(name: &OsStr) -> Self {
         let kind = if name.as_bytes().contains(&b'/') || name.as_bytes().ends_with(b".wasm") {
             Kind::File(name.into())
         } else if let Some((name, bytes)) = BUILT_IN.iter().find(|(built_in, _)| name == *built_in) {
             Kind::BuiltIn(name, bytes)
         } else {
-            let names = BUILT_IN.map(|(name, _)| name).join(", ");
-            bail!("no such built-in hook (there are: {names}); a file has a / in its name or ends in .wasm")
+            Kind::Unknown(name.to_string_lossy().into_owned())
         };
-        Ok(Self { kind, sha256: None })
+        Self { kind, sha256: None }
     }
 }
 
@@ -118,6 +118,13 @@ pub fn load(config: &Config) -> Hooks {
 fn load_one(source: &Source) -> Option<Hook> {
     let (name, label, bytes) = match &source.kind {
         Kind::BuiltIn(name, bytes) => ((*name).to_owned(), (*name).to_owned(), Bytes::BuiltIn(bytes)),
+        Kind::Unknown(name) => {
+            let names = BUILT_IN.map(|(name, _)| name).join(", ");
+            let why =
+                format!("no such built-in hook (there are: {names}); a file has a / in its name or ends in .wasm");
+            Line::new(Level::Error, why).about(name).write();
+            return None;
+        }
         Kind::File(path) => {
             let label = path.to_string_lossy().into_owned();
             let name = path.file_stem().map_or_else(|| label.clone(), |stem| stem.to_string_lossy().into_owned());
@@ -170,9 +177,9 @@ mod tests {
     #[test]
     fn a_name_with_a_slash_or_ending_in_wasm_is_a_file() {
         for name in ["./echo", "/hooks/x", "hooks/dist/echo.wasm", "echo.wasm", "/echo"] {
-            assert!(matches!(Source::parse(name.as_ref()).unwrap().kind, Kind::File(_)), "{name}");
+            assert!(matches!(Source::parse(name.as_ref()).kind, Kind::File(_)), "{name}");
         }
-        assert!(matches!(Source::parse("echo".as_ref()).unwrap().kind, Kind::BuiltIn("echo", _)));
-        assert!(Source::parse("nosuch".as_ref()).unwrap_err().to_string().contains("istio-quit"));
+        assert!(matches!(Source::parse("echo".as_ref()).kind, Kind::BuiltIn("echo", _)));
+        assert!(matches!(Source::parse("nosuch".as_ref()).kind, Kind::Unknown(_)));
     }
 }

@@ -105,7 +105,7 @@ fn process(hooks: &[&Hook], config: &Config, report: OwnedFd) -> Infallible {
     drop(report);
     // From here on the command runs, and the machine is its.
     let _ = nice(19);
-    let result = engine::new(config).and_then(|engine| {
+    let result = engine::new(config, engine::Code::Machine).and_then(|engine| {
         for hook in fit {
             if let Some(file) = &hook.code {
                 let code = engine.precompile_component(&hook.bytes()?)?;

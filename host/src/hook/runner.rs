@@ -4,7 +4,8 @@
 use super::{
     check,
     context::{Facts, bindings},
-    engine, failure,
+    engine::{self, Code},
+    failure,
     http::{Means, Outbound},
     jail,
     limits::{self, Limits},
@@ -96,8 +97,7 @@ impl From<wasmtime::Error> for Problem {
 }
 
 async fn execute(hook: &Hook, config: &Config, facts: &Facts, means: Means) -> Result<(), Problem> {
-    let engine = engine::new(config)?;
-    let component = component(hook, &engine)?;
+    let (engine, component) = code(hook, config)?;
     if !trusted() {
         jail::seal_code();
     }
@@ -130,25 +130,35 @@ async fn execute(hook: &Hook, config: &Config, facts: &Facts, means: Means) -> R
     result
 }
 
-/// The hook's machine code: what `prepare` left, or made now.
-fn component(hook: &Hook, engine: &Engine) -> Result<Component, Problem> {
+/// The engine and the hook's code: machine code, or where executable memory is forbidden, as by SELinux's execmem or a
+/// strict seccomp profile, code that is interpreted.
+fn code(hook: &Hook, config: &Config) -> Result<(Engine, Component), Problem> {
+    let engine = engine::new(config, Code::Machine)?;
+    match component(hook, &engine) {
+        Err(error) if failure::forbidden(&error) => {
+            log::debug(|| format!("executable memory is forbidden here, the hook is interpreted: {error}"));
+            let engine = engine::new(config, Code::Interpreted)?;
+            let component = component(hook, &engine)?;
+            Ok((engine, component))
+        }
+        result => Ok((engine, result?)),
+    }
+}
+
+/// The hook's code: what `prepare` left, or made now.
+fn component(hook: &Hook, engine: &Engine) -> wasmtime::Result<Component> {
     if let Some(code) = hook.code.as_ref().filter(|code| memory::is_sealed(code)) {
         match load(code, engine) {
             Ok(component) => return Ok(component),
             Err(error) => log::debug(|| format!("prepared code is not used: {error}")),
         }
     }
-    let bytes = hook.bytes().map_err(|error| Problem::failed(error.to_string()))?;
+    let bytes = hook.bytes()?;
     // The check was done before, but the process that did it is not the one that relies on it.
     if hook.needs_check() {
-        check::check(&bytes, hook.sha256).map_err(Problem::failed)?;
+        check::check(&bytes, hook.sha256).map_err(wasmtime::Error::msg)?;
     }
-    Component::new(engine, &bytes).map_err(|error| match failure::forbidden(&error) {
-        true => Problem::failed(
-            "cannot map code: executable memory is forbidden here (SELinux's execmem, or a seccomp profile)".into(),
-        ),
-        false => error.into(),
-    })
+    Component::new(engine, &bytes)
 }
 
 #[allow(unsafe_code)]
