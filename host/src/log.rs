@@ -208,8 +208,7 @@ fn wait_for_reader() -> bool {
 fn ready(patience: Duration) -> bool {
     let stderr = stderr();
     let mut fds = [PollFd::new(&stderr, PollFlags::OUT)];
-    let patience = Timespec { tv_sec: 0, tv_nsec: i64::from(patience.subsec_nanos()) };
-    matches!(poll(&mut fds, Some(&patience)), Ok(1..))
+    matches!(poll(&mut fds, Timespec::try_from(patience).ok().as_ref()), Ok(1..))
 }
 
 #[cfg(test)]

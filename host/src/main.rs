@@ -52,7 +52,7 @@ fn job(config: &Config, mut supervisor: Supervisor) -> u8 {
     hooks.check(config, &mut supervisor);
     let mut moment = Moment::begin(config);
     let refused = match hooks.complete() {
-        true => before(config, &hooks, &mut moment, &mut supervisor),
+        true => before(config, &hooks, &moment, &mut supervisor),
         false => Some(Outcome::not_started("a hook cannot be loaded", WRAPPER_FAILED)),
     };
     let outcome = match refused {
@@ -69,7 +69,7 @@ fn job(config: &Config, mut supervisor: Supervisor) -> u8 {
 }
 
 /// Runs the hooks that stand before the command, and says why it must not start if one of them fails.
-fn before(config: &Config, hooks: &hook::Hooks, moment: &mut Moment, supervisor: &mut Supervisor) -> Option<Outcome> {
+fn before(config: &Config, hooks: &hook::Hooks, moment: &Moment, supervisor: &mut Supervisor) -> Option<Outcome> {
     let failed = hooks.run(Phase::Before, config, moment, supervisor);
     match supervisor.stop_signal() {
         Some(signal) if hooks.any(Phase::Before) => {

@@ -8,7 +8,7 @@ use wasmtime_wasi_http::WasiHttpCtx;
 
 /// Core instances and tables, each: more than any toolchain makes of one component, adapters included. A component of
 /// a JavaScript engine has about ten.
-pub const INSTANCES: usize = 100;
+const INSTANCES: usize = 100;
 
 /// Memories, each of which reserves address space for all the hook may have. Toolchains make one, and composing
 /// components one for each.

@@ -83,9 +83,9 @@ impl Hook {
         })
     }
 
-    /// Whether its machine code is there.
-    pub fn is_prepared(&self) -> bool {
-        self.code.as_ref().is_some_and(memory::is_sealed)
+    /// Its machine code, if that is there.
+    pub fn prepared(&self) -> Option<&File> {
+        self.code.as_ref().filter(|code| memory::is_sealed(code))
     }
 
     /// The descriptors of its bytes and its code.

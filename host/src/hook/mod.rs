@@ -30,7 +30,6 @@ use crate::{
     words::words,
 };
 use load::Hook;
-use prepare::Verdict;
 use std::{
     panic::set_hook,
     time::{Duration, Instant},
@@ -52,8 +51,7 @@ impl Hooks {
             return;
         }
         let hooks: Vec<&Hook> = self.before.iter().chain(&self.after).collect();
-        let verdicts = prepare::start(&hooks, config, supervisor);
-        let mut verdicts = verdicts.into_iter().map(|verdict| verdict == Verdict::Fit);
+        let mut verdicts = prepare::start(&hooks, config, supervisor).into_iter();
         let mut fit = || verdicts.next().unwrap_or(false);
         let named = self.before.len() + self.after.len();
         self.before.retain(|_| fit());
@@ -81,7 +79,7 @@ impl Hooks {
                 log::debug(|| format!("plugin skipped: {}", hook.name));
                 continue;
             }
-            if phase == Phase::After && !hook.is_prepared() {
+            if phase == Phase::After && hook.prepared().is_none() {
                 // What it would make comes too late for this hook, and it is in the way of the runner.
                 supervisor.stop_helper();
             }
@@ -115,24 +113,25 @@ fn run_one(hook: &Hook, config: &Config, facts: context::Facts, supervisor: &mut
             return false;
         }
     };
-    let problem = match supervisor.wait(runner, facts.deadline, patience) {
-        Waited::Ended(Ended::Exited(runner::SUCCEEDED)) => None,
-        // The runner itself has said why.
-        Waited::Ended(Ended::Exited(_)) => Some(None),
-        Waited::Ended(Ended::Killed { signal, .. }) => Some(Some(format!("crashed: {}", name(signal.into())))),
-        Waited::TimedOut => Some(Some(format!(
+    let waited = supervisor.wait(runner, facts.deadline, patience);
+    let succeeded = matches!(waited, Waited::Ended(Ended::Exited(runner::SUCCEEDED)));
+    let untold = match waited {
+        // If there is something to say, the runner itself has said it.
+        Waited::Ended(Ended::Exited(_)) => None,
+        Waited::Ended(Ended::Killed { signal, .. }) => Some(format!("crashed: {}", name(signal.into()))),
+        Waited::TimedOut => Some(format!(
             "timed out after {}; --plugin-timeout gives it more time",
             humantime::format_duration(config.hook_timeout)
-        ))),
-        Waited::Interrupted => Some(Some("ended early: wrapper was told to stop".into())),
+        )),
+        Waited::Interrupted => Some("ended early: wrapper was told to stop".into()),
     };
-    if let Some(Some(problem)) = &problem {
+    if let Some(problem) = &untold {
         line(Level::Error, problem).field("outcome", "failed").field("duration", seconds(start)).write();
     }
-    let outcome = if problem.is_none() { "succeeded" } else { "failed" };
+    let outcome = if succeeded { "succeeded" } else { "failed" };
     let finish = line(Level::Debug, &format!("plugin finish: {outcome} after {:?}", start.elapsed()));
     finish.field("outcome", outcome).field("duration", seconds(start)).write();
-    problem.is_none()
+    succeeded
 }
 
 fn seconds(since: Instant) -> f64 {

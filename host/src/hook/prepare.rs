@@ -20,19 +20,13 @@ use rustix::{
 };
 use std::{convert::Infallible, io::Write, os::fd::AsRawFd, time::Instant};
 
-/// What the check of one hook found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    Fit,
-    Unfit,
-}
-
 /// One byte for each hook that needs a check, in their order.
 const FIT: u8 = b'+';
 const UNFIT: u8 = b'-';
 
-/// Starts the process and waits for its verdicts, one a hook. What is wrong with a hook is in the log by then.
-pub fn start(hooks: &[&Hook], config: &Config, supervisor: &mut Supervisor) -> Vec<Verdict> {
+/// Starts the process and waits until it has said of each hook whether it is fit. What is wrong with one is in the log by
+/// then.
+pub fn start(hooks: &[&Hook], config: &Config, supervisor: &mut Supervisor) -> Vec<bool> {
     // The command need not wait for what was checked when the wrapper was built.
     let unchecked: Vec<&Hook> = hooks.iter().copied().filter(|hook| hook.needs_check()).collect();
     let started = pipe_with(PipeFlags::CLOEXEC).map_err(words).and_then(|(verdicts, report)| {
@@ -53,32 +47,24 @@ pub fn start(hooks: &[&Hook], config: &Config, supervisor: &mut Supervisor) -> V
         Line::new(Level::Error, "could not be checked").about(&hook.label).write();
     }
     let mut verdicts = verdicts.into_iter();
-    let verdict = |hook: &&Hook| match hook.needs_check() {
-        true => verdicts.next().unwrap_or(Verdict::Unfit),
-        false => Verdict::Fit,
-    };
-    hooks.iter().map(verdict).collect()
+    hooks.iter().map(|hook| !hook.needs_check() || verdicts.next().unwrap_or(false)).collect()
 }
 
 /// The verdicts that come within the time there is for it.
-fn wait(count: usize, verdicts: &OwnedFd) -> Vec<Verdict> {
+fn wait(count: usize, verdicts: &OwnedFd) -> Vec<bool> {
     let deadline = Instant::now() + CHECK_TIMEOUT;
     let mut found = Vec::new();
     while found.len() < count {
         let left = deadline.saturating_duration_since(Instant::now());
         let mut fds = [PollFd::new(verdicts, PollFlags::IN)];
-        let left = Timespec { tv_sec: left.as_secs().try_into().unwrap_or(0), tv_nsec: left.subsec_nanos().into() };
-        match poll(&mut fds, Some(&left)) {
+        match poll(&mut fds, Timespec::try_from(left).ok().as_ref()) {
             Ok(1..) => {}
             Err(Errno::INTR) => continue,
             _ => break,
         }
         let mut bytes = [0; 64];
         match read(verdicts, &mut bytes) {
-            Ok(count @ 1..) => found.extend(bytes.iter().take(count).map(|byte| match *byte {
-                FIT => Verdict::Fit,
-                _ => Verdict::Unfit,
-            })),
+            Ok(count @ 1..) => found.extend(bytes.iter().take(count).map(|byte| *byte == FIT)),
             Err(Errno::INTR) => {}
             _ => break,
         }
@@ -94,12 +80,9 @@ fn process(hooks: &[&Hook], config: &Config, report: OwnedFd) -> Infallible {
     // Each as soon as it is known: one that breaks the check takes none with it that came before.
     let mut fit = Vec::new();
     for hook in hooks {
-        let verdict = if hook.needs_check() { judge(hook) } else { Verdict::Fit };
-        if verdict == Verdict::Fit {
+        let fits = if hook.needs_check() { tell(judge(hook), &report) } else { true };
+        if fits {
             fit.push(hook);
-        }
-        if hook.needs_check() {
-            let _ = write(&report, &[if verdict == Verdict::Fit { FIT } else { UNFIT }]);
         }
     }
     drop(report);
@@ -122,13 +105,18 @@ fn process(hooks: &[&Hook], config: &Config, report: OwnedFd) -> Infallible {
     exit_now(0)
 }
 
-fn judge(hook: &Hook) -> Verdict {
+fn tell(fits: bool, report: &OwnedFd) -> bool {
+    let _ = write(report, &[if fits { FIT } else { UNFIT }]);
+    fits
+}
+
+fn judge(hook: &Hook) -> bool {
     let checked = hook.bytes().map_err(words).and_then(|bytes| check::check(&bytes, hook.sha256));
     match checked {
-        Ok(()) => Verdict::Fit,
+        Ok(()) => true,
         Err(why) => {
             Line::new(Level::Error, failure::cut(why)).about(&hook.label).write();
-            Verdict::Unfit
+            false
         }
     }
 }

@@ -147,7 +147,7 @@ fn code(hook: &Hook, config: &Config) -> Result<(Engine, Component), Problem> {
 
 /// The hook's code: what `prepare` left, or made now.
 fn component(hook: &Hook, engine: &Engine) -> wasmtime::Result<Component> {
-    if let Some(code) = hook.code.as_ref().filter(|code| memory::is_sealed(code)) {
+    if let Some(code) = hook.prepared() {
         match load(code, engine) {
             Ok(component) => return Ok(component),
             Err(error) => log::debug(|| format!("prepared code is not used: {error}")),
@@ -183,25 +183,25 @@ fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
 /// Calls the hook's own `run`, or the `main` of a program.
 async fn call(pre: InstancePre<State>, store: &mut Store<State>) -> Result<(), Problem> {
     let is_hook = pre.component().get_export_index(None, "wrapper:hook/run@0.1.0").is_some();
-    let ended = match bindings::HookPre::new(pre.clone()) {
-        Ok(hook) => match hook.instantiate_async(&mut *store).await {
-            Ok(hook) => hook.wrapper_hook_run().call_run(store).await.map(|result| result.map_err(reason)),
-            Err(error) => Err(error),
-        },
-        Err(error) if is_hook => Err(error),
-        Err(_) => match CommandPre::new(pre)?.instantiate_async(&mut *store).await {
-            Ok(command) => command
-                .wasi_cli_run()
-                .call_run(store)
-                .await
-                .map(|result| result.map_err(|()| Problem::failed("its main function returned an error".into()))),
-            Err(error) => Err(error),
-        },
+    let called = match is_hook {
+        true => call_run(pre, store).await,
+        false => call_main(pre, store).await,
     };
-    match ended {
+    match called {
         Ok(result) => result,
         Err(error) => failure::describe(&error).map_or(Ok(()), |text| Err(Problem::failed(text))),
     }
+}
+
+async fn call_run(pre: InstancePre<State>, store: &mut Store<State>) -> wasmtime::Result<Result<(), Problem>> {
+    let hook = bindings::HookPre::new(pre)?.instantiate_async(&mut *store).await?;
+    Ok(hook.wrapper_hook_run().call_run(store).await?.map_err(reason))
+}
+
+async fn call_main(pre: InstancePre<State>, store: &mut Store<State>) -> wasmtime::Result<Result<(), Problem>> {
+    let program = CommandPre::new(pre)?.instantiate_async(&mut *store).await?;
+    let result = program.wasi_cli_run().call_run(store).await?;
+    Ok(result.map_err(|()| Problem::failed("its main function returned an error".into())))
 }
 
 fn reason(error: HookError) -> Problem {

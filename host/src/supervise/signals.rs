@@ -80,10 +80,8 @@ impl Signals {
 
     /// The next signal; nothing if the deadline passed first.
     pub fn next(&self, deadline: Option<Instant>) -> Option<Received> {
-        let timeout = deadline.map(|deadline| {
-            let left = deadline.saturating_duration_since(Instant::now());
-            Timespec { tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX), tv_nsec: left.subsec_nanos().into() }
-        });
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let timeout = left.and_then(|left| Timespec::try_from(left).ok());
         let mut fds = [PollFd::new(&self.fd, PollFlags::IN)];
         // Whatever poll says, reading does not block.
         let _ = poll(&mut fds, timeout.as_ref());
