@@ -1,8 +1,8 @@
 //! What a hook can learn about the command and about itself.
 
-use crate::bindings::{
-    wasi::cli::environment,
-    wrapper::hook::context::{self as host},
+use crate::{
+    Error, Result, format,
+    host::{self, get_environment},
 };
 use alloc::{string::String, vec::Vec};
 use core::time::Duration;
@@ -140,7 +140,68 @@ impl Context {
     /// A hook sees the variables named `HOOK_…`, those the operator listed with `--plugin-env`, and the facts of this
     /// context as variables for programs that know nothing of it.
     pub fn var(&self, name: &str) -> Option<String> {
-        let (_, value) = environment::get_environment().into_iter().find(|(key, _)| key == name)?;
+        let (_, value) = get_environment().into_iter().find(|(key, _)| key == name)?;
         (!value.is_empty()).then_some(value)
+    }
+
+    /// A span of time in a variable: a whole number and its unit, `500ms`, `5s` or `2m`; without a unit, seconds.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Misconfigured`], naming the variable, when it is set to anything else.
+    pub fn duration(&self, name: &str) -> Result<Option<Duration>> {
+        self.parse(name, "a time such as 5s, 500ms or 2m", duration)
+    }
+
+    /// A switch in a variable: `true` or `false`, or `1` or `0`; off when it is not set.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Misconfigured`], naming the variable, when it is set to anything else.
+    pub fn flag(&self, name: &str) -> Result<bool> {
+        let on = self.parse(name, "true or false", |value| match value {
+            "true" | "1" => Some(true),
+            "false" | "0" => Some(false),
+            _ => None,
+        })?;
+        Ok(on.unwrap_or(false))
+    }
+
+    fn parse<T>(&self, name: &str, what: &str, parse: fn(&str) -> Option<T>) -> Result<Option<T>> {
+        let Some(value) = self.var(name) else { return Ok(None) };
+        match parse(&value) {
+            Some(parsed) => Ok(Some(parsed)),
+            None => Err(Error::Misconfigured(format!("{name}=\"{value}\": not {what}"))),
+        }
+    }
+}
+
+fn duration(text: &str) -> Option<Duration> {
+    let digits = text.bytes().take(10).take_while(u8::is_ascii_digit);
+    let (count, number) =
+        digits.fold((0, 0), |(count, number), digit| (count + 1, number * 10 + u64::from(digit - b'0')));
+    // Nine digits at most: no product here leaves its 64 bits.
+    match text.split_at_checked(count)?.1 {
+        _ if !(1..=9).contains(&count) => None,
+        "ms" => Some(Duration::from_millis(number)),
+        "" | "s" => Some(Duration::from_secs(number)),
+        "m" => Some(Duration::from_secs(number * 60)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_a_number_and_a_unit() {
+        for (text, milliseconds) in [("5", 5_000), ("5s", 5_000), ("0", 0), ("250ms", 250), ("2m", 120_000)] {
+            assert_eq!(duration(text), Some(Duration::from_millis(milliseconds)), "{text}");
+        }
+        for text in ["", "s", "5 s", "-5", "+5s", "1.5s", "5h", "1234567890", "99999999999999999999999", "5ms5s", " 5"]
+        {
+            assert_eq!(duration(text), None, "{text}");
+        }
     }
 }

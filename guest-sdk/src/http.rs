@@ -15,42 +15,40 @@
 //! # }
 //! ```
 
-use crate::{
-    bindings::wasi::{
-        clocks::monotonic_clock,
-        http::{
-            outgoing_handler,
-            types::{
-                ErrorCode, Fields, FutureIncomingResponse, HeaderError, IncomingBody, IncomingResponse, Method,
-                OutgoingBody, OutgoingRequest, RequestOptions, Scheme,
-            },
-        },
-        io::{
-            poll,
-            streams::{InputStream, StreamError},
-        },
-    },
-    nanoseconds,
-    text::push_number,
+#[cfg(any(test, target_family = "wasm"))]
+#[cfg_attr(not(target_family = "wasm"), allow(dead_code))]
+mod code;
+#[cfg(target_family = "wasm")]
+mod raw;
+#[cfg(not(target_family = "wasm"))]
+#[path = "http/native.rs"]
+mod wire;
+#[cfg(target_family = "wasm")]
+#[path = "http/wasi.rs"]
+mod wire;
+
+use crate::format;
+use alloc::{
+    borrow::{Cow, ToOwned},
+    string::String,
+    vec::Vec,
 };
-use alloc::{borrow::ToOwned, string::String, vec::Vec};
 use core::time::Duration;
 
 /// How long a request may take unless it says otherwise: short enough to leave room for another try within the
 /// ten seconds a hook has by default.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How many bytes an output stream takes at once.
-const WRITE_CHUNK: usize = 4096;
+const HTTP: &str = "http://";
+const HTTPS: &str = "https://";
 
 /// A request that is being put together. It goes out with [`send`](Self::send).
 #[derive(Debug)]
 #[must_use = "a request goes out with `send`"]
 pub struct Request {
-    method: Method,
+    method: String,
     url: String,
-    headers: Vec<(String, Vec<u8>)>,
-    body: Vec<u8>,
+    outgoing: wire::Outgoing,
     timeout: Duration,
 }
 
@@ -58,8 +56,8 @@ pub struct Request {
 #[derive(Debug)]
 pub struct Response {
     url: String,
-    inner: IncomingResponse,
-    deadline: u64,
+    timeout: Duration,
+    answer: wire::Answer,
 }
 
 /// Why there is no answer. It turns into the hook's error by `?`, with a text that names the URL and what would
@@ -101,54 +99,48 @@ pub enum ErrorKind {
 
 /// A GET request. The URL is `http://` or `https://`, a host, and optionally port, path and query.
 pub fn get(url: &str) -> Request {
-    Request::new(Method::Get, url)
+    Request::new("GET", url)
 }
 
 /// A POST request. Without a body it goes out with `Content-Length: 0`.
 pub fn post(url: &str) -> Request {
-    Request::new(Method::Post, url)
+    Request::new("POST", url)
 }
 
 /// A PUT request.
 pub fn put(url: &str) -> Request {
-    Request::new(Method::Put, url)
+    Request::new("PUT", url)
 }
 
 /// A request with any method, in capital letters: `request("DELETE", url)`.
 pub fn request(method: &str, url: &str) -> Request {
-    let method = match method {
-        "GET" => Method::Get,
-        "HEAD" => Method::Head,
-        "POST" => Method::Post,
-        "PUT" => Method::Put,
-        "DELETE" => Method::Delete,
-        "OPTIONS" => Method::Options,
-        "PATCH" => Method::Patch,
-        other => Method::Other(other.to_owned()),
-    };
     Request::new(method, url)
 }
 
 impl Request {
-    fn new(method: Method, url: &str) -> Self {
-        Self { method, url: url.to_owned(), headers: Vec::new(), body: Vec::new(), timeout: DEFAULT_TIMEOUT }
+    fn new(method: &str, url: &str) -> Self {
+        Self {
+            method: method.to_owned(),
+            url: url.to_owned(),
+            outgoing: wire::Outgoing::new(),
+            timeout: DEFAULT_TIMEOUT,
+        }
     }
 
     /// Adds a header. `Host`, `Content-Length`, `Transfer-Encoding` and the headers that concern a single
     /// connection are set by the host; naming one makes [`send`](Self::send) fail.
     pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
-        self.headers.push((name.to_owned(), value.as_ref().to_owned()));
+        self.outgoing.header(name, value.as_ref());
         self
     }
 
     /// Sets the body.
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
-        self.body = body.into();
+        self.outgoing.body(body.into());
         self
     }
 
-    /// Limits the time from sending until the answer's head has come, and from then on again until its body has been
-    /// read. The default is [`DEFAULT_TIMEOUT`]; the host cuts it to what is left of the hook's own time.
+    /// Limits the time from sending until the answer's head has come, and once more that of reading its body. The default is [`DEFAULT_TIMEOUT`]; the host cuts it to what is left of the hook's own time.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
@@ -166,97 +158,10 @@ impl Request {
     ///
     /// When there is no answer: [`Error::kind`] says why.
     pub fn send(self) -> Result<Response, Error> {
-        match self.exchange() {
-            Ok(inner) => {
-                let deadline = monotonic_clock::now().saturating_add(nanoseconds(self.timeout));
-                Ok(Response { url: self.url, inner, deadline })
-            }
-            Err(failure) => Err(failure.at(&self.url)),
-        }
-    }
-
-    fn exchange(&self) -> Result<IncomingResponse, Failure> {
-        let request = self.head()?;
-        let body = match self.body.is_empty() {
-            true => None,
-            false => Some(request.body().map_err(|()| Failure::from("the request has no body"))?),
-        };
-        let answer = outgoing_handler::handle(request, Some(self.options()))?;
-        if let Some(body) = body {
-            self.write(body)?;
-        }
-        self.wait(&answer)?;
-        match answer.get() {
-            Some(Ok(answer)) => Ok(answer?),
-            _ => Err(Failure::from("the answer was taken twice")),
-        }
-    }
-
-    /// The request without its body.
-    fn head(&self) -> Result<OutgoingRequest, Failure> {
-        let (scheme, authority, path) =
-            split(&self.url).ok_or(Failure::new(ErrorKind::Invalid, "not a URL of the form http://host:port/path"))?;
-        let headers = Fields::new();
-        for (name, value) in &self.headers {
-            // The host would take this one; but a wrong length would only show as a broken request.
-            if name.eq_ignore_ascii_case("content-length") {
-                return Err(Failure::header(name, " is set by the host"));
-            }
-            headers.append(name, value).map_err(|error| {
-                Failure::header(
-                    name,
-                    match error {
-                        HeaderError::Forbidden => " is set by the host",
-                        _ => " is malformed",
-                    },
-                )
-            })?;
-        }
-        let mut length = String::new();
-        if !self.body.is_empty() {
-            push_number(&mut length, self.body.len() as u64);
-            let _ = headers.append("content-length", length.as_bytes());
-        }
-        let request = OutgoingRequest::new(headers);
-        let set = request.set_method(&self.method).is_ok()
-            && request.set_scheme(Some(&scheme)).is_ok()
-            && request.set_authority(Some(authority)).is_ok()
-            && request.set_path_with_query(Some(&path)).is_ok();
-        match set {
-            true => Ok(request),
-            false => Err(Failure::new(ErrorKind::Invalid, "the URL or the method is malformed")),
-        }
-    }
-
-    fn options(&self) -> RequestOptions {
-        let options = RequestOptions::new();
-        let timeout = Some(nanoseconds(self.timeout));
-        // A host that does not know one of these timeouts still ends the wait in `wait`.
-        let _ = options.set_connect_timeout(timeout);
-        let _ = options.set_first_byte_timeout(timeout);
-        let _ = options.set_between_bytes_timeout(timeout);
-        options
-    }
-
-    fn write(&self, body: OutgoingBody) -> Result<(), Failure> {
-        let stream = body.write().map_err(|()| Failure::from("the request has no body"))?;
-        for chunk in self.body.chunks(WRITE_CHUNK) {
-            // The server may answer without reading; then its answer counts.
-            if stream.blocking_write_and_flush(chunk).is_err() {
-                return Ok(());
-            }
-        }
-        drop(stream);
-        Ok(OutgoingBody::finish(body, None)?)
-    }
-
-    fn wait(&self, answer: &FutureIncomingResponse) -> Result<(), Failure> {
-        let answered = answer.subscribe();
-        let late = monotonic_clock::subscribe_duration(nanoseconds(self.timeout));
-        poll::poll(&[&answered, &late]);
-        match answered.ready() {
-            true => Ok(()),
-            false => Err(Failure::new(ErrorKind::Timeout, "no answer within its time")),
+        let Self { method, url, outgoing, timeout } = self;
+        match wire::exchange(&method, &url, outgoing, timeout) {
+            Ok(answer) => Ok(Response { url, timeout, answer }),
+            Err(failure) => Err(failure.at(&url)),
         }
     }
 }
@@ -264,12 +169,12 @@ impl Request {
 impl Response {
     /// The status code, such as 200.
     pub fn status(&self) -> u16 {
-        self.inner.status()
+        self.answer.status()
     }
 
     /// The first value of a header, if the answer has it.
     pub fn header(&self, name: &str) -> Option<Vec<u8>> {
-        self.inner.headers().get(name).into_iter().next()
+        self.answer.header(name)
     }
 
     /// Turns any status but 2xx into an error.
@@ -282,10 +187,7 @@ impl Response {
         if (200..300).contains(&status) {
             return Ok(());
         }
-        let mut text = quoted(&self.url);
-        text.push_str(": answered ");
-        push_number(&mut text, status.into());
-        Err(text.into())
+        Err(format!("\"{}\": answered {status}", self.url).into())
     }
 
     /// Reads the body, at most `limit` bytes of it; what follows is not read.
@@ -294,29 +196,7 @@ impl Response {
     ///
     /// When the body breaks off or does not come in time.
     pub fn body(self, limit: usize) -> Result<Vec<u8>, Error> {
-        self.read(limit).map_err(|failure| failure.at(&self.url))
-    }
-
-    fn read(&self, limit: usize) -> Result<Vec<u8>, Failure> {
-        let body: IncomingBody = self.inner.consume().map_err(|()| Failure::from("the body was read before"))?;
-        let stream: InputStream = body.stream().map_err(|()| Failure::from("the body was read before"))?;
-        let more = stream.subscribe();
-        let late = monotonic_clock::subscribe_instant(self.deadline);
-        let mut bytes = Vec::new();
-        while bytes.len() < limit {
-            poll::poll(&[&more, &late]);
-            if !more.ready() {
-                return Err(Failure::new(ErrorKind::Timeout, "the body did not come within its time"));
-            }
-            match stream.read((limit - bytes.len()) as u64) {
-                Ok(chunk) => bytes.extend_from_slice(&chunk),
-                Err(StreamError::Closed) => break,
-                Err(StreamError::LastOperationFailed(_)) => {
-                    return Err(Failure::new(ErrorKind::BrokenOff, "the body broke off"));
-                }
-            }
-        }
-        Ok(bytes)
+        self.answer.read(limit, self.timeout).map_err(|failure| failure.at(&self.url))
     }
 }
 
@@ -345,107 +225,49 @@ impl core::fmt::Display for Error {
 impl core::error::Error for Error {}
 
 /// An error that does not know its URL yet.
+#[derive(Debug)]
 struct Failure {
     kind: ErrorKind,
-    reason: String,
+    reason: Cow<'static, str>,
 }
 
 impl Failure {
-    fn new(kind: ErrorKind, reason: &str) -> Self {
-        Self { kind, reason: reason.to_owned() }
-    }
-
-    fn header(name: &str, why: &str) -> Self {
-        let mut reason = String::from("header ");
-        reason.push_str(&quoted(name));
-        reason.push_str(why);
-        Self { kind: ErrorKind::Invalid, reason }
+    fn new(kind: ErrorKind, reason: &'static str) -> Self {
+        Self { kind, reason: reason.into() }
     }
 
     fn at(self, url: &str) -> Error {
-        let mut text = quoted(url);
-        text.push_str(": ");
-        text.push_str(&self.reason);
-        if self.reason == "not allowed"
-            && let Some((scheme, authority, _)) = split(url)
-        {
-            text.push_str("; to allow it: --allow-http ");
-            text.push_str(if matches!(scheme, Scheme::Https) { "https://" } else { "http://" });
-            text.push_str(authority);
-        }
-        Error { kind: self.kind, text }
+        let Self { kind, reason } = self;
+        let mend = match split(url) {
+            Ok((scheme, authority, _)) if reason == "not allowed" => {
+                format!("; to allow it: --allow-http {scheme}{authority}")
+            }
+            _ => String::new(),
+        };
+        Error { kind, text: format!("\"{url}\": {}{mend}", &*reason) }
     }
 }
 
-impl From<&str> for Failure {
-    fn from(reason: &str) -> Self {
+impl From<&'static str> for Failure {
+    fn from(reason: &'static str) -> Self {
         Self::new(ErrorKind::Other, reason)
     }
 }
 
-impl From<ErrorCode> for Failure {
-    fn from(code: ErrorCode) -> Self {
-        use ErrorCode as Code;
-        let (kind, reason) = match code {
-            Code::HttpRequestDenied => (ErrorKind::Denied, "not allowed"),
-            Code::DestinationIpProhibited => {
-                (ErrorKind::Denied, "not allowed: its address is one that a name does not open")
-            }
-            Code::ConnectionRefused => (ErrorKind::Refused, "connection refused"),
-            Code::ConnectionTimeout => (ErrorKind::Timeout, "no connection within its time"),
-            Code::ConnectionReadTimeout | Code::HttpResponseTimeout => {
-                (ErrorKind::Timeout, "no answer within its time")
-            }
-            Code::ConnectionWriteTimeout => (ErrorKind::Timeout, "the request was not taken within its time"),
-            Code::DnsTimeout => (ErrorKind::Unresolved, "the name server did not answer"),
-            Code::DnsError(_) => (ErrorKind::Unresolved, "no such host"),
-            Code::DestinationNotFound | Code::DestinationUnavailable | Code::DestinationIpUnroutable => {
-                (ErrorKind::Unreachable, "the host cannot be reached")
-            }
-            Code::ConnectionTerminated | Code::HttpResponseIncomplete => {
-                (ErrorKind::Closed, "the connection was closed before an answer came")
-            }
-            Code::ConnectionLimitReached => (ErrorKind::Other, "too many requests at once"),
-            Code::TlsCertificateError => (ErrorKind::Tls, "the certificate is not trusted"),
-            Code::TlsProtocolError | Code::TlsAlertReceived(_) => (ErrorKind::Tls, "no TLS connection"),
-            Code::HttpRequestUriInvalid | Code::HttpRequestMethodInvalid => (ErrorKind::Invalid, "malformed request"),
-            Code::InternalError(Some(text)) => return Self { kind: ErrorKind::Other, reason: text },
-            Code::HttpProtocolError
-            | Code::HttpResponseHeaderSectionSize(_)
-            | Code::HttpResponseHeaderSize(_)
-            | Code::HttpResponseBodySize(_)
-            | Code::HttpResponseTransferCoding(_)
-            | Code::HttpResponseContentCoding(_) => (ErrorKind::Protocol, "the answer is not proper HTTP"),
-            _ => (ErrorKind::Other, "the request failed"),
-        };
-        Self::new(kind, reason)
-    }
-}
-
-/// Scheme, authority, and path with query of a URL. What the parts may hold is judged by the host.
-fn split(url: &str) -> Option<(Scheme, &str, String)> {
-    let (scheme, rest) = match (url.strip_prefix("http://"), url.strip_prefix("https://")) {
-        (Some(rest), _) => (Scheme::Http, rest),
-        (_, Some(rest)) => (Scheme::Https, rest),
-        _ => return None,
-    };
+/// Scheme with `://`, authority, and path with query of a URL. What the parts may hold is judged by the host.
+fn split(url: &str) -> Result<(&str, &str, String), Failure> {
+    let scheme = if url.starts_with(HTTP) { HTTP } else { HTTPS };
     // Searching bytes: `str::find` brings a search engine of 3 kB along.
-    let until = |text: &str, ends: &[u8]| text.bytes().position(|byte| ends.contains(&byte)).unwrap_or(text.len());
-    let rest = rest.get(..until(rest, b"#"))?;
-    let (authority, path) = rest.split_at_checked(until(rest, b"/?"))?;
-    let mut full = String::new();
-    if !path.starts_with('/') {
-        full.push('/');
+    let url = url.get(..url.bytes().position(|byte| byte == b'#').unwrap_or(url.len())).unwrap_or(url);
+    let rest = url.strip_prefix(scheme).unwrap_or_default();
+    let end = rest.bytes().position(|byte| byte == b'/' || byte == b'?').unwrap_or(rest.len());
+    match rest.split_at_checked(end) {
+        None | Some(("", _)) => Err(Failure::new(ErrorKind::Invalid, "not a URL of the form http://host:port/path")),
+        Some((authority, path)) => {
+            let root = if path.starts_with('/') { "" } else { "/" };
+            Ok((scheme, authority, format!("{root}{path}")))
+        }
     }
-    full.push_str(path);
-    (!authority.is_empty()).then_some((scheme, authority, full))
-}
-
-fn quoted(text: &str) -> String {
-    let mut quoted = String::from("\"");
-    quoted.push_str(text);
-    quoted.push('"');
-    quoted
 }
 
 #[cfg(test)]
@@ -464,7 +286,7 @@ mod tests {
             assert_eq!((found, full.as_str()), (authority, path), "{url}");
         }
         for url in ["", "localhost:15020", "ftp://host/", "http://", "http:///path"] {
-            assert!(split(url).is_none(), "{url}");
+            assert!(split(url).is_err(), "{url}");
         }
     }
 }

@@ -3,7 +3,7 @@
 //! The functions take a finished text, so that a hook that formats nothing stays small:
 //! `log::info(&format!("status {status}"))`.
 
-use crate::bindings::wrapper::hook::logging::{Level, log};
+use crate::host::{Level, log};
 
 /// For whoever looks for a fault; shown with `--log debug`.
 pub fn debug(message: &str) {

@@ -3,8 +3,7 @@
 //! An allocator hands out raw memory; all of this crate's own `unsafe` is here.
 #![allow(unsafe_code)]
 
-use crate::{log, text::push_number};
-use alloc::string::String;
+use crate::{format, log};
 use core::{
     alloc::{GlobalAlloc, Layout},
     arch::wasm32,
@@ -33,8 +32,20 @@ impl Forward {
         Self { next: Cell::new(0), end: Cell::new(0) }
     }
 
-    /// The address of `layout.size()` free bytes, or nothing when the memory limit is reached.
-    fn take(&self, layout: Layout) -> Option<usize> {
+    /// `layout.size()` free bytes. When the memory limit is reached the hook ends here, with a line that says so: what
+    /// would handle it elsewhere needs memory for its message.
+    fn take(&self, layout: Layout) -> *mut u8 {
+        match self.find(layout) {
+            Some(start) => start as *mut u8,
+            None => {
+                log::error("out of memory; --plugin-memory gives a hook more");
+                wasm32::unreachable()
+            }
+        }
+    }
+
+    /// The address of that many free bytes, if there are.
+    fn find(&self, layout: Layout) -> Option<usize> {
         let start = self.next.get().checked_next_multiple_of(layout.align())?;
         let end = start.checked_add(layout.size())?;
         if end <= self.end.get() {
@@ -52,7 +63,7 @@ impl Forward {
             self.next.set(grown * PAGE);
         }
         self.end.set((grown + pages) * PAGE);
-        self.take(layout)
+        self.find(layout)
     }
 }
 
@@ -60,14 +71,11 @@ impl Forward {
 // block that is in use.
 unsafe impl GlobalAlloc for Forward {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        self.take(layout).map_or(ptr::null_mut(), |start| start as *mut u8)
+        self.take(layout)
     }
 
-    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        if block as usize + layout.size() == self.next.get() {
-            self.next.set(block as usize);
-        }
-    }
+    // Nothing: and so the compiler leaves out what only drops memory, an eighth of a small hook.
+    unsafe fn dealloc(&self, _block: *mut u8, _layout: Layout) {}
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         let last = block as usize + layout.size() == self.next.get();
@@ -77,11 +85,9 @@ unsafe impl GlobalAlloc for Forward {
             return block;
         }
         // SAFETY: the caller promises that `size` is not 0 and fits the alignment.
-        let new = unsafe { self.alloc(Layout::from_size_align_unchecked(size, layout.align())) };
-        if !new.is_null() {
-            // SAFETY: the old block has `layout.size()` bytes, the new one `size`, and they do not overlap.
-            unsafe { ptr::copy_nonoverlapping(block, new, size.min(layout.size())) };
-        }
+        let new = self.take(unsafe { Layout::from_size_align_unchecked(size, layout.align()) });
+        // SAFETY: the old block has `layout.size()` bytes, the new one `size`, and they do not overlap.
+        unsafe { ptr::copy_nonoverlapping(block, new, size.min(layout.size())) };
         new
     }
 }
@@ -97,15 +103,11 @@ unsafe extern "C" fn cabi_realloc(block: *mut u8, size: usize, align: usize, new
         return ptr::without_provenance_mut(align);
     }
     // SAFETY: as above; the ABI's alignments are powers of two.
-    let new = unsafe {
+    unsafe {
         match size {
             0 => alloc::alloc::alloc(Layout::from_size_align_unchecked(new_size, align)),
             _ => alloc::alloc::realloc(block, Layout::from_size_align_unchecked(size, align), new_size),
         }
-    };
-    match new.is_null() {
-        true => wasm32::unreachable(),
-        false => new,
     }
 }
 
@@ -115,19 +117,10 @@ unsafe extern "C" {}
 
 /// Writes a panic's place and message to the log, then traps.
 pub fn panicked(info: &PanicInfo) -> ! {
-    let mut line = String::from("panicked");
-    if let Some(place) = info.location() {
-        line.push_str(" at ");
-        line.push_str(place.file());
-        line.push(':');
-        push_number(&mut line, place.line().into());
-    }
+    let (file, line) = info.location().map_or(("?", 0), |place| (place.file(), place.line()));
     // A message with values in it could only be shown with `core::fmt`.
-    if let Some(message) = info.message().as_str() {
-        line.push_str(": ");
-        line.push_str(message);
-    }
-    log::error(&line);
+    let message = info.message().as_str().unwrap_or("(a message with values in it)");
+    log::error(&format!("panicked at {file}:{line}: {message}"));
     wasm32::unreachable()
 }
 

@@ -6,7 +6,7 @@ use wrapper_hook::{
         outgoing_handler,
         types::{Fields, Method, OutgoingRequest, Scheme},
     },
-    format, log,
+    log,
 };
 
 wrapper_hook::hook!(run);

@@ -4,7 +4,7 @@ use std::mem::forget;
 use wrapper_hook::{
     Context, Result,
     bindings::wasi::{clocks::monotonic_clock, http::types::Fields},
-    format, log,
+    log,
 };
 
 wrapper_hook::hook!(run);

@@ -10,7 +10,7 @@ use wrapper_hook::{
         },
         io::streams::StreamError,
     },
-    format, log,
+    log,
 };
 
 wrapper_hook::hook!(run);

@@ -1,6 +1,6 @@
 //! POSTs HOOK_BODY to HOOK_URL and logs the answer.
 
-use wrapper_hook::{Context, Result, format, http, log};
+use wrapper_hook::{Context, Result, http, log};
 
 wrapper_hook::hook!(run);
 

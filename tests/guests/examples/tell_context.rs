@@ -1,6 +1,6 @@
 //! Logs everything the context says.
 
-use wrapper_hook::{Context, Result, format, log};
+use wrapper_hook::{Context, Result, log};
 
 wrapper_hook::hook!(run);
 

@@ -1,6 +1,6 @@
 //! GETs each of the URLs in HOOK_URLS and says what came of it.
 
-use wrapper_hook::{Context, Result, format, http, log};
+use wrapper_hook::{Context, Result, http, log};
 
 wrapper_hook::hook!(run);
 

@@ -1,0 +1,125 @@
+//! Requests by the operating system: how a hook speaks HTTP in a native test, to servers on this machine.
+
+use super::{ErrorKind, Failure, HTTP, split};
+use crate::format;
+use alloc::{borrow::ToOwned, boxed::Box, string::String, vec::Vec};
+use core::time::Duration;
+use std::io::{self, Read};
+use ureq::http::{Request, Response, header::HeaderMap};
+
+/// What wrapper does not let a hook set.
+const SET_BY_HOST: [&str; 10] = [
+    "connection",
+    "content-length",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// What a request carries.
+#[derive(Debug)]
+pub struct Outgoing {
+    headers: Vec<(String, Vec<u8>)>,
+    body: Vec<u8>,
+}
+
+/// An answer whose head has come.
+#[derive(Debug)]
+pub struct Answer {
+    status: u16,
+    headers: HeaderMap,
+    body: core::cell::RefCell<Option<ureq::Body>>,
+}
+
+impl Outgoing {
+    pub fn new() -> Self {
+        Self { headers: Vec::new(), body: Vec::new() }
+    }
+
+    pub fn header(&mut self, name: &str, value: &[u8]) {
+        self.headers.push((name.to_owned(), value.to_owned()));
+    }
+
+    pub fn body(&mut self, bytes: Vec<u8>) {
+        self.body = bytes;
+    }
+}
+
+/// Sends a request and waits for the answer's head.
+pub fn exchange(method: &str, url: &str, outgoing: Outgoing, timeout: Duration) -> Result<Answer, Failure> {
+    let (scheme, ..) = split(url)?;
+    if scheme != HTTP {
+        return Err(Failure::from("a native test speaks plain HTTP only"));
+    }
+    let mut request = Request::builder().method(method).uri(url);
+    for (name, value) in outgoing.headers {
+        let refused = |why| Failure { kind: ErrorKind::Invalid, reason: format!("header \"{name}\" {why}").into() };
+        if SET_BY_HOST.iter().any(|set| name.eq_ignore_ascii_case(set)) {
+            return Err(refused("is set by the host"));
+        }
+        request = request.header(name.as_str(), value.as_slice());
+        if request.headers_ref().is_none() {
+            return Err(refused("is malformed"));
+        }
+    }
+    let request = request
+        .body(outgoing.body)
+        .map_err(|_| Failure::new(ErrorKind::Invalid, "the URL or the method is malformed"))?;
+    let config = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .allow_non_standard_methods(true)
+        .proxy(None)
+        .timeout_global(Some(timeout));
+    let answer: Response<ureq::Body> = ureq::Agent::new_with_config(config.build()).run(request).map_err(failure)?;
+    let (head, body) = answer.into_parts();
+    Ok(Answer { status: head.status.as_u16(), headers: head.headers, body: Some(body).into() })
+}
+
+impl Answer {
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    pub fn header(&self, name: &str) -> Option<Vec<u8>> {
+        Some(self.headers.get(name)?.as_bytes().to_owned())
+    }
+
+    /// At most `limit` bytes of the body.
+    pub fn read(&self, limit: usize, _timeout: Duration) -> Result<Vec<u8>, Failure> {
+        let body = self.body.take().ok_or(Failure::from("the body was read before"))?;
+        let mut bytes = Vec::new();
+        match Box::new(body.into_reader()).take(limit as u64).read_to_end(&mut bytes) {
+            Ok(_) => Ok(bytes),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                Err(Failure::new(ErrorKind::Timeout, "the body did not come within its time"))
+            }
+            Err(_) => Err(Failure::new(ErrorKind::BrokenOff, "the body broke off")),
+        }
+    }
+}
+
+fn failure(error: ureq::Error) -> Failure {
+    let (kind, reason) = match error {
+        ureq::Error::Timeout(_) => (ErrorKind::Timeout, "no answer within its time"),
+        ureq::Error::HostNotFound => (ErrorKind::Unresolved, "no such host"),
+        ureq::Error::BadUri(_) | ureq::Error::Http(_) => (ErrorKind::Invalid, "the URL or the method is malformed"),
+        ureq::Error::Protocol(_) => (ErrorKind::Protocol, "the answer is not proper HTTP"),
+        ureq::Error::Io(error) => match error.kind() {
+            io::ErrorKind::ConnectionRefused => (ErrorKind::Refused, "connection refused"),
+            io::ErrorKind::TimedOut => (ErrorKind::Timeout, "no answer within its time"),
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+                (ErrorKind::Closed, "the connection was closed before an answer came")
+            }
+            _ => (ErrorKind::Unreachable, "the host cannot be reached"),
+        },
+        _ => (ErrorKind::Other, "the request failed"),
+    };
+    Failure::new(kind, reason)
+}

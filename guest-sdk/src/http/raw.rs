@@ -1,0 +1,147 @@
+//! The three calls that can fail with a `wasi:http` error code, read as they lie in memory.
+//!
+//! The generated functions turn all 39 cases with their payloads into values of Rust and drop them again, which is
+//! half the size of a small hook. A hook wants to know which case it is, and the text of `internal-error`.
+#![allow(unsafe_code)]
+
+use super::{ErrorKind, Failure, code};
+use crate::bindings::wasi::{
+    http::types::{FutureIncomingResponse, IncomingResponse, OutgoingBody, OutgoingRequest},
+    io::poll::Pollable,
+};
+use alloc::string::String;
+use core::mem::MaybeUninit;
+
+/// `result<T, error-code>` of the canonical ABI, where `T` is a handle or nothing. Its layout is C's, with cases as
+/// numbers in the order of their declaration.
+#[repr(C, align(8))]
+struct Fallible {
+    failed: u8,
+    value: Value,
+}
+
+#[repr(C, align(8))]
+union Value {
+    handle: u32,
+    error: ErrorCode,
+}
+
+#[derive(Clone, Copy)]
+#[repr(C, align(8))]
+struct ErrorCode {
+    case: u8,
+    payload: Payload,
+}
+
+/// The payload of `internal-error`, an optional string, in the room for the largest one.
+#[derive(Clone, Copy)]
+#[repr(C, align(8))]
+struct Payload {
+    is_some: u8,
+    text: *const u8,
+    length: usize,
+    rest: [u32; 3],
+}
+
+/// `option<result<result<incoming-response, error-code>>>`
+#[repr(C, align(8))]
+struct Answered {
+    is_some: u8,
+    taken: Taken,
+}
+
+#[repr(C, align(8))]
+struct Taken {
+    before: u8,
+    answer: Fallible,
+}
+
+#[link(wasm_import_module = "wasi:http/outgoing-handler@0.2.12")]
+unsafe extern "C" {
+    #[link_name = "handle"]
+    fn handle_request(request: u32, has_options: u32, options: u32, result: *mut Fallible);
+}
+
+#[link(wasm_import_module = "wasi:http/types@0.2.12")]
+unsafe extern "C" {
+    #[link_name = "[method]future-incoming-response.get"]
+    fn get_answer(future: u32, result: *mut Answered);
+    #[link_name = "[static]outgoing-body.finish"]
+    fn finish_body(body: u32, has_trailers: u32, trailers: u32, result: *mut Fallible);
+}
+
+/// A request on its way.
+pub struct Sent(FutureIncomingResponse);
+
+/// Sends the request.
+pub fn handle(request: OutgoingRequest) -> Result<Sent, Failure> {
+    let mut result = MaybeUninit::uninit();
+    // SAFETY: the handle is given away, as the interface asks, and the host fills in the result.
+    unsafe {
+        handle_request(request.take_handle(), 0, 0, result.as_mut_ptr());
+        let future = result.assume_init().handle()?;
+        Ok(Sent(FutureIncomingResponse::from_handle(future)))
+    }
+}
+
+/// Says that the body is complete.
+pub fn finish(body: OutgoingBody) -> Result<(), Failure> {
+    let mut result = MaybeUninit::uninit();
+    // SAFETY: as above.
+    unsafe {
+        finish_body(body.take_handle(), 0, 0, result.as_mut_ptr());
+        result.assume_init().handle().map(drop)
+    }
+}
+
+impl Sent {
+    /// Ready when there is an answer or an error.
+    pub fn subscribe(&self) -> Pollable {
+        self.0.subscribe()
+    }
+
+    /// The answer, once it is there.
+    pub fn answer(self) -> Result<IncomingResponse, Failure> {
+        let mut result = MaybeUninit::uninit();
+        // SAFETY: as above; the handle is lent.
+        unsafe {
+            get_answer(self.0.handle(), result.as_mut_ptr());
+            match result.assume_init() {
+                Answered { is_some: 1, taken: Taken { before: 0, answer } } => {
+                    Ok(IncomingResponse::from_handle(answer.handle()?))
+                }
+                _ => Err(Failure::from("the answer was taken twice")),
+            }
+        }
+    }
+}
+
+impl Fallible {
+    /// # Safety
+    ///
+    /// The host has filled this in, as a result whose value is a handle or nothing.
+    unsafe fn handle(self) -> Result<u32, Failure> {
+        // SAFETY: `failed` says which of the two it is.
+        unsafe {
+            match self.failed {
+                0 => Ok(self.value.handle),
+                _ => Err(self.value.error.failure()),
+            }
+        }
+    }
+}
+
+impl ErrorCode {
+    /// # Safety
+    ///
+    /// The host has filled this in.
+    unsafe fn failure(self) -> Failure {
+        let Payload { is_some, text, length, .. } = self.payload;
+        if self.case == code::INTERNAL_ERROR && is_some == 1 {
+            // SAFETY: the host has placed the string with cabi_realloc, for the hook to keep.
+            let reason = unsafe { String::from_raw_parts(text.cast_mut(), length, length) };
+            return Failure { kind: ErrorKind::Other, reason: reason.into() };
+        }
+        code::meaning(self.case)
+    }
+}

@@ -1,0 +1,144 @@
+//! Requests by `wasi:http`: how a hook speaks HTTP when it runs.
+
+use super::{
+    ErrorKind, Failure, HTTPS,
+    raw::{self, Sent},
+    split,
+};
+use crate::{
+    bindings::wasi::{
+        http::types::{Fields, HeaderError, IncomingResponse, Method, OutgoingRequest, Scheme},
+        io::streams::StreamError,
+    },
+    format,
+    time::{after, is_first},
+};
+use alloc::{borrow::ToOwned, vec::Vec};
+use core::{mem::ManuallyDrop, time::Duration};
+
+/// How many bytes an output stream takes at once.
+const WRITE_CHUNK: usize = 4096;
+
+/// What a request carries.
+#[derive(Debug)]
+pub struct Outgoing {
+    // What belongs to a request that cannot be made stays with the host until the hook ends: a function that is never
+    // imported is 300 bytes less.
+    headers: ManuallyDrop<Fields>,
+    body: Option<Body>,
+    /// Why a header was not taken.
+    refused: Option<Failure>,
+}
+
+/// Bytes, and how they are sent: a hook that never sets a body is compiled without what writes one.
+#[derive(Debug)]
+struct Body {
+    bytes: Vec<u8>,
+    send: fn(OutgoingRequest, &[u8]) -> Result<Sent, Failure>,
+}
+
+/// An answer whose head has come.
+#[derive(Debug)]
+pub struct Answer(IncomingResponse);
+
+impl Outgoing {
+    pub fn new() -> Self {
+        Self { headers: ManuallyDrop::new(Fields::new()), body: None, refused: None }
+    }
+
+    pub fn header(&mut self, name: &str, value: &[u8]) {
+        // The host would take this one; but a wrong length would only show as a broken request.
+        let set_by_host = name.eq_ignore_ascii_case("content-length");
+        let why =
+            match set_by_host.then_some(HeaderError::Forbidden).map_or_else(|| self.headers.append(name, value), Err) {
+                Ok(()) => return,
+                Err(HeaderError::Forbidden) => "is set by the host",
+                Err(_) => "is malformed",
+            };
+        self.refused = Some(Failure { kind: ErrorKind::Invalid, reason: format!("header \"{name}\" {why}").into() });
+    }
+
+    pub fn body(&mut self, bytes: Vec<u8>) {
+        let length = format!("{}", bytes.len());
+        let _ = self.headers.set("content-length", &[length.into_bytes()]);
+        self.body = (!bytes.is_empty()).then_some(Body { bytes, send: send_with_body });
+    }
+}
+
+fn send_with_body(request: OutgoingRequest, bytes: &[u8]) -> Result<Sent, Failure> {
+    let no_body = |()| Failure::from("the request has no body");
+    let body = request.body().map_err(no_body)?;
+    let sent = raw::handle(request)?;
+    let stream = body.write().map_err(no_body)?;
+    // The server may answer without reading; then its answer counts.
+    let written = bytes.chunks(WRITE_CHUNK).all(|chunk| stream.blocking_write_and_flush(chunk).is_ok());
+    drop(stream);
+    if written {
+        raw::finish(body)?;
+    }
+    Ok(sent)
+}
+
+/// Sends a request and waits for the answer's head. Its time is kept here and not by `request-options`, which a host
+/// may ignore.
+pub fn exchange(method: &str, url: &str, outgoing: Outgoing, timeout: Duration) -> Result<Answer, Failure> {
+    let (scheme, authority, path) = split(url)?;
+    if let Some(refused) = outgoing.refused {
+        return Err(refused);
+    }
+    let request = ManuallyDrop::new(OutgoingRequest::new(ManuallyDrop::into_inner(outgoing.headers)));
+    let scheme = if scheme == HTTPS { Scheme::Https } else { Scheme::Http };
+    let set = request.set_method(&Method::Other(method.to_owned())).is_ok()
+        && request.set_scheme(Some(&scheme)).is_ok()
+        && request.set_authority(Some(authority)).is_ok()
+        && request.set_path_with_query(Some(&path)).is_ok();
+    if !set {
+        return Err(Failure::new(ErrorKind::Invalid, "the URL or the method is malformed"));
+    }
+    let request = ManuallyDrop::into_inner(request);
+    let sent = match outgoing.body {
+        None => raw::handle(request),
+        Some(Body { bytes, send }) => send(request, &bytes),
+    }?;
+    wait(&sent, timeout)?;
+    Ok(Answer(sent.answer()?))
+}
+
+fn wait(sent: &Sent, timeout: Duration) -> Result<(), Failure> {
+    match is_first(&sent.subscribe(), &after(timeout)) {
+        true => Ok(()),
+        false => Err(Failure::new(ErrorKind::Timeout, "no answer within its time")),
+    }
+}
+
+impl Answer {
+    pub fn status(&self) -> u16 {
+        self.0.status()
+    }
+
+    pub fn header(&self, name: &str) -> Option<Vec<u8>> {
+        self.0.headers().get(name).into_iter().next()
+    }
+
+    /// At most `limit` bytes of the body.
+    pub fn read(&self, limit: usize, timeout: Duration) -> Result<Vec<u8>, Failure> {
+        let body = self.0.consume().map_err(|()| Failure::from("the body was read before"))?;
+        let stream = body.stream().map_err(|()| Failure::from("the body was read before"))?;
+        let more = stream.subscribe();
+        let late = after(timeout);
+        let mut bytes = Vec::new();
+        while bytes.len() < limit {
+            if !is_first(&more, &late) {
+                return Err(Failure::new(ErrorKind::Timeout, "the body did not come within its time"));
+            }
+            match stream.read((limit - bytes.len()) as u64) {
+                Ok(chunk) => bytes.extend_from_slice(&chunk),
+                Err(StreamError::Closed) => break,
+                Err(StreamError::LastOperationFailed(_)) => {
+                    return Err(Failure::new(ErrorKind::BrokenOff, "the body broke off"));
+                }
+            }
+        }
+        Ok(bytes)
+    }
+}

@@ -1,0 +1,247 @@
+//! Testing a hook as ordinary Rust: `cargo test`, without WebAssembly and without wrapper.
+//!
+//! A [`Job`] is what the hook is to believe, a [`Server`] what it speaks to. This module is there wherever the crate is
+//! not built for WebAssembly.
+//!
+//! ```
+//! use wrapper_hook::{Context, Result, http, log, testing::{Job, Level, Server}};
+//!
+//! fn run(cx: &Context) -> Result {
+//!     let url = cx.var("HOOK_URL").ok_or("HOOK_URL is not set")?;
+//!     let verdict = if cx.succeeded() { "success" } else { "failure" };
+//!     http::post(&url).body(verdict).send()?.ok()?;
+//!     log::info("told");
+//!     Ok(())
+//! }
+//!
+//! let server = Server::answering(200, "thanks");
+//! let report = Job::killed(9).var("HOOK_URL", &server.url("/jobs")).run(run);
+//! assert_eq!(report.result, Ok(()));
+//! assert_eq!(report.log, [(Level::Info, "told".into())]);
+//! assert_eq!(server.requests()[0].line, "POST /jobs HTTP/1.1");
+//! assert_eq!(server.requests()[0].body, "failure");
+//!
+//! let report = Job::exited(0).run(run);
+//! assert_eq!(report.result.unwrap_err().text(), "HOOK_URL is not set");
+//! ```
+#![allow(clippy::print_stderr, clippy::expect_used, clippy::panic)]
+
+mod server;
+
+pub use server::{Received, Server};
+
+use crate::{Context, Result};
+use alloc::{borrow::ToOwned, string::String, vec::Vec};
+use core::{cell::RefCell, time::Duration};
+use std::{
+    thread_local,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+/// What a hook is told of a command, and the variables it sees.
+///
+/// By default the command is `true`, it ran for a second, wrapper has been running for a minute, and the hook has the
+/// usual ten seconds.
+#[derive(Clone, Debug)]
+pub struct Job {
+    phase: host::Phase,
+    outcome: Option<host::Outcome>,
+    command: Vec<String>,
+    elapsed: Duration,
+    uptime: Duration,
+    time_left: Duration,
+    stop_signal: Option<u8>,
+    name: String,
+    position: (u32, u32),
+    variables: Vec<(String, String)>,
+}
+
+/// What a hook did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// What it returned.
+    pub result: Result,
+    /// The lines it wrote with [`log`](crate::log).
+    pub log: Vec<(Level, String)>,
+}
+
+pub use host::Level;
+
+impl Job {
+    fn new(outcome: Option<host::Outcome>) -> Self {
+        Self {
+            phase: if outcome.is_some() { host::Phase::After } else { host::Phase::Before },
+            outcome,
+            command: ["true".to_owned()].into(),
+            elapsed: Duration::from_secs(1),
+            uptime: Duration::from_secs(60),
+            time_left: Duration::from_secs(10),
+            stop_signal: None,
+            name: "test".to_owned(),
+            position: (1, 1),
+            variables: Vec::new(),
+        }
+    }
+
+    /// The command has not been started yet.
+    pub fn about_to_start() -> Self {
+        Self::new(None)
+    }
+
+    /// The command exited with this status.
+    pub fn exited(status: u8) -> Self {
+        Self::new(Some(host::Outcome::Exited(status)))
+    }
+
+    /// The command was killed by this signal.
+    pub fn killed(signal: u8) -> Self {
+        Self::new(Some(host::Outcome::Killed(host::Killed { signal, core_dumped: false })))
+    }
+
+    /// The command could not be started.
+    pub fn not_started(reason: &str, exit_code: u8) -> Self {
+        let reason = reason.to_owned();
+        Self::new(Some(host::Outcome::NotStarted(host::NotStarted { reason, exit_code })))
+    }
+
+    /// The command and its arguments.
+    pub fn command(mut self, command: &[&str]) -> Self {
+        self.command = command.iter().copied().map(ToOwned::to_owned).collect();
+        self
+    }
+
+    /// How long the command ran.
+    pub fn elapsed(mut self, elapsed: Duration) -> Self {
+        self.elapsed = elapsed;
+        self
+    }
+
+    /// How long wrapper has been running when the hook starts.
+    pub fn uptime(mut self, uptime: Duration) -> Self {
+        self.uptime = uptime;
+        self
+    }
+
+    /// How long the hook may run.
+    pub fn time_left(mut self, time_left: Duration) -> Self {
+        self.time_left = time_left;
+        self
+    }
+
+    /// The signal that told wrapper to stop.
+    pub fn stop_signal(mut self, signal: u8) -> Self {
+        self.stop_signal = Some(signal);
+        self
+    }
+
+    /// The name under which the hook appears in the log.
+    pub fn name(mut self, name: &str) -> Self {
+        self.name = name.to_owned();
+        self
+    }
+
+    /// Which of how many hooks of its phase this one is.
+    pub fn position(mut self, number: u32, count: u32) -> Self {
+        self.position = (number, count);
+        self
+    }
+
+    /// Sets a variable.
+    pub fn var(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Runs the hook on this thread.
+    pub fn run(self, hook: impl FnOnce(&Context) -> Result) -> Report {
+        let running = Running { job: self, since: Instant::now(), log: Vec::new() };
+        let before = RUNNING.replace(Some(running));
+        let result = hook(Context::get());
+        let log = RUNNING.replace(before).map(|running| running.log).unwrap_or_default();
+        Report { result, log }
+    }
+}
+
+struct Running {
+    job: Job,
+    since: Instant,
+    log: Vec<(Level, String)>,
+}
+
+thread_local! {
+    static RUNNING: RefCell<Option<Running>> = const { RefCell::new(None) };
+}
+
+/// The functions of the world `hook`, answered by the job that runs on this thread.
+pub(crate) mod host {
+    use super::*;
+    pub use crate::bindings::wrapper::hook::{
+        context::{Killed, NotStarted, Outcome, Phase, Position},
+        logging::Level,
+    };
+
+    fn ask<T>(question: impl FnOnce(&mut Running) -> T) -> T {
+        let outside = "a hook's functions work in a native test while Job::run runs it, and on its thread";
+        RUNNING.with_borrow_mut(|running| question(running.as_mut().expect(outside)))
+    }
+
+    pub fn get_phase() -> Phase {
+        ask(|running| running.job.phase.clone())
+    }
+
+    pub fn get_command() -> Vec<String> {
+        ask(|running| running.job.command.clone())
+    }
+
+    pub fn get_outcome() -> Option<Outcome> {
+        ask(|running| running.job.outcome.clone())
+    }
+
+    pub fn get_stop_signal() -> Option<u8> {
+        ask(|running| running.job.stop_signal)
+    }
+
+    pub fn get_started_at() -> Option<u64> {
+        let elapsed = get_elapsed()?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Some(nanoseconds(now).saturating_sub(elapsed))
+    }
+
+    pub fn get_elapsed() -> Option<u64> {
+        let ran = matches!(get_outcome(), Some(Outcome::Exited(_) | Outcome::Killed(_)));
+        ran.then(|| ask(|running| nanoseconds(running.job.elapsed)))
+    }
+
+    pub fn get_uptime() -> u64 {
+        ask(|running| nanoseconds(running.job.uptime + running.since.elapsed()))
+    }
+
+    pub fn get_time_left() -> u64 {
+        ask(|running| nanoseconds(running.job.time_left.saturating_sub(running.since.elapsed())))
+    }
+
+    pub fn get_name() -> String {
+        ask(|running| running.job.name.clone())
+    }
+
+    pub fn get_position() -> Position {
+        let (number, count) = ask(|running| running.job.position);
+        Position { number, count }
+    }
+
+    pub fn get_environment() -> Vec<(String, String)> {
+        ask(|running| running.job.variables.clone())
+    }
+
+    pub fn log(level: Level, message: &str) {
+        ask(|running| running.log.push((level, message.to_owned())));
+    }
+
+    pub fn sleep(time: Duration) {
+        std::thread::sleep(time);
+    }
+
+    fn nanoseconds(time: Duration) -> u64 {
+        u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+    }
+}
