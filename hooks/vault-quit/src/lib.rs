@@ -1,0 +1,19 @@
+//! `vault-quit`: asks the agent of Vault or OpenBao to quit.
+#![cfg_attr(target_family = "wasm", no_std)]
+
+use quit::{Sidecar, quit};
+use wrapper_hook::{Context, Result};
+
+wrapper_hook::hook!(run);
+
+const VAULT: Sidecar = Sidecar {
+    name: "vault-agent",
+    variable: "HOOK_VAULT_QUIT",
+    urls: &["http://localhost:8200/agent/v1/quit"],
+    enabled_by: "the agent serves it with `agent_api { enable_quit = true }` in its listener",
+};
+
+fn run(cx: &Context) -> Result {
+    // An agent may be told to take no request without it (require_request_header): no browser can be made to send it.
+    quit(cx, &VAULT, |request| request.header("X-Vault-Request", "true"))
+}
