@@ -8,7 +8,7 @@ import sys
 
 HEADER = 8  # "\0asm", version, layer
 CUSTOM = 0
-CORE_MODULE = 1
+NESTED = (1, 4)  # core modules and components
 
 
 def number(data, at):
@@ -40,7 +40,7 @@ def strip(data):
         length, start = number(data, at + 1)
         at = start + length
         content = data[start:at]
-        if kind == CORE_MODULE:
+        if kind in NESTED:
             content = strip(content)
         if kind != CUSTOM:
             kept += bytes([kind]) + encoded(len(content)) + content

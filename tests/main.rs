@@ -13,6 +13,7 @@ mod files;
 mod grants;
 mod idle;
 mod istio_quit;
+mod languages;
 mod limits;
 mod loading;
 mod names_and_tls;
