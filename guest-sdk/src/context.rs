@@ -93,6 +93,18 @@ impl Context {
         })
     }
 
+    /// What the container exits with: the command's exit status, 128 + n if signal n killed it, or the code that says
+    /// why it did not start; 0 before it started.
+    pub fn exit_code(&self) -> u8 {
+        match self.outcome() {
+            None => 0,
+            Some(Outcome::Exited(status)) => status,
+            Some(Outcome::Killed { signal, .. }) => 128_u8.saturating_add(signal),
+            Some(Outcome::NotStarted { exit_code, .. }) => exit_code,
+            Some(Outcome::Other(_)) => 1,
+        }
+    }
+
     /// Whether the command ran and exited with status 0.
     pub fn succeeded(&self) -> bool {
         matches!(host::get_outcome(), Some(host::Outcome::Exited(0)))
@@ -144,6 +156,17 @@ impl Context {
         (!value.is_empty()).then_some(value)
     }
 
+    /// The name of the variable for one of this hook's own settings: `HOOK_`, its [`name`](Self::name) in capitals, and
+    /// the setting's. The hook `slack` finds its setting `URL` in `HOOK_SLACK_URL`; what is no letter or digit is `_`.
+    ///
+    /// A hook that is listed twice under different names so has two sets of settings.
+    pub fn variable(&self, setting: &str) -> String {
+        let name = host::get_name();
+        let capital = |char: char| if char.is_ascii_alphanumeric() { char.to_ascii_uppercase() } else { '_' };
+        let name: String = name.chars().map(capital).collect();
+        format!("HOOK_{name}_{setting}")
+    }
+
     /// A span of time in a variable: a whole number and its unit, `500ms`, `5s` or `2m`; without a unit, seconds.
     ///
     /// # Errors
@@ -167,6 +190,11 @@ impl Context {
         Ok(on.unwrap_or(false))
     }
 
+    /// Several values in a variable, with a comma or white space between them; none when it is not set.
+    pub fn list(&self, name: &str) -> Vec<String> {
+        self.var(name).as_deref().map(list).unwrap_or_default()
+    }
+
     fn parse<T>(&self, name: &str, what: &str, parse: fn(&str) -> Option<T>) -> Result<Option<T>> {
         let Some(value) = self.var(name) else { return Ok(None) };
         match parse(&value) {
@@ -174,6 +202,19 @@ impl Context {
             None => Err(Error::Misconfigured(format!("{name}=\"{value}\": not {what}"))),
         }
     }
+}
+
+// Byte by byte: `str::split` brings a search engine of 3 kB along.
+fn list(text: &str) -> Vec<String> {
+    let mut values = Vec::new();
+    let mut from = 0;
+    for (to, byte) in text.bytes().chain([b' ']).enumerate() {
+        if byte == b',' || byte.is_ascii_whitespace() {
+            values.extend(text.get(from..to).filter(|value| !value.is_empty()).map(String::from));
+            from = to + 1;
+        }
+    }
+    values
 }
 
 fn duration(text: &str) -> Option<Duration> {
@@ -193,6 +234,12 @@ fn duration(text: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_has_commas_or_white_space_between_its_values() {
+        assert_eq!(list("a, b\n c,,d "), ["a", "b", "c", "d"]);
+        assert_eq!(list(" , "), [""; 0]);
+    }
 
     #[test]
     fn a_time_is_a_number_and_a_unit() {

@@ -67,6 +67,8 @@ pub struct Error {
     /// What happened, to decide on.
     pub kind: ErrorKind,
     text: String,
+    /// Where in the text the reason begins.
+    reason: usize,
 }
 
 /// What happened to a request that was not answered.
@@ -205,6 +207,11 @@ impl Error {
     pub fn text(&self) -> &str {
         &self.text
     }
+
+    /// The same without the URL, for a URL that is a secret.
+    pub fn reason(&self) -> &str {
+        self.text.get(self.reason..).unwrap_or_default()
+    }
 }
 
 impl From<Error> for crate::Error {
@@ -244,7 +251,9 @@ impl Failure {
             }
             _ => String::new(),
         };
-        Error { kind, text: format!("\"{url}\": {}{mend}", &*reason) }
+        let text = format!("\"{url}\": {}{mend}", &*reason);
+        // Behind the URL, its quotes, the colon and the space.
+        Error { kind, text, reason: url.len() + 4 }
     }
 }
 

@@ -127,9 +127,6 @@ mod tests {
             Some(true).is_some()
         );
         same!(r#"raw "{name}" \u{{41}}"#);
-        same!("{}", {
-            let sum = i32::from(count) - 5;
-            sum
-        },);
+        same!("{}", { i32::from(count) - 5 });
     }
 }

@@ -1,0 +1,15 @@
+//! `http-ready`: waits until a URL of one's own answers with 2xx, or one of several.
+//!
+//! Listed under another name, as in `--before database=http-ready`, it has settings under that: `HOOK_DATABASE_URL`.
+#![cfg_attr(target_family = "wasm", no_std)]
+
+use ready::{Gate, wait};
+use wrapper_hook::{Context, Result};
+
+wrapper_hook::hook!(run);
+
+const ANYTHING: Gate = Gate { name: "what is waited for", urls: &[] };
+
+fn run(cx: &Context) -> Result {
+    wait(cx, &ANYTHING, |setting| cx.variable(setting))
+}

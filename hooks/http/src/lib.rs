@@ -1,0 +1,68 @@
+//! `http`: tells a server of one's own how the command ended, or that it is about to start.
+//!
+//! `HOOK_HTTP_URL`, `…_METHOD`, `…_HEADERS` (a line each) and `…_BODY` may name facts in braces: `{exit_code}`,
+//! `{summary}`. Names in capitals are variables. The hook listed under another name, as in `--plugin slack=http`, has
+//! settings under that name: `HOOK_SLACK_URL`.
+#![cfg_attr(target_family = "wasm", no_std)]
+
+mod template;
+
+use template::{Escape, fill};
+use wrapper_hook::{Context, Error, Result, String, Vec, format, http};
+
+wrapper_hook::hook!(run);
+
+/// All there is to tell, for a server that takes what it gets.
+const BODY: &str = r#"{"command":"{command}","phase":"{phase}","outcome":"{outcome}","result":"{result}","exit_code":{exit_code},"signal":{signal},"duration_ms":{duration_ms},"summary":"{summary}"}"#;
+
+fn run(cx: &Context) -> Result {
+    let setting = |name: &str| cx.var(&cx.variable(name));
+    let missing = || Error::Misconfigured(format!("{} is not set", cx.variable("URL")));
+    let url = fill(cx, &setting("URL").ok_or_else(missing)?, Escape::Url)?;
+    let method = setting("METHOD").unwrap_or_else(|| "POST".into());
+    let headers = headers(cx, &setting("HEADERS").unwrap_or_default())?;
+    let typed = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+    let body = match setting("BODY") {
+        Some(body) => body,
+        None if matches!(method.as_str(), "GET" | "HEAD" | "DELETE") => String::new(),
+        None => BODY.into(),
+    };
+    let json = match typed {
+        Some((_, value)) => value.as_bytes().windows(4).any(|word| word.eq_ignore_ascii_case(b"json")),
+        None => template::is_json(&body),
+    };
+    let body = fill(cx, &body, if json { Escape::Json } else { Escape::Nothing })?;
+    notify::send(cx, &url, || {
+        let mut request = http::request(&method, &url);
+        if !body.is_empty() {
+            if typed.is_none() {
+                let kind = if json { "application/json" } else { "text/plain; charset=utf-8" };
+                request = request.header("Content-Type", kind);
+            }
+            request = request.body(body.as_bytes());
+        }
+        headers.iter().fold(request, |request, (name, value)| request.header(name, value))
+    })
+}
+
+/// Lines of `Name: value`.
+fn headers(cx: &Context, text: &str) -> Result<Vec<(String, String)>> {
+    let mut headers = Vec::new();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let end = rest.bytes().position(|byte| byte == b'\n').unwrap_or(rest.len());
+        let line = rest.get(..end).unwrap_or_default().trim_ascii();
+        rest = rest.get(end + 1..).unwrap_or_default();
+        if line.is_empty() {
+            continue;
+        }
+        // Its value may be a secret and is not told.
+        let colon = line.bytes().position(|byte| byte == b':');
+        let (name, value) =
+            colon.and_then(|colon| Some((line.get(..colon)?, line.get(colon + 1..)?))).ok_or_else(|| {
+                Error::Misconfigured(format!("{}: a line is not \"Name: value\"", cx.variable("HEADERS")))
+            })?;
+        headers.push((name.trim_ascii().into(), fill(cx, value.trim_ascii(), Escape::Nothing)?));
+    }
+    Ok(headers)
+}

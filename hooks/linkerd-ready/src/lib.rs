@@ -1,0 +1,13 @@
+//! `linkerd-ready`: waits until Linkerd's proxy is ready.
+#![cfg_attr(target_family = "wasm", no_std)]
+
+use ready::{Gate, wait};
+use wrapper_hook::{Context, Result, format};
+
+wrapper_hook::hook!(run);
+
+const LINKERD: Gate = Gate { name: "linkerd-proxy", urls: &["http://localhost:4191/ready"] };
+
+fn run(cx: &Context) -> Result {
+    wait(cx, &LINKERD, |setting| format!("HOOK_LINKERD_READY_{setting}"))
+}

@@ -1,0 +1,117 @@
+//! `pushgateway`: leaves the command's metrics with a Prometheus Pushgateway.
+//!
+//! `HOOK_PUSHGATEWAY_URL` names the gateway, `HOOK_PUSHGATEWAY_JOB` the job, by default after the program, and
+//! `HOOK_PUSHGATEWAY_GROUPING` further labels: `namespace=batch,instance=a`. Only these metrics of the group are
+//! replaced: the time of the last success outlives a failure.
+#![cfg_attr(target_family = "wasm", no_std)]
+
+use notify::{ended_at, seconds};
+use wrapper_hook::{Context, Error, Result, String, format, http};
+
+wrapper_hook::hook!(run);
+
+/// Where a gateway listens that runs beside the job.
+const URL: &str = "http://localhost:9091";
+
+fn run(cx: &Context) -> Result {
+    let setting = |name: &str| cx.var(&cx.variable(name));
+    let mut url = setting("URL").unwrap_or_else(|| URL.into());
+    url.push_str("/metrics");
+    label(&mut url, "job", &setting("JOB").unwrap_or_else(|| program(cx)));
+    for pair in cx.list(&cx.variable("GROUPING")) {
+        let equals = pair.bytes().position(|byte| byte == b'=').filter(|place| *place > 0);
+        let parts = equals.and_then(|place| Some((pair.get(..place)?, pair.get(place + 1..)?)));
+        let Some((name, value)) = parts else {
+            let variable = cx.variable("GROUPING");
+            return Err(Error::Misconfigured(format!("{variable}: \"{pair}\" is not of the form label=value")));
+        };
+        label(&mut url, name, value);
+    }
+    let metrics = metrics(cx);
+    notify::send(cx, &url, || {
+        http::post(&url).header("Content-Type", "text/plain; version=0.0.4").body(metrics.as_bytes())
+    })
+}
+
+fn metrics(cx: &Context) -> String {
+    let mut text = String::new();
+    let mut metric = |name: &str, help: &str, value: &str| {
+        text +=
+            &format!("# HELP wrapper_job_{name} {help}\n# TYPE wrapper_job_{name} gauge\nwrapper_job_{name} {value}\n");
+    };
+    metric("exit_code", "What the container exited with.", &format!("{}", cx.exit_code()));
+    metric("success", "Whether the command exited with 0.", if cx.succeeded() { "1" } else { "0" });
+    if let (Some(elapsed), Some(start), Some(end)) = (cx.elapsed(), cx.started_at(), ended_at(cx)) {
+        metric("duration_seconds", "How long the command ran.", &seconds(elapsed));
+        metric("start_time_seconds", "When the command was started, since 1970.", &seconds(start));
+        metric("end_time_seconds", "When the command ended, since 1970.", &seconds(end));
+        if cx.succeeded() {
+            metric("last_success_time_seconds", "When the command last ended well, since 1970.", &seconds(end));
+        }
+    }
+    text
+}
+
+/// The command's name without its folder.
+fn program(cx: &Context) -> String {
+    let path = cx.command().into_iter().next().unwrap_or_default();
+    let start = path.bytes().rposition(|byte| byte == b'/').map_or(0, |place| place + 1);
+    path.get(start..).unwrap_or_default().into()
+}
+
+/// A label and its value as parts of the path. The gateway takes base64 for what a path could not hold as it is.
+fn label(url: &mut String, name: &str, value: &str) {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    *url += &match !value.is_empty() && value.bytes().all(plain) {
+        true => format!("/{name}/{value}"),
+        false => format!("/{name}@base64/{}", &*base64(value.as_bytes())),
+    };
+}
+
+/// For URLs and with its padding, as the gateway's documentation has it: "=" alone is an empty value.
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut text = String::new();
+    for three in bytes.chunks(3) {
+        let bits = three.iter().chain([&0, &0]).take(3).fold(0, |bits, byte| bits << 8 | usize::from(*byte));
+        for place in 0..=3 {
+            let digit = DIGITS.get(bits >> (18 - 6 * place) & 63).filter(|_| place <= three.len());
+            text.push(digit.map_or('=', |digit| char::from(*digit)));
+        }
+    }
+    if text.is_empty() {
+        text.push('=');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{base64, run};
+    use wrapper_hook::testing::{Job, Server};
+
+    #[test]
+    fn the_metrics_go_into_the_group_that_the_variables_name() {
+        let server = Server::answering(202, "");
+        let job = Job::exited(3).command(&["/usr/bin/backup", "--all"]).name("pushgateway");
+        let job = job.var("HOOK_PUSHGATEWAY_URL", server.url("").as_str());
+        let job = job.var("HOOK_PUSHGATEWAY_GROUPING", "namespace=batch, path=/var/tmp, empty=");
+        assert_eq!(job.run(run).result, Ok(()));
+        let request = &server.requests()[0];
+        let group = "job/backup/namespace/batch/path@base64/L3Zhci90bXA=/empty@base64/=";
+        assert_eq!(request.line, format!("POST /metrics/{group} HTTP/1.1"));
+        let exit_code = "# TYPE wrapper_job_exit_code gauge\nwrapper_job_exit_code 3\n";
+        assert!(request.body.contains(exit_code), "{}", request.body);
+        assert!(request.body.contains("\nwrapper_job_duration_seconds 1.000\n"), "{}", request.body);
+        assert!(!request.body.contains("last_success"), "{}", request.body);
+    }
+
+    #[test]
+    fn base64_is_that_of_rfc_4648_for_urls() {
+        for (plain, encoded) in
+            [("", "="), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("\u{3ff}?>", "z78_Pg==")]
+        {
+            assert_eq!(base64(plain.as_bytes()), encoded);
+        }
+    }
+}

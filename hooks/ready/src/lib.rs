@@ -1,0 +1,125 @@
+//! Waiting before the command until something it needs is ready: what all gates share.
+//!
+//! Ready is who answers a GET with 2xx. Anything else is asked again, until the time is up; what happens then can be
+//! chosen. Who refuses every connection may be absent and not merely late, and that can be chosen too.
+#![cfg_attr(target_family = "wasm", no_std)]
+
+use core::time::Duration;
+use wrapper_hook::{
+    Context, Error, Result, String, format,
+    http::{self, ErrorKind},
+    log, sleep,
+};
+
+/// Something a command may have to wait for.
+pub struct Gate {
+    /// What the log calls it.
+    pub name: &'static str,
+    /// Where it says whether it is ready, as it is usually set up. One of them has to.
+    pub urls: &'static [&'static str],
+}
+
+/// Between two questions.
+const PERIOD: Duration = Duration::from_millis(250);
+
+/// How long a single question may take: less than the whole, so that one that hangs is not the last.
+const ANSWER: Duration = Duration::from_secs(2);
+
+/// How old the container is when someone who still refuses is taken for absent, if that was asked for.
+const STARTUP: Duration = Duration::from_secs(5);
+
+/// What the hook needs for its last words, in milliseconds.
+const RESERVE: u64 = 500;
+
+/// What happens when the gate does not open.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Otherwise {
+    Wait,
+    Start,
+    Fail,
+}
+
+/// Waits until one of the addresses is ready. `variable` makes the names of the settings.
+///
+/// `HOOK_…_URL` names others, with commas between several; `HOOK_…_PERIOD` and `HOOK_…_TIMEOUT` are times;
+/// `HOOK_…_ON_TIMEOUT` is `fail` or `start`, and `HOOK_…_ABSENT` says what becomes of the command when every connection
+/// was refused for `HOOK_…_STARTUP`: `wait` for the timeout, `start` without it, or `fail`.
+pub fn wait(cx: &Context, gate: &Gate, variable: impl Fn(&str) -> String) -> Result {
+    let mut urls = cx.list(&variable("URL"));
+    if urls.is_empty() {
+        urls.extend(gate.urls.iter().copied().map(String::from));
+    }
+    if urls.is_empty() {
+        return Err(Error::Misconfigured(format!("{} is not set", variable("URL"))));
+    }
+    let period = cx.duration(&variable("PERIOD"))?.unwrap_or(PERIOD);
+    let startup = cx.duration(&variable("STARTUP"))?.unwrap_or(STARTUP);
+    // In milliseconds: arithmetic with `Duration` carries the words for its overflows.
+    let left = || milliseconds(cx.time_left());
+    let given = left().saturating_sub(RESERVE);
+    let timeout = cx.duration(&variable("TIMEOUT"))?.map_or(given, milliseconds);
+    if timeout > given {
+        let name = variable("TIMEOUT");
+        return Err(Error::Misconfigured(format!("{name} is longer than --plugin-timeout allows; give that more")));
+    }
+    let on_timeout = choice(cx, &variable("ON_TIMEOUT"), Otherwise::Fail)?;
+    let absent = choice(cx, &variable("ABSENT"), Otherwise::Wait)?;
+    let last = left().saturating_sub(timeout);
+    let mut heard = false;
+    loop {
+        let mut why = String::new();
+        for url in &urls {
+            match http::get(url).timeout(ANSWER).send() {
+                Ok(answer) if (200..300).contains(&answer.status()) => {
+                    log::info(&format!("{} is ready", gate.name));
+                    return Ok(());
+                }
+                Ok(answer) => {
+                    heard = true;
+                    why = format!("\"{url}\": answered {}", answer.status());
+                }
+                Err(error) if matches!(error.kind, ErrorKind::Invalid | ErrorKind::Denied) => return Err(error.into()),
+                Err(error) => {
+                    heard |= error.kind != ErrorKind::Refused;
+                    why = error.text().into();
+                }
+            }
+        }
+        if !heard && absent != Otherwise::Wait && cx.uptime() >= startup {
+            return decide(absent, format!("No {} running to wait for", gate.name));
+        }
+        if left() <= last + milliseconds(period) {
+            return decide(on_timeout, format!("{} is not ready: {why}", gate.name));
+        }
+        sleep(period);
+    }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    time.as_secs() * 1000 + u64::from(time.subsec_millis())
+}
+
+fn decide(otherwise: Otherwise, why: String) -> Result {
+    match otherwise {
+        Otherwise::Start => {
+            log::warn(&format!("{why}; the command starts without"));
+            Ok(())
+        }
+        _ => Err(why.into()),
+    }
+}
+
+/// `fail` and `start`, and `wait` where that is the default.
+fn choice(cx: &Context, name: &str, default: Otherwise) -> Result<Otherwise> {
+    let value = cx.var(name);
+    match value.as_deref() {
+        None => Ok(default),
+        Some("start") => Ok(Otherwise::Start),
+        Some("fail") => Ok(Otherwise::Fail),
+        Some("wait") if default == Otherwise::Wait => Ok(default),
+        Some(value) => {
+            let wait = if default == Otherwise::Wait { "wait, " } else { "" };
+            Err(Error::Misconfigured(format!("{name}=\"{value}\": not one of {wait}start, fail")))
+        }
+    }
+}
