@@ -7,8 +7,9 @@ are 3 kB of a small hook. `wasm-tools strip` does the same and more.
 import sys
 
 HEADER = 8  # "\0asm", version, layer
+LAYER = 6  # where the header tells a component from a core module
 CUSTOM = 0
-NESTED = (1, 4)  # core modules and components
+NESTED = (1, 4)  # sections of a component that are core modules and components
 
 
 def number(data, at):
@@ -34,13 +35,14 @@ def encoded(value):
 
 def strip(data):
     kept = data[:HEADER]
+    nested = NESTED if data[LAYER] == 1 else ()
     at = HEADER
     while at < len(data):
         kind = data[at]
         length, start = number(data, at + 1)
         at = start + length
         content = data[start:at]
-        if kind in NESTED:
+        if kind in nested:
             content = strip(content)
         if kind != CUSTOM:
             kept += bytes([kind]) + encoded(len(content)) + content

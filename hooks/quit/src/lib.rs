@@ -31,6 +31,9 @@ const STARTUP: Duration = Duration::from_secs(5);
 /// Between two tries: short beside the start of a proxy, about a second.
 const PERIOD: Duration = Duration::from_millis(100);
 
+/// What one more try and the last words need: the host ends every wait shortly before the hook's time does.
+const RESERVE: Duration = Duration::from_millis(600);
+
 /// Asks the sidecar to quit. `dress` adds the headers it wants.
 ///
 /// `HOOK_…_URL` names another address, `HOOK_…_STARTUP` another time than five seconds, and `HOOK_…_WAIT_GONE` asks for
@@ -52,7 +55,7 @@ pub fn quit(cx: &Context, sidecar: &Sidecar, dress: impl Fn(Request) -> Request)
             log::info(&format!("Success to send quit message to {}", sidecar.name));
             return if wait_gone { until_gone(cx, sidecar, url) } else { Ok(()) };
         }
-        if cx.uptime() >= startup || cx.time_left() <= 2 * PERIOD {
+        if cx.uptime() >= startup || cx.time_left() <= RESERVE {
             log::info(&format!("No {} running to quit", sidecar.name));
             return Ok(());
         }
@@ -78,7 +81,7 @@ fn until_gone(cx: &Context, sidecar: &Sidecar, url: &str) -> Result {
     loop {
         match http::get(&root).timeout(PERIOD).send() {
             Err(error) if error.kind == ErrorKind::Refused => return Ok(()),
-            _ if cx.time_left() <= 4 * PERIOD => {
+            _ if cx.time_left() <= RESERVE => {
                 return Err(format!("{} still runs: \"{root}\" does not refuse yet", sidecar.name).into());
             }
             _ => sleep(PERIOD),
