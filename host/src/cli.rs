@@ -7,7 +7,6 @@ mod values;
 use crate::{
     hook::{Allow, Source},
     log::{Format, Level},
-    outcome::Outcome,
 };
 use anyhow::{Result, anyhow, ensure};
 use clap::error::ErrorKind;
@@ -16,7 +15,7 @@ use std::{
     ffi::OsString,
     time::{Duration, Instant},
 };
-use values::{When, digests, flag};
+use values::{digests, flag};
 
 /// The total time of one hook. kubelet gives a pod 30 s to stop (`terminationGracePeriodSeconds`); a hook that takes
 /// a third of it leaves room for the command.
@@ -44,6 +43,8 @@ pub struct Config {
     pub hook_timeout: Duration,
     /// In bytes.
     pub hook_memory: usize,
+    /// Whether hooks are compiled beside the command, and not only when they run.
+    pub hook_prepare: bool,
     pub hook_failure_counts: bool,
     pub hook_env: Vec<String>,
     pub allow_http: Allow,
@@ -53,18 +54,6 @@ pub struct Config {
     pub log_format: Format,
     /// When the wrapper itself was started, as near as it can tell.
     pub started: Instant,
-    when: When,
-}
-
-impl Config {
-    /// Whether the outcome is one that the after-hooks were asked to follow. A command that never ran has failed.
-    pub fn after_hooks_run(&self, outcome: &Outcome) -> bool {
-        match self.when {
-            When::Always => true,
-            When::Success => outcome.succeeded(),
-            When::Failure => !outcome.succeeded(),
-        }
-    }
 }
 
 /// Reads the command line, and for every option that is not on it the variable.
@@ -95,6 +84,10 @@ fn config(given: &Given) -> Result<Config> {
             hook.sha256 = Some(digest);
         }
     }
+    let when = given.or(&options::PLUGIN_ON, "always", values::when)?;
+    for hook in &mut after {
+        hook.when = given.variable(&hook.variable("ON"), values::when)?.unwrap_or(when);
+    }
     let mut before = given.list(&options::BEFORE, |name| Ok(Source::parse(name)))?;
     if given.one(&options::DISABLE_HOOKS, flag)?.unwrap_or(false) {
         after.clear();
@@ -106,6 +99,7 @@ fn config(given: &Given) -> Result<Config> {
         after,
         hook_timeout: given.or(&options::PLUGIN_TIMEOUT, HOOK_TIMEOUT, values::duration)?,
         hook_memory: given.or(&options::PLUGIN_MEMORY, HOOK_MEMORY, values::memory)?,
+        hook_prepare: given.or(&options::PLUGIN_PREPARE, "on", values::prepare)?,
         hook_failure_counts: given.or(&options::PLUGIN_FAILURE, "ignore", values::failure_counts)?,
         hook_env: given.list(&options::PLUGIN_ENV, values::variable)?,
         allow_http: match given.list(&options::ALLOW_HTTP, values::allowed)? {
@@ -117,7 +111,6 @@ fn config(given: &Given) -> Result<Config> {
         log_level: given.or(&options::LOG, "info", values::level)?,
         log_format: given.or(&options::LOG_FORMAT, "text", values::format)?,
         started: Instant::now(),
-        when: given.or(&options::PLUGIN_ON, "always", values::when)?,
     })
 }
 

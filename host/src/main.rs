@@ -30,6 +30,15 @@ extern "C" fn main() -> std::ffi::c_int {
     run().into()
 }
 
+/// Stands for the unwinder's own function in a program without its tables, see `build.rs`: there is no frame
+/// (`_URC_END_OF_STACK`).
+#[cfg(no_unwind_tables)]
+#[allow(unsafe_code, reason = "the name is the linker's, for --wrap")]
+#[unsafe(no_mangle)]
+extern "C" fn __wrap__Unwind_Backtrace() -> std::ffi::c_int {
+    5
+}
+
 fn run() -> u8 {
     // First of all, so that no signal is lost: what comes from now on waits until the command is there.
     let signals = Signals::take();
@@ -60,10 +69,7 @@ fn job(config: &Config, mut supervisor: Supervisor) -> u8 {
         None => moment.time(|| supervisor.run(&config.command, config.kill_group, config.stop_timeout)),
     };
     moment.finish(outcome.clone(), supervisor.stop_signal());
-    let failed = match config.after_hooks_run(&outcome) {
-        true => hooks.run(Phase::After, config, &moment, &mut supervisor) > 0,
-        false => false,
-    };
+    let failed = hooks.run(Phase::After, config, &moment, &mut supervisor) > 0;
     supervisor.stop_helper();
     exit_code(&outcome, failed, config.hook_failure_counts)
 }

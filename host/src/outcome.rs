@@ -25,6 +25,25 @@ pub enum Outcome {
     },
 }
 
+/// After which end of the command something is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    Always,
+    Success,
+    /// A command that never ran has failed.
+    Failure,
+}
+
+impl When {
+    pub fn follows(self, outcome: &Outcome) -> bool {
+        match self {
+            Self::Always => true,
+            Self::Success => outcome.succeeded(),
+            Self::Failure => !outcome.succeeded(),
+        }
+    }
+}
+
 impl Outcome {
     pub fn not_started(reason: impl Into<String>, code: u8) -> Self {
         Self::NotStarted { reason: reason.into(), code }

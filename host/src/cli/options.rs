@@ -30,7 +30,7 @@ pub const PLUGIN: Opt = Opt {
     variable: "WRAPPER_PLUGIN_PATH",
     takes: Takes::Several("HOOK", b':'),
     help: "Hook to run after the command: a file if it has a / or ends in .wasm, else the name of a built-in \
-           hook; may be repeated",
+           hook; NAME=HOOK gives it another name in the log and in its variables; may be repeated",
 };
 
 pub const BEFORE: Opt = Opt {
@@ -44,7 +44,7 @@ pub const PLUGIN_ON: Opt = Opt {
     flag: "plugin-on",
     variable: "WRAPPER_PLUGIN_ON",
     takes: Takes::One("always|success|failure"),
-    help: "After which end of the command the hooks run [default: always]",
+    help: "After which end of the command the hooks run; HOOK_<NAME>_ON says it for one of them [default: always]",
 };
 
 pub const PLUGIN_TIMEOUT: Opt = Opt {
@@ -59,6 +59,14 @@ pub const PLUGIN_MEMORY: Opt = Opt {
     variable: "WRAPPER_PLUGIN_MEMORY",
     takes: Takes::One("SIZE"),
     help: "Linear memory of one hook [default: 64MiB]",
+};
+
+pub const PLUGIN_PREPARE: Opt = Opt {
+    flag: "plugin-prepare",
+    variable: "WRAPPER_PLUGIN_PREPARE",
+    takes: Takes::One("on|off"),
+    help: "Compile hooks while the command runs, at the lowest priority; off saves its memory for a moment and \
+           makes hooks start later [default: on]",
 };
 
 pub const PLUGIN_FAILURE: Opt = Opt {
@@ -122,12 +130,13 @@ pub const LOG_FORMAT: Opt =
     Opt { flag: "log-format", variable: "WRAPPER_LOG_FORMAT", takes: Takes::One("text|json"), help: "[default: text]" };
 
 /// All of them, in the order of the help.
-const ALL: [Opt; 14] = [
+const ALL: [Opt; 15] = [
     PLUGIN,
     BEFORE,
     PLUGIN_ON,
     PLUGIN_TIMEOUT,
     PLUGIN_MEMORY,
+    PLUGIN_PREPARE,
     PLUGIN_FAILURE,
     PLUGIN_SHA256,
     ALLOW_HTTP,
@@ -195,6 +204,12 @@ impl Given {
             true => format!("--{}", option.flag),
             false => option.variable.into(),
         }
+    }
+
+    /// The value of a variable that stands for no option; an empty one counts as not given.
+    pub fn variable<T>(&self, name: &str, parse: impl Fn(&OsStr) -> Result<T>) -> Result<Option<T>> {
+        let value = (self.variable)(name).filter(|value| !value.is_empty());
+        value.map(|value| parse(&value).with_context(|| format!("{name} {:?}", value.to_string_lossy()))).transpose()
     }
 
     /// The one value of an option, if it was given; an empty variable counts as not given.

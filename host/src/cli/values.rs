@@ -3,6 +3,7 @@
 use crate::{
     hook::Rule,
     log::{Format, Level},
+    outcome::When,
 };
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use std::{ffi::OsStr, time::Duration};
@@ -12,14 +13,6 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// A page, and what a 32-bit memory can hold.
 const MEMORY: std::ops::RangeInclusive<u64> = 64 * 1024..=4 * 1024 * 1024 * 1024;
-
-/// When the after-hooks run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum When {
-    Always,
-    Success,
-    Failure,
-}
 
 pub fn duration(value: &OsStr) -> Result<Duration> {
     let time = humantime::parse_duration(text(value)?).map_err(|_| anyhow!("not a time such as 500ms, 10s or 2m"))?;
@@ -45,6 +38,10 @@ pub fn flag(value: &OsStr) -> Result<bool> {
 
 pub fn failure_counts(value: &OsStr) -> Result<bool> {
     choose(value, &[("ignore", false), ("fail", true)])
+}
+
+pub fn prepare(value: &OsStr) -> Result<bool> {
+    choose(value, &[("on", true), ("off", false)])
 }
 
 pub fn when(value: &OsStr) -> Result<When> {

@@ -74,6 +74,11 @@ impl Moment {
         outcome
     }
 
+    /// How the command ended, once it has.
+    pub fn outcome(&self) -> Option<&Outcome> {
+        self.outcome.as_ref()
+    }
+
     pub fn finish(&mut self, outcome: Outcome, stop_signal: Option<u8>) {
         self.outcome = Some(outcome);
         self.stop_signal = stop_signal;

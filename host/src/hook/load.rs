@@ -5,6 +5,7 @@ use super::{Hooks, memory};
 use crate::{
     cli::Config,
     log::{Level, Line},
+    outcome::When,
     words::words,
 };
 use rustix::fs::{Mode, OFlags, open};
@@ -17,30 +18,56 @@ use std::{
     path::{Path, PathBuf},
 };
 
+macro_rules! built_in {
+    ($($name:literal),*) => { &[$(($name, include_bytes!(concat!("../../../hooks/dist/", $name, ".wasm")))),*] };
+}
+
 /// The hooks that are part of the binary.
-const BUILT_IN: [(&str, &[u8]); 2] = [
-    ("echo", include_bytes!("../../../hooks/dist/echo.wasm")),
-    ("istio-quit", include_bytes!("../../../hooks/dist/istio-quit.wasm")),
+const BUILT_IN: &[(&str, &[u8])] = built_in![
+    "cloudsql-quit",
+    "consul-shutdown",
+    "dapr-shutdown",
+    "echo",
+    "envoy-quit",
+    "envoy-ready",
+    "http",
+    "http-ready",
+    "istio-quit",
+    "istio-ready",
+    "linkerd-ready",
+    "linkerd-shutdown",
+    "pushgateway",
+    "vault-quit"
 ];
 
-/// Room for a JavaScript engine in a component, and little enough to be checked in under a second. What a ConfigMap
-/// can hold is a sixteenth of it.
-const SIZE_LIMIT: u64 = 16 * 1024 * 1024;
+/// Room for a Python interpreter in a component (18 MB), and little enough to be checked in under two seconds. What a
+/// ConfigMap can hold is a thirty-second of it.
+const SIZE_LIMIT: u64 = 32 * 1024 * 1024;
+
+/// What is compiled beside the command: more than this takes more memory than its container should lend for it, and
+/// is compiled when it runs.
+const PREPARED_SIZE: u64 = 8 * 1024 * 1024;
 
 /// Where a hook comes from.
 #[derive(Clone, Debug)]
 pub struct Source {
     kind: Kind,
+    /// What its own lines are marked with: `istio-quit`.
+    name: String,
+    /// What lines about it call it: the name or the path, as the user wrote it.
+    label: String,
     /// The digest its bytes must have.
     pub sha256: Option<[u8; 32]>,
+    /// After which end of the command it runs, if it runs after it.
+    pub when: When,
 }
 
 #[derive(Clone, Debug)]
 enum Kind {
-    BuiltIn(&'static str, &'static [u8]),
+    BuiltIn(&'static [u8]),
     File(PathBuf),
     /// A name that no built-in hook has.
-    Unknown(String),
+    Unknown,
 }
 
 /// A hook whose bytes have been read.
@@ -50,6 +77,7 @@ pub struct Hook {
     /// What lines about it call it: the name or the path, as the user wrote it.
     pub label: String,
     pub sha256: Option<[u8; 32]>,
+    pub when: When,
     /// Machine code for it, once the file is sealed.
     pub code: Option<File>,
     bytes: Bytes,
@@ -60,17 +88,56 @@ enum Bytes {
     Memory(File),
 }
 
+impl Bytes {
+    fn length(&self) -> u64 {
+        match self {
+            Self::BuiltIn(bytes) => bytes.len() as u64,
+            Self::Memory(file) => file.metadata().map_or(0, |metadata| metadata.len()),
+        }
+    }
+}
+
 impl Source {
-    /// A file if the name has a `/` or ends in `.wasm`, otherwise a built-in hook.
-    pub fn parse(name: &OsStr) -> Self {
-        let kind = if name.as_bytes().contains(&b'/') || name.as_bytes().ends_with(b".wasm") {
-            Kind::File(name.into())
-        } else if let Some((name, bytes)) = BUILT_IN.iter().find(|(built_in, _)| name == *built_in) {
-            Kind::BuiltIn(name, bytes)
+    /// A file if it has a `/` or ends in `.wasm`, otherwise the name of a built-in hook; `NAME=` before it gives it a
+    /// name of its own.
+    pub fn parse(text: &OsStr) -> Self {
+        let (given, hook) = split(text);
+        let label = hook.to_string_lossy().into_owned();
+        let (kind, name) = if hook.as_bytes().contains(&b'/') || hook.as_bytes().ends_with(b".wasm") {
+            let path = PathBuf::from(hook);
+            let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+            (Kind::File(path), stem.unwrap_or_else(|| label.clone()))
+        } else if let Some((name, bytes)) = BUILT_IN.iter().find(|(built_in, _)| hook == *built_in) {
+            (Kind::BuiltIn(bytes), (*name).to_owned())
         } else {
-            Kind::Unknown(name.to_string_lossy().into_owned())
+            (Kind::Unknown, label.clone())
         };
-        Self { kind, sha256: None }
+        let (name, label) = match given {
+            Some(given) => (given.clone(), format!("{given}={label}")),
+            None => (name, label),
+        };
+        Self { kind, name, label, sha256: None, when: When::Always }
+    }
+
+    /// The variable of one of its settings: `HOOK_ISTIO_QUIT_ON`. guest-sdk's `Context::variable` names it alike.
+    pub fn variable(&self, setting: &str) -> String {
+        let capital = |char: char| if char.is_ascii_alphanumeric() { char.to_ascii_uppercase() } else { '_' };
+        let name: String = self.name.chars().map(capital).collect();
+        format!("HOOK_{name}_{setting}")
+    }
+}
+
+/// The name in front of a `=`, if there is one, and the hook.
+fn split(text: &OsStr) -> (Option<String>, &OsStr) {
+    let bytes = text.as_bytes();
+    let is_name =
+        |name: &[u8]| !name.is_empty() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(byte));
+    let equals = bytes.iter().position(|byte| *byte == b'=');
+    match equals.and_then(|place| bytes.split_at_checked(place)) {
+        Some((name, [_, hook @ ..])) if is_name(name) => {
+            (Some(String::from_utf8_lossy(name).into_owned()), OsStr::from_bytes(hook))
+        }
+        _ => (None, text),
     }
 }
 
@@ -81,6 +148,11 @@ impl Hook {
             Bytes::BuiltIn(bytes) => Cow::Borrowed(bytes),
             Bytes::Memory(file) => Cow::Owned(memory::read(file)?),
         })
+    }
+
+    /// How many bytes of WebAssembly it has.
+    pub fn length(&self) -> u64 {
+        self.bytes.length()
     }
 
     /// Its machine code, if that is there.
@@ -107,38 +179,34 @@ impl Hook {
 pub fn load(config: &Config) -> Hooks {
     let mut incomplete = false;
     let mut read_all = |sources: &[Source]| {
-        let hooks: Vec<Hook> = sources.iter().filter_map(load_one).collect();
+        let hooks: Vec<Hook> = sources.iter().filter_map(|source| load_one(source, config)).collect();
         incomplete |= hooks.len() < sources.len();
         hooks
     };
     let (before, after) = (read_all(&config.before), read_all(&config.after));
-    Hooks { before, after, incomplete }
+    Hooks { before, after, incomplete, progress: None }
 }
 
-fn load_one(source: &Source) -> Option<Hook> {
-    let (name, label, bytes) = match &source.kind {
-        Kind::BuiltIn(name, bytes) => ((*name).to_owned(), (*name).to_owned(), Bytes::BuiltIn(bytes)),
-        Kind::Unknown(name) => {
-            let names = BUILT_IN.map(|(name, _)| name).join(", ");
-            let why =
-                format!("no such built-in hook (there are: {names}); a file has a / in its name or ends in .wasm");
-            Line::new(Level::Error, why).about(name).write();
-            return None;
-        }
-        Kind::File(path) => {
-            let label = path.to_string_lossy().into_owned();
-            let name = path.file_stem().map_or_else(|| label.clone(), |stem| stem.to_string_lossy().into_owned());
-            match read_file(path) {
-                Ok(file) => (name, label, Bytes::Memory(file)),
-                Err(why) => {
-                    Line::new(Level::Error, why).about(&label).write();
-                    return None;
-                }
-            }
+fn load_one(source: &Source, config: &Config) -> Option<Hook> {
+    let Source { kind, name, label, sha256, when } = source.clone();
+    let found = match &kind {
+        Kind::BuiltIn(bytes) => Ok(Bytes::BuiltIn(bytes)),
+        Kind::File(path) => read_file(path).map(Bytes::Memory),
+        Kind::Unknown => {
+            let names = BUILT_IN.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+            Err(format!("no such built-in hook (there are: {names}); a file has a / in its name or ends in .wasm"))
         }
     };
-    let code = memory::create("code").ok();
-    Some(Hook { name, label, sha256: source.sha256, code, bytes })
+    let bytes = match found {
+        Ok(bytes) => bytes,
+        Err(why) => {
+            Line::new(Level::Error, why).about(&label).write();
+            return None;
+        }
+    };
+    let prepared = config.hook_prepare && bytes.length() <= PREPARED_SIZE;
+    let code = if prepared { memory::create("code").ok() } else { None };
+    Some(Hook { name, label, sha256, when, code, bytes })
 }
 
 fn read_file(path: &Path) -> Result<File, String> {
@@ -176,10 +244,24 @@ mod tests {
 
     #[test]
     fn a_name_with_a_slash_or_ending_in_wasm_is_a_file() {
-        for name in ["./echo", "/hooks/x", "hooks/dist/echo.wasm", "echo.wasm", "/echo"] {
+        for name in ["./echo", "/hooks/x", "hooks/dist/echo.wasm", "echo.wasm", "/echo", "a=./echo", "./a=echo"] {
             assert!(matches!(Source::parse(name.as_ref()).kind, Kind::File(_)), "{name}");
         }
-        assert!(matches!(Source::parse("echo".as_ref()).kind, Kind::BuiltIn("echo", _)));
-        assert!(matches!(Source::parse("nosuch".as_ref()).kind, Kind::Unknown(_)));
+        assert!(matches!(Source::parse("echo".as_ref()).kind, Kind::BuiltIn(_)));
+        assert!(matches!(Source::parse("nosuch".as_ref()).kind, Kind::Unknown));
+    }
+
+    #[test]
+    fn a_hook_is_named_after_its_file_unless_it_is_given_a_name() {
+        for (text, name, variable) in [
+            ("/hooks/my-quit.v2.wasm", "my-quit.v2", "HOOK_MY_QUIT_V2_ON"),
+            ("istio-quit", "istio-quit", "HOOK_ISTIO_QUIT_ON"),
+            ("slack=http", "slack", "HOOK_SLACK_ON"),
+            ("to_slack=/hooks/a=b.wasm", "to_slack", "HOOK_TO_SLACK_ON"),
+            ("=http", "=http", "HOOK__HTTP_ON"),
+        ] {
+            let source = Source::parse(text.as_ref());
+            assert_eq!((source.name.as_str(), source.variable("ON").as_str()), (name, variable));
+        }
     }
 }

@@ -30,6 +30,7 @@ use crate::{
     words::words,
 };
 use load::Hook;
+use prepare::Progress;
 use std::{
     panic::set_hook,
     time::{Duration, Instant},
@@ -41,6 +42,8 @@ pub struct Hooks {
     after: Vec<Hook>,
     /// Whether one of those that were named could not be read or is no hook.
     incomplete: bool,
+    /// Where the process that compiles them tells what it has done.
+    progress: Option<Progress>,
 }
 
 impl Hooks {
@@ -51,7 +54,9 @@ impl Hooks {
             return;
         }
         let hooks: Vec<&Hook> = self.before.iter().chain(&self.after).collect();
-        let mut verdicts = prepare::start(&hooks, config, supervisor).into_iter();
+        let (verdicts, progress) = prepare::start(&hooks, config, supervisor);
+        self.progress = progress;
+        let mut verdicts = verdicts.into_iter();
         let mut fit = || verdicts.next().unwrap_or(false);
         let named = self.before.len() + self.after.len();
         self.before.retain(|_| fit());
@@ -74,19 +79,56 @@ impl Hooks {
         let hooks = self.of(phase);
         let mut failed = 0;
         for (index, hook) in hooks.iter().enumerate() {
-            if supervisor.impatient() || (phase == Phase::Before && (failed > 0 || supervisor.stop_signal().is_some()))
+            let due = moment.outcome().is_none_or(|outcome| hook.when.follows(outcome));
+            if !due
+                || supervisor.impatient()
+                || (phase == Phase::Before && (failed > 0 || supervisor.stop_signal().is_some()))
             {
                 log::debug(|| format!("plugin skipped: {}", hook.name));
                 continue;
             }
-            if phase == Phase::After && hook.prepared().is_none() {
-                // What it would make comes too late for this hook, and it is in the way of the runner.
-                supervisor.stop_helper();
-            }
             let facts = moment.facts(phase, &hook.name, index + 1, hooks.len(), config.hook_timeout);
-            failed += usize::from(!run_one(hook, config, facts, supervisor));
+            failed += usize::from(!self.run_one(hook, config, facts, supervisor));
         }
         failed
+    }
+
+    /// Runs one hook in a process of its own and says whether it succeeded.
+    fn run_one(&self, hook: &Hook, config: &Config, facts: context::Facts, supervisor: &mut Supervisor) -> bool {
+        let start = Instant::now();
+        let line =
+            |level, message: &str| Line::new(level, message).about(&hook.label).field("phase", facts.phase.name());
+        line(Level::Debug, "plugin start").write();
+        let patience = match facts.phase {
+            Phase::Before => Patience::None,
+            Phase::After => Patience::Once,
+        };
+        let runner = match fork_helper(|| exit_now(runner::run(hook, config, &facts, self.progress.as_ref()))) {
+            Ok(runner) => runner,
+            Err(errno) => {
+                line(Level::Error, &format!("cannot run: cannot fork: {}", words(errno))).write();
+                return false;
+            }
+        };
+        let waited = supervisor.wait(runner, facts.deadline, patience);
+        let succeeded = matches!(waited, Waited::Ended(Ended::Exited(runner::SUCCEEDED)));
+        let untold = match waited {
+            // If there is something to say, the runner itself has said it.
+            Waited::Ended(Ended::Exited(_)) => None,
+            Waited::Ended(Ended::Killed { signal, .. }) => Some(format!("crashed: {}", name(signal.into()))),
+            Waited::TimedOut => Some(format!(
+                "timed out after {}; --plugin-timeout gives it more time",
+                humantime::format_duration(config.hook_timeout)
+            )),
+            Waited::Interrupted => Some("ended early: wrapper was told to stop".into()),
+        };
+        if let Some(problem) = &untold {
+            line(Level::Error, problem).field("outcome", "failed").field("duration", seconds(start)).write();
+        }
+        let outcome = if succeeded { "succeeded" } else { "failed" };
+        let finish = line(Level::Debug, &format!("plugin finish: {outcome} after {:?}", start.elapsed()));
+        finish.field("outcome", outcome).field("duration", seconds(start)).write();
+        succeeded
     }
 
     fn of(&self, phase: Phase) -> &[Hook] {
@@ -95,43 +137,6 @@ impl Hooks {
             Phase::After => &self.after,
         }
     }
-}
-
-/// Runs one hook in a process of its own and says whether it succeeded.
-fn run_one(hook: &Hook, config: &Config, facts: context::Facts, supervisor: &mut Supervisor) -> bool {
-    let start = Instant::now();
-    let line = |level, message: &str| Line::new(level, message).about(&hook.label).field("phase", facts.phase.name());
-    line(Level::Debug, "plugin start").write();
-    let patience = match facts.phase {
-        Phase::Before => Patience::None,
-        Phase::After => Patience::Once,
-    };
-    let runner = match fork_helper(|| exit_now(runner::run(hook, config, &facts))) {
-        Ok(runner) => runner,
-        Err(errno) => {
-            line(Level::Error, &format!("cannot run: cannot fork: {}", words(errno))).write();
-            return false;
-        }
-    };
-    let waited = supervisor.wait(runner, facts.deadline, patience);
-    let succeeded = matches!(waited, Waited::Ended(Ended::Exited(runner::SUCCEEDED)));
-    let untold = match waited {
-        // If there is something to say, the runner itself has said it.
-        Waited::Ended(Ended::Exited(_)) => None,
-        Waited::Ended(Ended::Killed { signal, .. }) => Some(format!("crashed: {}", name(signal.into()))),
-        Waited::TimedOut => Some(format!(
-            "timed out after {}; --plugin-timeout gives it more time",
-            humantime::format_duration(config.hook_timeout)
-        )),
-        Waited::Interrupted => Some("ended early: wrapper was told to stop".into()),
-    };
-    if let Some(problem) = &untold {
-        line(Level::Error, problem).field("outcome", "failed").field("duration", seconds(start)).write();
-    }
-    let outcome = if succeeded { "succeeded" } else { "failed" };
-    let finish = line(Level::Debug, &format!("plugin finish: {outcome} after {:?}", start.elapsed()));
-    finish.field("outcome", outcome).field("duration", seconds(start)).write();
-    succeeded
 }
 
 fn seconds(since: Instant) -> f64 {
@@ -147,6 +152,6 @@ pub fn report_panics_in_one_line() {
     }));
 }
 
-/// How long the supervisor waits for all hooks to be checked: reading 16 MiB of WebAssembly takes under a second,
+/// How long the supervisor waits for all hooks to be checked: reading 32 MiB of WebAssembly takes under two seconds,
 /// and on a starved node ten times that.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(10);

@@ -18,58 +18,113 @@ use rustix::{
     pipe::{PipeFlags, pipe_with},
     process::nice,
 };
-use std::{convert::Infallible, io::Write, os::fd::AsRawFd, time::Instant};
+use std::{
+    convert::Infallible,
+    io::Write,
+    os::fd::AsRawFd,
+    time::{Duration, Instant},
+};
 
 /// One byte for each hook that needs a check, in their order.
 const FIT: u8 = b'+';
 const UNFIT: u8 = b'-';
 
+/// And one for each whose code is there.
+const DONE: u8 = b'=';
+
+/// A tenth of what is compiled in that time on a processor of 2020.
+const BYTES_A_MILLISECOND: u64 = 100;
+
+/// What the process tells, from the verdicts on: a byte for each hook it has compiled, and the end of the stream with its
+/// own.
+pub struct Progress(OwnedFd);
+
+impl Progress {
+    pub fn descriptor(&self) -> i32 {
+        self.0.as_raw_fd()
+    }
+
+    /// Waits until the hook's code is there, the process has ended without it, or it takes much longer than it would on a
+    /// free processor: whoever runs at the lowest priority beside a busy process never comes to an end.
+    pub fn wait(&self, hook: &Hook, deadline: Instant) {
+        let slow = Duration::from_millis(hook.length() / BYTES_A_MILLISECOND);
+        let half = deadline.saturating_duration_since(Instant::now()) / 2;
+        let patience = Instant::now() + slow.min(half);
+        while hook.code.is_some() && hook.prepared().is_none() {
+            match next(&self.0, patience) {
+                Some(bytes) if !bytes.is_empty() => {}
+                _ => break,
+            }
+        }
+    }
+}
+
 /// Starts the process and waits until it has said of each hook whether it is fit. What is wrong with one is in the log by
 /// then.
-pub fn start(hooks: &[&Hook], config: &Config, supervisor: &mut Supervisor) -> Vec<bool> {
+pub fn start(hooks: &[&Hook], config: &Config, supervisor: &mut Supervisor) -> (Vec<bool>, Option<Progress>) {
     // The command need not wait for what was checked when the wrapper was built.
     let unchecked: Vec<&Hook> = hooks.iter().copied().filter(|hook| hook.needs_check()).collect();
-    let started = pipe_with(PipeFlags::CLOEXEC).map_err(words).and_then(|(verdicts, report)| {
+    if unchecked.is_empty() && !config.hook_prepare {
+        return (vec![true; hooks.len()], None);
+    }
+    let started = pipe_with(PipeFlags::CLOEXEC).map_err(words).and_then(|(progress, report)| {
         // The writing end goes into the closure and so is closed here as soon as the process has it.
         supervisor
             .start_helper(|| process(hooks, config, report))
             .map_err(|errno| format!("cannot fork: {}", words(errno)))?;
-        Ok(verdicts)
+        Ok(progress)
     });
-    let verdicts = started.map(|verdicts| wait(unchecked.len(), &verdicts)).unwrap_or_else(|why| {
-        match unchecked.is_empty() {
-            true => log::debug(|| format!("hooks are compiled when they run: {why}")),
-            false => log::error(format!("cannot check hooks: {why}")),
+    let progress = match started {
+        Ok(progress) => Some(progress),
+        Err(why) => {
+            match unchecked.is_empty() {
+                true => log::debug(|| format!("hooks are compiled when they run: {why}")),
+                false => log::error(format!("cannot check hooks: {why}")),
+            }
+            None
         }
-        Vec::new()
-    });
+    };
+    let verdicts = progress.as_ref().map(|progress| verdicts(unchecked.len(), progress)).unwrap_or_default();
     for hook in unchecked.get(verdicts.len()..).unwrap_or_default() {
         Line::new(Level::Error, "could not be checked").about(&hook.label).write();
     }
     let mut verdicts = verdicts.into_iter();
-    hooks.iter().map(|hook| !hook.needs_check() || verdicts.next().unwrap_or(false)).collect()
+    let fit = hooks.iter().map(|hook| !hook.needs_check() || verdicts.next().unwrap_or(false)).collect();
+    (fit, progress.map(Progress))
 }
 
 /// The verdicts that come within the time there is for it.
-fn wait(count: usize, verdicts: &OwnedFd) -> Vec<bool> {
+fn verdicts(count: usize, progress: &OwnedFd) -> Vec<bool> {
     let deadline = Instant::now() + CHECK_TIMEOUT;
     let mut found = Vec::new();
     while found.len() < count {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let mut fds = [PollFd::new(verdicts, PollFlags::IN)];
-        match poll(&mut fds, Timespec::try_from(left).ok().as_ref()) {
-            Ok(1..) => {}
-            Err(Errno::INTR) => continue,
-            _ => break,
-        }
-        let mut bytes = [0; 64];
-        match read(verdicts, &mut bytes) {
-            Ok(count @ 1..) => found.extend(bytes.iter().take(count).map(|byte| *byte == FIT)),
-            Err(Errno::INTR) => {}
+        match next(progress, deadline) {
+            Some(bytes) if !bytes.is_empty() => found.extend(bytes.iter().map(|byte| *byte == FIT)),
             _ => break,
         }
     }
+    // What comes behind tells of code that is made already.
+    found.truncate(count);
     found
+}
+
+/// What is told next, before the deadline; nothing more is an empty answer.
+fn next(progress: &OwnedFd, deadline: Instant) -> Option<Vec<u8>> {
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let mut fds = [PollFd::new(progress, PollFlags::IN)];
+        match poll(&mut fds, Timespec::try_from(left).ok().as_ref()) {
+            Ok(1..) => {}
+            Err(Errno::INTR) => continue,
+            _ => return None,
+        }
+        let mut bytes = [0; 64];
+        match read(progress, &mut bytes) {
+            Ok(count) => return bytes.get(..count).map(<[u8]>::to_vec),
+            Err(Errno::INTR) => {}
+            Err(_) => return None,
+        }
+    }
 }
 
 fn process(hooks: &[&Hook], config: &Config, report: OwnedFd) -> Infallible {
@@ -85,17 +140,17 @@ fn process(hooks: &[&Hook], config: &Config, report: OwnedFd) -> Infallible {
             fit.push(hook);
         }
     }
-    drop(report);
+    if hooks.iter().all(|hook| hook.code.is_none()) {
+        exit_now(0);
+    }
     // From here on the command runs, and the machine is its.
     let _ = nice(19);
     let result = engine::new(config, engine::Code::Machine).and_then(|engine| {
         for hook in fit {
-            if let Some(file) = &hook.code {
-                let code = engine.precompile_component(&hook.bytes()?)?;
-                let mut file = file;
-                file.write_all(&code)?;
-                memory::seal(file)?;
-            }
+            let Some(mut file) = hook.code.as_ref() else { continue };
+            file.write_all(&engine.precompile_component(&hook.bytes()?)?)?;
+            memory::seal(file)?;
+            let _ = write(&report, &[DONE]);
         }
         Ok(())
     });

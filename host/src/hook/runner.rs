@@ -12,6 +12,7 @@ use super::{
     load::Hook,
     memory,
     output::Output,
+    prepare::Progress,
     refused,
 };
 use crate::{
@@ -20,6 +21,7 @@ use crate::{
     outcome::WRAPPER_FAILED,
 };
 use bindings::exports::wrapper::hook::run::Error as HookError;
+use std::time::Instant;
 use wasmtime::{
     Engine, Store,
     component::{Component, HasSelf, InstancePre, Linker, ResourceTable},
@@ -54,14 +56,16 @@ impl WasiHttpView for State {
 }
 
 /// Runs the hook and says how it went: in the log, and by the exit code of this process.
-pub fn run(hook: &Hook, config: &Config, facts: &Facts) -> u8 {
-    jail::close_all_but(&hook.descriptors());
+pub fn run(hook: &Hook, config: &Config, facts: &Facts, progress: Option<&Progress>) -> u8 {
+    let mut keep = hook.descriptors();
+    keep.extend(progress.map(Progress::descriptor));
+    jail::close_all_but(&keep);
     let means = Means::load(&config.allow_http);
     if !trusted() {
         jail::enter_as_runner(config);
     }
     let problem = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(execute(hook, config, facts, means)).err(),
+        Ok(runtime) => runtime.block_on(execute(hook, config, facts, progress, means)).err(),
         Err(error) => Some(Problem::failed(format!("cannot run: {error}"))),
     };
     let Some(Problem { text, kind }) = problem else { return SUCCEEDED };
@@ -96,14 +100,20 @@ impl From<wasmtime::Error> for Problem {
     }
 }
 
-async fn execute(hook: &Hook, config: &Config, facts: &Facts, means: Means) -> Result<(), Problem> {
-    let (engine, component) = code(hook, config)?;
+async fn execute(
+    hook: &Hook,
+    config: &Config,
+    facts: &Facts,
+    progress: Option<&Progress>,
+    means: Means,
+) -> Result<(), Problem> {
+    let (component, linker) = code(hook, config, progress, facts.deadline)?;
     if !trusted() {
         jail::seal_code();
     }
     #[cfg(debug_assertions)]
     super::breach::attempt();
-    let pre = linker(&engine)?.instantiate_pre(&component).map_err(|error| {
+    let pre = linker.instantiate_pre(&component).map_err(|error| {
         let layers: Vec<_> = error.chain().map(ToString::to_string).collect();
         Problem::failed(format!("cannot be linked: {}", layers.join(": ")))
     })?;
@@ -122,7 +132,7 @@ async fn execute(hook: &Hook, config: &Config, facts: &Facts, means: Means) -> R
         table: limits::table(),
         limits: Limits::new(config.hook_memory),
     };
-    let mut store = Store::new(&engine, state);
+    let mut store = Store::new(component.engine(), state);
     limits::limit_store(&mut store);
     let result = call(pre, &mut store).await;
     stdout.finish();
@@ -130,18 +140,27 @@ async fn execute(hook: &Hook, config: &Config, facts: &Facts, means: Means) -> R
     result
 }
 
-/// The engine and the hook's code: machine code, or where executable memory is forbidden, as by SELinux's execmem or a
-/// strict seccomp profile, code that is interpreted.
-fn code(hook: &Hook, config: &Config) -> Result<(Engine, Component), Problem> {
+/// The hook's code and what it is linked with: machine code, or where executable memory is forbidden, as by SELinux's
+/// execmem or a strict seccomp profile, code that is interpreted.
+fn code(
+    hook: &Hook,
+    config: &Config,
+    progress: Option<&Progress>,
+    deadline: Instant,
+) -> Result<(Component, Linker<State>), Problem> {
     let engine = engine::new(config, Code::Machine)?;
+    // Before the code is needed: it may still be in the making, by a process that goes on meanwhile.
+    let linked = linker(&engine)?;
+    if let Some(progress) = progress {
+        progress.wait(hook, deadline);
+    }
     match component(hook, &engine) {
         Err(error) if failure::forbidden(&error) => {
             log::debug(|| format!("executable memory is forbidden here, the hook is interpreted: {error}"));
             let engine = engine::new(config, Code::Interpreted)?;
-            let component = component(hook, &engine)?;
-            Ok((engine, component))
+            Ok((component(hook, &engine)?, linker(&engine)?))
         }
-        result => Ok((engine, result?)),
+        result => Ok((result?, linked)),
     }
 }
 

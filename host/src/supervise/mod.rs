@@ -96,6 +96,7 @@ impl Supervisor {
             Ok(child) => child,
             Err(outcome) => return outcome,
         };
+        process::let_go_of_code();
         let mut target = Target { child, group, warned: false };
         let mut kill_at = None;
         loop {
