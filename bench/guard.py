@@ -1,0 +1,68 @@
+"""Fails when wrapper has grown: sizes, threads, memory and instructions, which no busy machine changes.
+
+    bench/guard.py WRAPPER COMMAND        bench/command.c, compiled
+
+The bounds stand a little above what bench/results.md has, so that a change of some per cent needs no ceremony.
+"""
+
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+from processes import running, smaps, status
+
+HOOKS = pathlib.Path(__file__).resolve().parent.parent / "hooks/dist"
+
+BINARY = 10_000_000  # bytes
+HOOK = 21_000  # bytes
+NOTIFIER = 33_000  # bytes: hooks that send a body and fill in texts
+NOTIFIERS = {"http", "pushgateway"}
+PRIVATE_DIRTY = 112  # kB; the stack is the kernel's to place, and its pages vary by two or three
+RSS = 2048  # kB
+INSTRUCTIONS = 1_500_000  # of the supervisor from its start to its end, around `true`
+
+failures = 0
+
+
+def guard(what, found, most):
+    global failures
+    verdict = "ok" if found <= most else "TOO MUCH"
+    failures += found > most
+    print(f"{verdict:8} {what}: {found:,} of at most {most:,}")
+
+
+def instructions(wrapper):
+    """As valgrind counts them, in the supervisor alone; nothing where there is no valgrind."""
+    if not shutil.which("valgrind"):
+        return None
+    argv = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", wrapper, "true"]
+    output = subprocess.run(argv, capture_output=True, text=True).stderr
+    counts = [int(count) for count in re.findall(r"Collected : (\d+)", output)]
+    return max(counts, default=None)
+
+
+def main():
+    wrapper, command = sys.argv[1:]
+    guard("the program, bytes", os.path.getsize(wrapper), BINARY)
+    for hook in sorted(HOOKS.glob("*.wasm")):
+        guard(f"{hook.name}, bytes", hook.stat().st_size, NOTIFIER if hook.stem in NOTIFIERS else HOOK)
+    # What a linker has just written counts as the process's own until it is on disk.
+    os.sync()
+    for argv in ([wrapper], [wrapper, "--plugin", "istio-quit"], [wrapper, *["--plugin", "echo"] * 10]):
+        what = f"while the command sleeps, {len(argv) // 2} hooks"
+        with running([*argv, "--"], command) as pid:
+            guard(f"{what}: threads", int(status(pid, "Threads")), 1)
+            guard(f"{what}: private dirty memory, kB", smaps(pid)["Private_Dirty"], PRIVATE_DIRTY)
+            guard(f"{what}: resident memory, kB", smaps(pid)["Rss"], RSS)
+    count = instructions(wrapper)
+    if count is None:
+        print("SKIPPED: instructions are not counted, there is no valgrind")
+    else:
+        guard("`wrapper true`: instructions", count, INSTRUCTIONS)
+    sys.exit(failures > 0)
+
+
+main()

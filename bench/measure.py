@@ -1,0 +1,234 @@
+"""Measures wrapper beside other programs and writes the tables of bench/results.md.
+
+    bench/run                                    wrapper, tini, dumb-init, catatonit
+    bench/run --peer 'go=/wrapper4 --' --runs 50 and any other program that takes a command
+
+Times of one table are taken in turns, so that what else the machine does falls on all alike. A cell is the median, and
+in brackets the bounds of the middle half.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import platform
+import shutil
+import subprocess
+import time
+
+from processes import Server, Timing, children, lines, running, smaps, spawn, status, summary
+
+REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
+PEERS = {"tini": ["tini", "-s", "--"], "dumb-init": ["dumb-init", "--"], "catatonit": ["catatonit", "--"]}
+LONG_ENOUGH = 400  # milliseconds: hooks are prepared by then
+MANY = 200
+
+
+def table(head, rows):
+    text = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
+    return "\n".join(text + [f"| {' | '.join(map(str, row))} |" for row in rows]) + "\n"
+
+
+def cell(values, digits=2):
+    median, low, high = summary(values)
+    return f"{median:.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"
+
+
+def ratio(values, others):
+    return f"{summary(values)[0] / summary(others)[0]:.2f} ×"
+
+
+def in_turns(runs, measures):
+    """Takes each measurement once, and again, and returns the lists of what came out."""
+    results = {name: [] for name in measures}
+    for _ in range(runs):
+        for name, measure in measures.items():
+            results[name].append(measure())
+    return results
+
+
+class Bench:
+    def __init__(self, options):
+        self.runs = options.runs
+        self.wrapper = [options.wrapper]
+        self.command = options.command
+        self.large = options.large
+        peers = {name: argv for name, argv in PEERS.items() if shutil.which(argv[0])}
+        for peer in options.peer:
+            name, _, argv = peer.partition("=")
+            peers[name] = argv.split()
+        self.programs = {"wrapper": self.wrapper, **peers}
+        self.server = Server()
+
+    def hook(self, name="istio-quit", count=1):
+        return [*self.wrapper, *["--plugin", name] * count, "--"]
+
+    def to(self, server):
+        return {"HOOK_ISTIO_QUIT_URL": server.url}
+
+    def time(self, argv, milliseconds, environment=None):
+        timing = Timing(argv, self.command, milliseconds, environment)
+        assert timing.code == 0, (argv, timing.code)
+        return timing
+
+    def memory(self):
+        """What each costs while the command sleeps."""
+        variants = {
+            **self.programs,
+            "wrapper, a hook prepared": self.hook(),
+            "wrapper, ten hooks": self.hook(count=10),
+            "wrapper, a hook of 1 MiB": self.hook(self.large),
+            "wrapper, a hook, not prepared": [*self.wrapper, "--plugin-prepare", "off", *self.hook()[1:]],
+        }
+        rows = []
+        for name, argv in variants.items():
+            samples = []
+            for _ in range(max(3, self.runs // 20)):
+                with running(argv, self.command, self.to(self.server)) as pid:
+                    samples.append((smaps(pid), status(pid, "Threads")))
+            column = lambda field: f"{summary([sample[0][field] for sample in samples])[0]:.0f}"
+            rows.append([name, *map(column, ["Private_Dirty", "Pss", "Rss"]), samples[0][1]])
+        return table(["while the command sleeps, kB", "private dirty", "PSS", "RSS", "threads"], rows)
+
+    def whole(self):
+        """`program command` with a command that ends at once, by hyperfine."""
+        rounds = {name: [] for name in self.programs}
+        for _ in range(5):
+            export = pathlib.Path(self.command + ".json")
+            commands = [" ".join([*argv, "true"]) for argv in self.programs.values()]
+            hyperfine = ["hyperfine", "--shell=none", "--warmup=20", f"--runs={self.runs}", f"--export-json={export}"]
+            subprocess.run([*hyperfine, *commands], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            for name, result in zip(rounds, json.loads(export.read_text())["results"]):
+                rounds[name] += [1000 * seconds for seconds in result["times"]]
+        rows = [[name, cell(times), ratio(times, rounds.get("tini", times))] for name, times in rounds.items()]
+        return table(["`true` from start to end (hyperfine), ms", "median", "against tini"], rows)
+
+    def start(self):
+        """From the program's start to the command's."""
+        variants = {
+            **self.programs,
+            "wrapper, a built-in hook": self.hook(),
+            "wrapper, a hook's file": self.hook(str(REPOSITORY / "hooks/dist/istio-quit.wasm")),
+            "wrapper, ten built-in hooks": self.hook(count=10),
+        }
+        environment = {**self.to(self.server), "WRAPPER_PLUGIN_ON": "failure"}
+        # The command runs long enough for what is prepared beside it to be out of the next one's way.
+        measures = {
+            name: lambda argv=argv: self.time(argv, LONG_ENOUGH // 4, environment).start
+            for name, argv in variants.items()
+        }
+        times = in_turns(self.runs, measures)
+        rows = [[name, cell(values), ratio(values, times["wrapper"])] for name, values in times.items()]
+        return table(["from the start to the command's start, ms", "median", "against wrapper without hooks"], rows)
+
+    def hook_phase(self):
+        """From the command's end to the program's."""
+        environment = self.to(self.server)
+        file = str(REPOSITORY / "hooks/dist/istio-quit.wasm")
+        measures = {name: lambda argv=argv: self.time(argv, LONG_ENOUGH).end for name, argv in self.programs.items()}
+        for what, milliseconds in (("prepared", LONG_ENOUGH), ("command ended at once", 0)):
+            for name, argv in (("built in", self.hook()), ("from a file", self.hook(file))):
+                measures[f"wrapper, istio-quit {name}, {what}"] = lambda argv=argv, milliseconds=milliseconds: self.time(
+                    argv, milliseconds, environment
+                ).end
+        measures["wrapper, ten hooks, prepared"] = lambda: self.time(self.hook(count=10), LONG_ENOUGH, environment).end
+        times = in_turns(self.runs, measures)
+        rows = [[name, cell(values)] for name, values in times.items()]
+        return table(["from the command's end to the program's, ms", "median"], rows)
+
+    def processor(self):
+        """What preparing takes of the processor, beside a command that needs nothing."""
+        skipped = {"WRAPPER_PLUGIN_ON": "failure"}
+        bare = [self.time([*self.wrapper, "--"], LONG_ENOUGH, skipped) for _ in range(self.runs)]
+        idle = summary([timing.cpu for timing in bare])[0]
+        rows = []
+        hooks = {path.stem: self.hook(path.stem) for path in sorted((REPOSITORY / "hooks/dist").glob("*.wasm"))}
+        hooks |= {"istio-quit, ten times": self.hook(count=10), "a hook of 1 MiB": self.hook(self.large)}
+        for name, argv in hooks.items():
+            # A command that outlives the preparing, which is measured only when it is waited for.
+            wait = 5 * LONG_ENOUGH if "MiB" in name else LONG_ENOUGH
+            timings = [self.time(argv, wait, skipped) for _ in range(max(3, self.runs // 5))]
+            spent = [1000 * (timing.cpu - idle) for timing in timings]
+            rows.append([name, cell(spent, 1), f"{summary([timing.peak for timing in timings])[0] / 1024:.1f}"])
+        return table(["preparing", "processor time, ms", "peak RSS, MiB"], rows)
+
+    def peak(self):
+        """The runner's peak, read while the server has its request and has not answered."""
+        rows = []
+        for name, milliseconds in (("prepared", LONG_ENOUGH), ("command ended at once", 0)):
+            peaks = []
+            for _ in range(max(3, self.runs // 5)):
+                wrapper = []
+                runners = lambda: [pid for pid in children(wrapper[0]) if status(pid, "Name") == "wrapper"]
+                server = Server(lambda: peaks.append(max(int(status(pid, "VmHWM")) for pid in runners())))
+                pid, pipe = spawn([*self.hook(), self.command, str(milliseconds)], self.to(server))
+                wrapper.append(pid)
+                os.waitpid(pid, 0)
+                os.close(pipe)
+            rows.append([f"istio-quit, {name}", f"{summary(peaks)[0] / 1024:.1f}"])
+        return table(["the hook's process", "peak RSS, MiB"], rows)
+
+    def many(self):
+        """Two hundred at once: what the node pays, and all hooks firing in the same second."""
+        before = self.server.requests
+        programs = [spawn([*self.hook(), self.command, "600000"], self.to(self.server)) for _ in range(MANY)]
+        for pid, pipe in programs:
+            lines(pipe, 1)
+        while any(len(children(pid)) != 1 for pid, _ in programs):
+            time.sleep(0.05)
+        shared = sum(smaps(pid)["Pss"] for pid, _ in programs)
+        private = sum(smaps(pid)["Private_Dirty"] for pid, _ in programs)
+        commands = [children(pid)[0] for pid, _ in programs]
+        began = time.monotonic()
+        for command in commands:
+            os.kill(command, 15)
+        ends = []
+        for pid, pipe in programs:
+            os.waitpid(pid, 0)
+            ends.append(1000 * (time.monotonic() - began))
+            os.close(pipe)
+        asked = self.server.requests - before
+        rows = [
+            ["private dirty memory of each", f"{private / MANY:.0f} kB"],
+            ["PSS of each: its own and its part of what is shared", f"{shared / MANY:.0f} kB"],
+            [f"all {MANY} commands end at once: hooks that reached the server", asked],
+            ["… until the last wrapper has ended", f"{max(ends):.0f} ms"],
+        ]
+        return table([f"{MANY} wrappers, each with istio-quit", ""], rows)
+
+    def sizes(self):
+        files = [pathlib.Path(self.wrapper[0]), *sorted((REPOSITORY / "hooks/dist").glob("*.wasm"))]
+        rows = [[path.name, f"{path.stat().st_size:,}"] for path in files]
+        return table(["file", "bytes"], rows)
+
+
+def machine(bench):
+    def said(*argv):
+        return subprocess.run(argv, capture_output=True, text=True).stdout.strip().split("\n")[0]
+
+    with open("/proc/cpuinfo") as file:
+        cpu = next((line.split(":")[1].strip() for line in file if line.startswith("model name")), platform.machine())
+    versions = [said(*bench.wrapper, "--version"), said("rustc", "--version"), said("hyperfine", "--version")]
+    versions += [said(name, "--version") or name for name in bench.programs if name in PEERS]
+    return f"{os.cpu_count()} × {cpu}, Linux {platform.release()}; {', '.join(versions)}; {bench.runs} runs.\n"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--wrapper", required=True)
+    parser.add_argument("--command", required=True, help="bench/command.c, compiled")
+    parser.add_argument("--large", required=True, help="a hook of 1 MiB of code")
+    parser.add_argument("--peer", action="append", default=[], metavar="NAME=COMMAND LINE")
+    parser.add_argument("--runs", type=int, default=100)
+    parser.add_argument("--only", help="one table")
+    bench = Bench(parser.parse_args())
+    only = parser.parse_args().only
+    print(machine(bench))
+    for measure in (
+        bench.memory, bench.whole, bench.start, bench.hook_phase, bench.processor, bench.peak, bench.many, bench.sizes,
+    ):  # fmt: skip
+        if only in (None, measure.__name__):
+            print(measure(), flush=True)
+
+
+main()

@@ -1,0 +1,130 @@
+"""Starting what is measured, and what the kernel says of it."""
+
+import contextlib
+import os
+import socket
+import statistics
+import threading
+import time
+
+OPEN_DEADLINE = 10.0  # seconds in which everything here has to happen
+
+
+def spawn(argv, environment=None):
+    """Starts a program with its stdout in a pipe; returns its pid and the pipe's reading end."""
+    reading, writing = os.pipe()
+    actions = [
+        (os.POSIX_SPAWN_DUP2, writing, 1),
+        (os.POSIX_SPAWN_CLOSE, reading),
+        (os.POSIX_SPAWN_OPEN, 2, "/dev/null", os.O_WRONLY, 0),
+    ]
+    given = {"PATH": os.environ["PATH"], **(environment or {})}
+    pid = os.posix_spawnp(argv[0], argv, given, file_actions=actions)
+    os.close(writing)
+    return pid, reading
+
+
+def lines(pipe, count):
+    """The next lines of a pipe, as numbers."""
+    text = b""
+    while text.count(b"\n") < count:
+        chunk = os.read(pipe, 4096)
+        if not chunk:
+            break
+        text += chunk
+    return [int(line) for line in text.split()]
+
+
+def children(pid):
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children") as file:
+            return [int(child) for child in file.read().split()]
+    except FileNotFoundError:
+        return []
+
+
+def status(pid, field):
+    """A field of /proc/PID/status, in kB where it has a unit."""
+    with open(f"/proc/{pid}/status") as file:
+        for line in file:
+            if line.startswith(field + ":"):
+                return line.split()[1]
+    raise KeyError(field)
+
+
+def smaps(pid):
+    """The fields of /proc/PID/smaps_rollup in kB."""
+    with open(f"/proc/{pid}/smaps_rollup") as file:
+        fields = [line.split() for line in file.readlines()[1:]]
+    return {field[0].rstrip(":"): int(field[1]) for field in fields}
+
+
+def until(condition, what):
+    deadline = time.monotonic() + OPEN_DEADLINE
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(what)
+        time.sleep(0.002)
+
+
+@contextlib.contextmanager
+def running(argv, command, environment=None):
+    """A program whose command runs alone: helpers of its own have ended."""
+    pid, pipe = spawn([*argv, command, "600000"], environment)
+    try:
+        lines(pipe, 1)
+        until(lambda: len(children(pid)) == 1, f"{argv[0]} is alone with its command")
+        yield pid
+    finally:
+        for child in children(pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, 9)
+        os.waitpid(pid, 0)
+        os.close(pipe)
+
+
+class Timing:
+    """What one run took, in milliseconds, and of the processor in seconds."""
+
+    def __init__(self, argv, command, milliseconds, environment=None):
+        before = time.monotonic_ns()
+        pid, pipe = spawn([*argv, command, str(milliseconds)], environment)
+        _, code, usage = os.wait4(pid, 0)
+        after = time.monotonic_ns()
+        started, ended = lines(pipe, 2)
+        os.close(pipe)
+        self.code = os.waitstatus_to_exitcode(code)
+        self.start = (started - before) / 1e6
+        self.end = (after - ended) / 1e6
+        self.whole = (after - before) / 1e6
+        self.cpu = usage.ru_utime + usage.ru_stime
+        self.peak = usage.ru_maxrss  # kB, the largest of all it waited for
+
+
+class Server(threading.Thread):
+    """A sidecar that answers 200 at once; `asked` is called first."""
+
+    def __init__(self, asked=lambda: None):
+        super().__init__(daemon=True)
+        self.asked = asked
+        self.requests = 0
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://localhost:{self.socket.getsockname()[1]}/quitquitquit"
+        self.start()
+
+    def run(self):
+        while True:
+            connection, _ = self.socket.accept()
+            with connection:
+                connection.recv(65536)
+                self.requests += 1
+                self.asked()
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+
+def summary(values):
+    """Median and the middle half's bounds."""
+    if len(values) < 4:
+        return statistics.median(values), min(values), max(values)
+    low, median, high = statistics.quantiles(values, n=4)
+    return median, low, high
