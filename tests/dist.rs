@@ -1,6 +1,6 @@
 //! The built hooks in hooks/dist are what their sources make, whoever builds them and wherever.
 
-use crate::support::{Run, repository, wrapper};
+use crate::support::{Run, peer::Peer, repository, wrapper};
 use std::{fs, process::Command};
 
 #[test]
@@ -11,17 +11,20 @@ fn the_built_hooks_are_fresh() {
 
 #[test]
 fn every_hook_is_built_in_and_runs_from_its_file_alike() {
+    let peer = Peer::with_status(200);
     for entry in fs::read_dir(repository("hooks/dist")).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_none_or(|extension| extension != "wasm") {
             continue;
         }
         let name = path.file_stem().unwrap().to_str().unwrap();
+        let variable = format!("HOOK_{}", name.to_uppercase().replace('-', "_"));
         for hook in [path.as_os_str(), name.as_ref()] {
-            let mut run = wrapper().plugin(hook).with(&["true"]);
-            run.env("HOOK_ISTIO_QUIT_STARTUP", "0").env("HOOK_ISTIO_QUIT_URL", "http://localhost:1/");
+            // Whom to ask, whether to quit or to be ready, or to tell.
+            let mut run = wrapper().with(&["--plugin-failure", "fail"]).plugin(hook).with(&["true"]);
+            run.env(format!("{variable}_URL"), peer.url("/"));
             let done = run.done();
-            assert!(done.line().starts_with(&format!("wrapper: {name}: ")), "{hook:?}: {done:?}");
+            assert_eq!(done.code(), 0, "{hook:?}: {done:?}");
         }
     }
 }

@@ -23,17 +23,17 @@ fn echo_of_size(size: usize) -> tempfile::TempPath {
 }
 
 #[test]
-fn a_hook_of_up_to_16_mib_runs_and_one_byte_more_is_refused() {
-    for size in [1 << 20, 16 << 20] {
+fn a_hook_of_up_to_32_mib_runs_and_one_byte_more_is_refused() {
+    for size in [1 << 20, 32 << 20] {
         let hook = echo_of_size(size);
         let done = wrapper().plugin(hook.as_os_str()).with(&["sh", "-c", "exit 7"]).done();
         assert_eq!(done.code(), 7, "{done:?}");
         assert!(done.line().contains("Echo demo plugin"), "{done:?}");
     }
-    let hook = echo_of_size((16 << 20) + 1);
+    let hook = echo_of_size((32 << 20) + 1);
     let done = wrapper().plugin(hook.as_os_str()).with(&["sh", "-c", "exit 7"]).done();
     assert_eq!(done.code(), 125, "{done:?}");
-    assert!(done.line().ends_with("larger than 16 MiB"), "{done:?}");
+    assert!(done.line().ends_with("larger than 32 MiB"), "{done:?}");
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn a_function_of_another_type_is_named_when_the_hook_runs() {
 #[test]
 fn what_is_no_hook_is_refused_within_a_second() {
     // As large as it may be, and broken in its last byte, so that all of it is looked at.
-    let hook = echo_of_size(16 << 20);
+    let hook = echo_of_size(32 << 20);
     let mut bytes = fs::read(&hook).unwrap();
     let last = bytes.len() - 1;
     bytes.truncate(last);

@@ -1,21 +1,15 @@
 //! Hosts beyond loopback: names are looked up once and their addresses judged, and encrypted connections are made to
 //! whom the operator trusts.
 
-use crate::support::{Done, Run, guests, peer::Peer, skipped, wrapper};
-use rcgen::{CertificateParams, Issuer, KeyPair};
+use crate::support::{Done, Run, guests, peer::Peer, skipped, tls::TlsServer, wrapper};
 use std::{
     fs,
-    io::{Read, Write},
-    net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
+    io::Write,
+    net::{Ipv4Addr, TcpListener, UdpSocket},
     path::Path,
     process::Command,
     sync::{Arc, Mutex},
     thread,
-};
-use tokio_rustls::rustls::{
-    ServerConfig, ServerConnection, StreamOwned,
-    crypto::ring,
-    pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
 };
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
@@ -156,44 +150,6 @@ fn the_hosts_file_is_believed_but_not_about_localhost() {
     });
 }
 
-/// A server that speaks TLS with a certificate of a private CA for this name.
-fn tls_server(name: &str, expired: bool) -> (SocketAddr, String) {
-    let mut ca = CertificateParams::new(Vec::new()).unwrap();
-    ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    let ca_key = KeyPair::generate().unwrap();
-    let ca_pem = ca.self_signed(&ca_key).unwrap().pem();
-    let issuer = Issuer::new(ca, ca_key);
-    let key = KeyPair::generate().unwrap();
-    let mut leaf = CertificateParams::new(vec![name.to_owned()]).unwrap();
-    if expired {
-        leaf.not_after = rcgen::date_time_ymd(2020, 1, 1);
-    }
-    let certificate = leaf.signed_by(&key, &issuer).unwrap();
-    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], key)
-        .unwrap();
-    let config = Arc::new(config);
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let connection = ServerConnection::new(config.clone()).unwrap();
-            let mut stream = StreamOwned::new(connection, stream);
-            let mut buffer = [0; 4096];
-            if matches!(stream.read(&mut buffer), Ok(1..)) {
-                let _ = stream.write_all(OK.as_bytes());
-                stream.conn.send_close_notify();
-                let _ = stream.flush();
-            }
-        }
-    });
-    (address, ca_pem)
-}
-
 fn trusting(ca: &Path) -> Command {
     let mut run = wrapper().with(&["--allow-http", "https://localhost:*", "--allow-http", "https://127.0.0.1:*"]);
     run.env("SSL_CERT_FILE", ca);
@@ -202,11 +158,11 @@ fn trusting(ca: &Path) -> Command {
 
 #[test]
 fn a_private_ca_is_trusted_when_it_is_named_and_only_then() {
-    let (address, ca) = tls_server("localhost", false);
+    let server = TlsServer::start("localhost", false);
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("ca.pem");
-    fs::write(&file, ca).unwrap();
-    let url = format!("https://localhost:{}/", address.port());
+    fs::write(&file, &server.ca).unwrap();
+    let url = format!("https://localhost:{}/", server.port);
 
     assert!(post(trusting(&file), &url).stderr.contains("status 200"));
     let mut folder = wrapper().with(&["--allow-http", "https://localhost:*"]);
@@ -214,7 +170,7 @@ fn a_private_ca_is_trusted_when_it_is_named_and_only_then() {
     assert!(post(folder, &url).stderr.contains("status 200"));
 
     let done = post(wrapper().with(&["--allow-http", "https://localhost:*"]), &url);
-    let words = format!("https://localhost:{}: its certificate is not trusted: ", address.port());
+    let words = format!("https://localhost:{}: its certificate is not trusted: ", server.port);
     assert!(
         done.stderr.contains(&words) && done.stderr.contains("a private CA is added with SSL_CERT_FILE"),
         "{done:?}"
@@ -224,8 +180,8 @@ fn a_private_ca_is_trusted_when_it_is_named_and_only_then() {
 
 #[test]
 fn https_is_allowed_by_a_rule_for_https_only() {
-    let (address, _) = tls_server("localhost", false);
-    let url = format!("https://localhost:{}/", address.port());
+    let server = TlsServer::start("localhost", false);
+    let url = format!("https://localhost:{}/", server.port);
     let done = post(wrapper(), &url);
     assert!(done.stderr.contains("not allowed: https://localhost"), "{done:?}");
 }
@@ -237,10 +193,10 @@ fn a_certificate_for_another_name_or_of_another_time_is_refused() {
         ("localhost", false, "127.0.0.1", "not valid for"),
         ("localhost", true, "localhost", "expired"),
     ] {
-        let (address, ca) = tls_server(name, expired);
+        let server = TlsServer::start(name, expired);
         let file = tempfile::NamedTempFile::new().unwrap();
-        fs::write(file.path(), ca).unwrap();
-        let done = post(trusting(file.path()), &format!("https://{url_host}:{}/", address.port()));
+        fs::write(file.path(), &server.ca).unwrap();
+        let done = post(trusting(file.path()), &format!("https://{url_host}:{}/", server.port));
         assert!(
             done.stderr.contains("its certificate is not trusted") && done.stderr.contains(words),
             "{name}: {done:?}"

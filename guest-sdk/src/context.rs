@@ -160,10 +160,14 @@ impl Context {
     /// the setting's. The hook `slack` finds its setting `URL` in `HOOK_SLACK_URL`; what is no letter or digit is `_`.
     ///
     /// A hook that is listed twice under different names so has two sets of settings.
+    #[allow(unsafe_code, reason = "checking for UTF-8 what is ASCII costs half a kB")]
     pub fn variable(&self, setting: &str) -> String {
-        let name = host::get_name();
-        let capital = |char: char| if char.is_ascii_alphanumeric() { char.to_ascii_uppercase() } else { '_' };
-        let name: String = name.chars().map(capital).collect();
+        let mut name = host::get_name().into_bytes();
+        for byte in &mut name {
+            *byte = if byte.is_ascii_alphanumeric() { byte.to_ascii_uppercase() } else { b'_' };
+        }
+        // SAFETY: every byte is ASCII now.
+        let name = unsafe { String::from_utf8_unchecked(name) };
         format!("HOOK_{name}_{setting}")
     }
 

@@ -5,11 +5,13 @@ pub mod envoy;
 pub mod guests;
 pub mod helpers;
 pub mod memory;
+pub mod network;
 pub mod peer;
 pub mod processes;
 pub mod pty;
 pub mod random;
 pub mod role;
+pub mod tls;
 
 use std::{
     ffi::OsStr,

@@ -48,7 +48,8 @@ impl Peer {
                         stream.set_nonblocking(false).unwrap();
                         thread::spawn(move || {
                             let mut stream = stream;
-                            let head = read_head(&mut stream);
+                            stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+                            let head = read_request(&mut stream);
                             seen.lock().unwrap().push(head.clone());
                             handle(stream, &head);
                         });
@@ -82,26 +83,30 @@ impl Drop for Peer {
 }
 
 /// Reads to the end of the head, and the body that its length announces.
-fn read_head(stream: &mut TcpStream) -> String {
+pub fn read_request(stream: &mut impl Read) -> String {
     let mut bytes = Vec::new();
     let mut buffer = [0; 4096];
     let deadline = Instant::now() + Duration::from_secs(20);
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    while Instant::now() < deadline {
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length =
-                head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
-            if body.len() >= length.unwrap_or(0) {
-                return text;
-            }
-        }
+    while Instant::now() < deadline && !is_complete(&bytes) {
         match stream.read(&mut buffer) {
             Ok(count @ 1..) => bytes.extend_from_slice(&buffer[..count]),
             _ => break,
         }
     }
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn is_complete(request: &[u8]) -> bool {
+    let Some(end) = request.windows(4).position(|four| four == b"\r\n\r\n") else { return false };
+    let head = String::from_utf8_lossy(&request[..end]).to_ascii_lowercase();
+    let length: Option<usize> = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+    request.len() - (end + 4) >= length.unwrap_or(0)
+}
+
+/// Keeps the connection, and silence, until the other side closes it.
+pub fn hold(mut stream: TcpStream) {
+    let _ = stream.set_read_timeout(None);
+    while let Ok(1..) = stream.read(&mut [0; 4096]) {}
 }
 
 /// A port on which nobody listens.

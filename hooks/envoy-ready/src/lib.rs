@@ -4,15 +4,16 @@
 #![cfg_attr(target_family = "wasm", no_std)]
 
 use ready::{Gate, wait};
-use wrapper_hook::{Context, Result, format};
+use wrapper_hook::{Context, Result};
 
 wrapper_hook::hook!(run);
 
 const ENVOY: Gate = Gate {
     name: "Envoy",
+    variable: "HOOK_ENVOY_READY",
     urls: &["http://localhost:9901/ready", "http://localhost:15000/ready", "http://localhost:19000/ready"],
 };
 
 fn run(cx: &Context) -> Result {
-    wait(cx, &ENVOY, |setting| format!("HOOK_ENVOY_READY_{setting}"))
+    wait(cx, &ENVOY)
 }

@@ -8,8 +8,6 @@ use wrapper_hook::{Context, Result};
 
 wrapper_hook::hook!(run);
 
-const ANYTHING: Gate = Gate { name: "what is waited for", urls: &[] };
-
 fn run(cx: &Context) -> Result {
-    wait(cx, &ANYTHING, |setting| cx.variable(setting))
+    wait(cx, &Gate { name: &cx.name(), variable: "HOOK_HTTP_READY", urls: &[] })
 }

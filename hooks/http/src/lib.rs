@@ -18,8 +18,9 @@ const BODY: &str = r#"{"command":"{command}","phase":"{phase}","outcome":"{outco
 fn run(cx: &Context) -> Result {
     let setting = |name: &str| cx.var(&cx.variable(name));
     let missing = || Error::Misconfigured(format!("{} is not set", cx.variable("URL")));
-    let url = fill(cx, &setting("URL").ok_or_else(missing)?, Escape::Url)?;
-    let method = setting("METHOD").unwrap_or_else(|| "POST".into());
+    let url = fill(cx, setting("URL").ok_or_else(missing)?.trim_ascii(), Escape::Url)?;
+    let mut method = setting("METHOD").unwrap_or_else(|| "POST".into());
+    method.make_ascii_uppercase();
     let headers = headers(cx, &setting("HEADERS").unwrap_or_default())?;
     let typed = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
     let body = match setting("BODY") {
@@ -56,13 +57,15 @@ fn headers(cx: &Context, text: &str) -> Result<Vec<(String, String)>> {
         if line.is_empty() {
             continue;
         }
-        // Its value may be a secret and is not told.
-        let colon = line.bytes().position(|byte| byte == b':');
-        let (name, value) =
-            colon.and_then(|colon| Some((line.get(..colon)?, line.get(colon + 1..)?))).ok_or_else(|| {
-                Error::Misconfigured(format!("{}: a line is not \"Name: value\"", cx.variable("HEADERS")))
-            })?;
-        headers.push((name.trim_ascii().into(), fill(cx, value.trim_ascii(), Escape::Nothing)?));
+        // It may be a secret, or hold one, and is not told.
+        let malformed = || Error::Misconfigured(format!("{}: a line is not \"Name: value\"", cx.variable("HEADERS")));
+        let colon = line.bytes().position(|byte| byte == b':').ok_or_else(malformed)?;
+        let name = line.get(..colon).unwrap_or_default().trim_ascii();
+        if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_') {
+            return Err(malformed());
+        }
+        let value = line.get(colon + 1..).unwrap_or_default().trim_ascii();
+        headers.push((name.into(), fill(cx, value, Escape::Nothing)?));
     }
     Ok(headers)
 }

@@ -2,12 +2,13 @@
 #![cfg_attr(target_family = "wasm", no_std)]
 
 use ready::{Gate, wait};
-use wrapper_hook::{Context, Result, format};
+use wrapper_hook::{Context, Result};
 
 wrapper_hook::hook!(run);
 
-const ISTIO: Gate = Gate { name: "istio-proxy", urls: &["http://localhost:15021/healthz/ready"] };
+const ISTIO: Gate =
+    Gate { name: "istio-proxy", variable: "HOOK_ISTIO_READY", urls: &["http://localhost:15021/healthz/ready"] };
 
 fn run(cx: &Context) -> Result {
-    wait(cx, &ISTIO, |setting| format!("HOOK_ISTIO_READY_{setting}"))
+    wait(cx, &ISTIO)
 }

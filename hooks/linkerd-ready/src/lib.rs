@@ -2,12 +2,13 @@
 #![cfg_attr(target_family = "wasm", no_std)]
 
 use ready::{Gate, wait};
-use wrapper_hook::{Context, Result, format};
+use wrapper_hook::{Context, Result};
 
 wrapper_hook::hook!(run);
 
-const LINKERD: Gate = Gate { name: "linkerd-proxy", urls: &["http://localhost:4191/ready"] };
+const LINKERD: Gate =
+    Gate { name: "linkerd-proxy", variable: "HOOK_LINKERD_READY", urls: &["http://localhost:4191/ready"] };
 
 fn run(cx: &Context) -> Result {
-    wait(cx, &LINKERD, |setting| format!("HOOK_LINKERD_READY_{setting}"))
+    wait(cx, &LINKERD)
 }

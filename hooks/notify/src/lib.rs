@@ -25,7 +25,9 @@ const RESERVE: u64 = 300;
 ///
 /// `HOOK_…_TIMEOUT` is the time of one try.
 pub fn send(cx: &Context, url: &str, request: impl Fn() -> Request) -> Result {
-    let origin = origin(url);
+    let malformed =
+        || Error::Misconfigured(format!("{} is not a URL of the form https://host/path", cx.variable("URL")));
+    let origin = origin(url).ok_or_else(malformed)?;
     let timeout = cx.duration(&cx.variable("TIMEOUT"))?.unwrap_or(TIMEOUT);
     let mut pause = PAUSE;
     for left in (0..=RETRIES).rev() {
@@ -53,10 +55,14 @@ pub fn send(cx: &Context, url: &str, request: impl Fn() -> Request) -> Result {
     Ok(())
 }
 
-/// Scheme, host and port.
-fn origin(url: &str) -> &str {
-    let slash = url.bytes().enumerate().filter(|(_, byte)| matches!(byte, b'/' | b'?' | b'#')).nth(2);
-    slash.and_then(|(place, _)| url.get(..place)).unwrap_or(url)
+/// Scheme, host and port, if that is what the URL begins with: whatever else stands there may be a secret.
+fn origin(url: &str) -> Option<&str> {
+    let scheme = ["http://", "https://"].into_iter().find(|scheme| url.starts_with(scheme))?.len();
+    let rest = url.bytes().enumerate().skip(scheme);
+    let end = rest.clone().find(|(_, byte)| matches!(byte, b'/' | b'?' | b'#')).map_or(url.len(), |(place, _)| place);
+    let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
+    let known = end > scheme && rest.take(end - scheme).all(|(_, byte)| is_host(byte));
+    url.get(..end).filter(|_| known)
 }
 
 /// Whole milliseconds.

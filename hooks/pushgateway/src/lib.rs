@@ -6,7 +6,7 @@
 #![cfg_attr(target_family = "wasm", no_std)]
 
 use notify::{ended_at, seconds};
-use wrapper_hook::{Context, Error, Result, String, format, http};
+use wrapper_hook::{Context, Error, Phase, Result, String, format, http};
 
 wrapper_hook::hook!(run);
 
@@ -14,8 +14,14 @@ wrapper_hook::hook!(run);
 const URL: &str = "http://localhost:9091";
 
 fn run(cx: &Context) -> Result {
+    if cx.phase() == Phase::Before {
+        return Err(Error::Misconfigured("there is nothing to tell before the command has run".into()));
+    }
     let setting = |name: &str| cx.var(&cx.variable(name));
     let mut url = setting("URL").unwrap_or_else(|| URL.into());
+    while url.ends_with('/') {
+        url.pop();
+    }
     url.push_str("/metrics");
     label(&mut url, "job", &setting("JOB").unwrap_or_else(|| program(cx)));
     for pair in cx.list(&cx.variable("GROUPING")) {

@@ -17,7 +17,7 @@ use wrapper_hook::{
 pub struct Sidecar {
     /// What the log calls it.
     pub name: &'static str,
-    /// What its variables begin with: `HOOK_ISTIO_QUIT`.
+    /// What its variables begin with when none is set under the hook's own name: `HOOK_ISTIO_QUIT`.
     pub variable: &'static str,
     /// Where it listens, as it is usually set up. The first address that does not refuse is it.
     pub urls: &'static [&'static str],
@@ -39,7 +39,10 @@ const RESERVE: Duration = Duration::from_millis(600);
 /// `HOOK_…_URL` names another address, `HOOK_…_STARTUP` another time than five seconds, and `HOOK_…_WAIT_GONE` asks for
 /// waiting until nobody listens there any more.
 pub fn quit(cx: &Context, sidecar: &Sidecar, dress: impl Fn(Request) -> Request) -> Result {
-    let variable = |end: &str| format!("{}_{end}", sidecar.variable);
+    let variable = |setting: &str| match cx.variable(setting) {
+        own if cx.var(&own).is_some() => own,
+        _ => format!("{}_{setting}", sidecar.variable),
+    };
     let named = cx.var(&variable("URL"));
     let named = named.as_deref();
     let urls = named.as_ref().map_or(sidecar.urls, core::slice::from_ref);

@@ -12,18 +12,23 @@ use wrapper_hook::{
 };
 
 /// Something a command may have to wait for.
-pub struct Gate {
+pub struct Gate<'a> {
     /// What the log calls it.
-    pub name: &'static str,
+    pub name: &'a str,
+    /// What its variables begin with when none is set under the hook's own name: `HOOK_ISTIO_READY`.
+    pub variable: &'a str,
     /// Where it says whether it is ready, as it is usually set up. One of them has to.
-    pub urls: &'static [&'static str],
+    pub urls: &'a [&'a str],
 }
 
 /// Between two questions.
 const PERIOD: Duration = Duration::from_millis(250);
 
-/// How long a single question may take: less than the whole, so that one that hangs is not the last.
-const ANSWER: Duration = Duration::from_secs(2);
+/// How long a single question may take, in milliseconds: one that hangs is not the last.
+const ANSWER: u64 = 2000;
+
+/// How long it may take even if the time is nearly up.
+const LEAST_ANSWER: u64 = 100;
 
 /// How old the container is when someone who still refuses is taken for absent, if that was asked for.
 const STARTUP: Duration = Duration::from_secs(5);
@@ -39,59 +44,65 @@ enum Otherwise {
     Fail,
 }
 
-/// Waits until one of the addresses is ready. `variable` makes the names of the settings.
+/// Waits until one of the addresses is ready.
 ///
 /// `HOOK_…_URL` names others, with commas between several; `HOOK_…_PERIOD` and `HOOK_…_TIMEOUT` are times;
 /// `HOOK_…_ON_TIMEOUT` is `fail` or `start`, and `HOOK_…_ABSENT` says what becomes of the command when every connection
 /// was refused for `HOOK_…_STARTUP`: `wait` for the timeout, `start` without it, or `fail`.
-pub fn wait(cx: &Context, gate: &Gate, variable: impl Fn(&str) -> String) -> Result {
+pub fn wait(cx: &Context, gate: &Gate) -> Result {
+    let variable = |setting: &str| match cx.variable(setting) {
+        own if cx.var(&own).is_some() => own,
+        _ => format!("{}_{setting}", gate.variable),
+    };
     let mut urls = cx.list(&variable("URL"));
     if urls.is_empty() {
         urls.extend(gate.urls.iter().copied().map(String::from));
     }
     if urls.is_empty() {
-        return Err(Error::Misconfigured(format!("{} is not set", variable("URL"))));
+        return Err(Error::Misconfigured(format!("{} is not set", cx.variable("URL"))));
     }
     let period = cx.duration(&variable("PERIOD"))?.unwrap_or(PERIOD);
     let startup = cx.duration(&variable("STARTUP"))?.unwrap_or(STARTUP);
-    // In milliseconds: arithmetic with `Duration` carries the words for its overflows.
-    let left = || milliseconds(cx.time_left());
-    let given = left().saturating_sub(RESERVE);
-    let timeout = cx.duration(&variable("TIMEOUT"))?.map_or(given, milliseconds);
-    if timeout > given {
-        let name = variable("TIMEOUT");
-        return Err(Error::Misconfigured(format!("{name} is longer than --plugin-timeout allows; give that more")));
-    }
     let on_timeout = choice(cx, &variable("ON_TIMEOUT"), Otherwise::Fail)?;
     let absent = choice(cx, &variable("ABSENT"), Otherwise::Wait)?;
-    let last = left().saturating_sub(timeout);
-    let mut heard = false;
+    // In milliseconds: arithmetic with `Duration` carries the words for its overflows.
+    let given = milliseconds(cx.time_left()).saturating_sub(RESERVE);
+    let timeout = cx.duration(&variable("TIMEOUT"))?.map_or(given, milliseconds);
+    let end = given.saturating_sub(timeout) + RESERVE;
+    let left = || milliseconds(cx.time_left()).saturating_sub(end);
+    let (mut heard, mut why) = (false, String::new());
     loop {
-        let mut why = String::new();
+        let mut answered = false;
         for url in &urls {
-            match http::get(url).timeout(ANSWER).send() {
+            let patience = Duration::from_millis(left().clamp(LEAST_ANSWER, ANSWER));
+            match http::get(url).timeout(patience).send() {
                 Ok(answer) if (200..300).contains(&answer.status()) => {
                     log::info(&format!("{} is ready", gate.name));
                     return Ok(());
                 }
                 Ok(answer) => {
-                    heard = true;
+                    (heard, answered) = (true, true);
                     why = format!("\"{url}\": answered {}", answer.status());
                 }
                 Err(error) if matches!(error.kind, ErrorKind::Invalid | ErrorKind::Denied) => return Err(error.into()),
+                // What somebody answered says more than that another one is silent.
                 Err(error) => {
                     heard |= error.kind != ErrorKind::Refused;
-                    why = error.text().into();
+                    if !answered {
+                        why = error.text().into();
+                    }
                 }
             }
         }
-        if !heard && absent != Otherwise::Wait && cx.uptime() >= startup {
+        sleep(Duration::from_millis(milliseconds(period).min(left())));
+        let late = left() == 0;
+        if !heard && absent != Otherwise::Wait && (late || cx.uptime() >= startup) {
             return decide(absent, format!("No {} running to wait for", gate.name));
         }
-        if left() <= last + milliseconds(period) {
-            return decide(on_timeout, format!("{} is not ready: {why}", gate.name));
+        if late {
+            let cut = if timeout > given { "; --plugin-timeout allows no more" } else { "" };
+            return decide(on_timeout, format!("{} is not ready: {why}{cut}", gate.name));
         }
-        sleep(period);
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
     outcome::When,
     words::words,
 };
-use rustix::fs::{Mode, OFlags, open};
+use rustix::fs::{Mode, OFlags, fstat, open};
 use std::{
     borrow::Cow,
     ffi::OsStr,
@@ -92,7 +92,8 @@ impl Bytes {
     fn length(&self) -> u64 {
         match self {
             Self::BuiltIn(bytes) => bytes.len() as u64,
-            Self::Memory(file) => file.metadata().map_or(0, |metadata| metadata.len()),
+            // Not metadata(), whose system call a jailed process has not.
+            Self::Memory(file) => fstat(file).map_or(0, |stat| stat.st_size.unsigned_abs()),
         }
     }
 }
@@ -121,8 +122,8 @@ impl Source {
 
     /// The variable of one of its settings: `HOOK_ISTIO_QUIT_ON`. guest-sdk's `Context::variable` names it alike.
     pub fn variable(&self, setting: &str) -> String {
-        let capital = |char: char| if char.is_ascii_alphanumeric() { char.to_ascii_uppercase() } else { '_' };
-        let name: String = self.name.chars().map(capital).collect();
+        let capital = |byte: u8| if byte.is_ascii_alphanumeric() { byte.to_ascii_uppercase() } else { b'_' };
+        let name: String = self.name.bytes().map(capital).map(char::from).collect();
         format!("HOOK_{name}_{setting}")
     }
 }
