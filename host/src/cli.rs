@@ -11,6 +11,7 @@ use crate::{
 use anyhow::{Result, anyhow, ensure};
 use clap::error::ErrorKind;
 use options::Given;
+use rustix::process::{Resource, getrlimit};
 use std::{
     ffi::OsString,
     time::{Duration, Instant},
@@ -52,6 +53,8 @@ pub struct Config {
     pub kill_group: bool,
     pub log_level: Level,
     pub log_format: Format,
+    /// Whether address space is to be had for the asking: there is no `ulimit -v`.
+    pub roomy: bool,
     /// When the wrapper itself was started, as near as it can tell.
     pub started: Instant,
 }
@@ -110,6 +113,7 @@ fn config(given: &Given) -> Result<Config> {
         kill_group: given.one(&options::KILL_GROUP, flag)?.unwrap_or(false),
         log_level: given.or(&options::LOG, "info", values::level)?,
         log_format: given.or(&options::LOG_FORMAT, "text", values::format)?,
+        roomy: getrlimit(Resource::As).current.is_none(),
         started: Instant::now(),
     })
 }

@@ -26,8 +26,11 @@ const LANDLOCK: ABI = ABI::V6;
 /// More files than a hook's eight connections, the event loop and a name lookup need.
 const FILES: u64 = 64;
 
-/// Address space besides the hook's memories: the program, the compiler at work, stacks.
-const ADDRESS_SPACE: u64 = 512 << 20;
+/// Memory besides the hook's: the compiler at work, tables, stacks; and address space for it and the program.
+const BESIDES: u64 = 512 << 20;
+
+/// Address space of a memory whose bounds the processor keeps: 4 GiB, and room before and behind it.
+const RESERVATION: u64 = (4 << 30) + (128 << 20);
 
 /// Address space for compiling beside the command, whose container this memory is taken from. What needs more is
 /// compiled when it runs.
@@ -46,7 +49,10 @@ pub fn enter_as_compiler() {
 
 /// Puts the process that runs a hook into its jail: no files, TCP to the allowed ports, no other program.
 pub fn enter_as_runner(config: &Config) {
-    limit(Resource::As, ADDRESS_SPACE + (MEMORIES * config.hook_memory) as u64);
+    let memories = (MEMORIES * config.hook_memory) as u64;
+    // What can be written to; a reservation cannot.
+    limit(Resource::Data, BESIDES + memories);
+    limit(Resource::As, BESIDES + if config.roomy { MEMORIES as u64 * RESERVATION } else { memories });
     let network = if config.allow_http.names_hosts() { Network::TcpAndLookups } else { Network::Tcp };
     let ports = Means::ports(&config.allow_http);
     let walls = [common(), landlock(ports.as_deref()), seccomp(network)];

@@ -125,7 +125,8 @@ impl Outbound {
             Ok(target) => {
                 (format!("not allowed: {target}; to allow it: --allow-http {target}"), Error::HttpRequestDenied)
             }
-            Err(why) => (format!("not allowed: {:?}: {why:#}", uri.to_string()), Error::HttpRequestUriInvalid),
+            // Not the URL itself: what is malformed may be a secret.
+            Err(why) => (format!("not allowed: {why:#}"), Error::HttpRequestUriInvalid),
         };
         self.tell(Some(refusal));
         Err(error)
