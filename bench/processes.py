@@ -1,6 +1,7 @@
 """Starting what is measured, and what the kernel says of it."""
 
 import contextlib
+import multiprocessing
 import os
 import socket
 import statistics
@@ -101,24 +102,26 @@ class Timing:
         self.peak = usage.ru_maxrss  # kB, the largest of all it waited for
 
 
-class Server(threading.Thread):
-    """A sidecar that answers 200 at once; `asked` is called first."""
+class Server:
+    """A sidecar that answers 200 at once: in a process of its own, or in a thread when `asked` is to be called first."""
 
-    def __init__(self, asked=lambda: None):
-        super().__init__(daemon=True)
-        self.asked = asked
-        self.requests = 0
-        self.socket = socket.create_server(("127.0.0.1", 0))
+    def __init__(self, asked=None):
+        self.socket = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self.url = f"http://localhost:{self.socket.getsockname()[1]}/quitquitquit"
-        self.start()
+        self.counter = multiprocessing.Value("i", 0)
+        worker = threading.Thread if asked else multiprocessing.Process
+        worker(target=self.serve, args=(asked or (lambda: None),), daemon=True).start()
 
-    def run(self):
+    def requests(self):
+        return self.counter.value
+
+    def serve(self, asked):
         while True:
             connection, _ = self.socket.accept()
             with connection:
                 connection.recv(65536)
-                self.requests += 1
-                self.asked()
+                self.counter.value += 1
+                asked()
                 connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 
 
