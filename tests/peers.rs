@@ -1,7 +1,12 @@
 //! Servers that hang, drip, flood, break off and lie: whatever the other side does, a hook ends in time, costs little,
 //! and the exit code is kept.
 
-use crate::support::{Done, LOOK, Run, assert_took, guests, memory::peak, peer::Peer, wrapper};
+use crate::support::{
+    Done, LOOK, Run, assert_took, guests,
+    memory::peak,
+    peer::{Peer, hold},
+    wrapper,
+};
 use std::{
     ffi::OsStr,
     io::{Read, Write},
@@ -95,12 +100,6 @@ fn dripping(head: &'static str, text: &'static str) -> Peer {
             thread::sleep(Duration::from_secs(1));
         }
     })
-}
-
-/// Keeps the connection until the other side closes it.
-fn hold(mut stream: TcpStream) {
-    let _ = stream.set_read_timeout(None);
-    while let Ok(1..) = stream.read(&mut [0; 4096]) {}
 }
 
 /// Closes with a reset instead of a farewell.
