@@ -26,7 +26,11 @@ use wasmtime::{
     Engine, Store,
     component::{Component, HasSelf, InstancePre, Linker, ResourceTable},
 };
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView, p2::bindings::CommandPre};
+use wasmtime_wasi::{
+    WasiCtx, WasiCtxView, WasiView,
+    cli::{WasiCli, WasiCliView},
+    p2::bindings::{CommandPre, cli::environment},
+};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 /// The runner's exit code when the hook did its work.
@@ -107,13 +111,13 @@ async fn execute(
     progress: Option<&Progress>,
     means: Means,
 ) -> Result<(), Problem> {
-    let (component, linker) = code(hook, config, progress, facts.deadline)?;
+    let component = code(hook, config, progress, facts.deadline)?;
     if !trusted() {
         jail::seal_code();
     }
     #[cfg(debug_assertions)]
     super::breach::attempt();
-    let pre = linker.instantiate_pre(&component).map_err(|error| {
+    let pre = linker(&component)?.instantiate_pre(&component).map_err(|error| {
         let layers: Vec<_> = error.chain().map(ToString::to_string).collect();
         Problem::failed(format!("cannot be linked: {}", layers.join(": ")))
     })?;
@@ -140,27 +144,19 @@ async fn execute(
     result
 }
 
-/// The hook's code and what it is linked with: machine code, or where executable memory is forbidden, as by SELinux's
-/// execmem or a strict seccomp profile, code that is interpreted.
-fn code(
-    hook: &Hook,
-    config: &Config,
-    progress: Option<&Progress>,
-    deadline: Instant,
-) -> Result<(Component, Linker<State>), Problem> {
+/// The hook's code: machine code, or where executable memory is forbidden, as by SELinux's execmem or a strict seccomp
+/// profile, code that is interpreted.
+fn code(hook: &Hook, config: &Config, progress: Option<&Progress>, deadline: Instant) -> Result<Component, Problem> {
     let engine = engine::new(config, Code::Machine)?;
-    // Before the code is needed: it may still be in the making, by a process that goes on meanwhile.
-    let linked = linker(&engine)?;
     if let Some(progress) = progress {
         progress.wait(hook, deadline);
     }
     match component(hook, &engine) {
         Err(error) if failure::forbidden(&error) => {
             log::debug(|| format!("executable memory is forbidden here, the hook is interpreted: {error}"));
-            let engine = engine::new(config, Code::Interpreted)?;
-            Ok((component(hook, &engine)?, linker(&engine)?))
+            Ok(component(hook, &engine::new(config, Code::Interpreted)?)?)
         }
-        result => Ok((result?, linked)),
+        result => Ok(result?),
     }
 }
 
@@ -190,13 +186,26 @@ fn load(code: &std::fs::File, engine: &Engine) -> wasmtime::Result<Component> {
 
 /// Everything that is granted, and nothing else. Files and sockets are linked, because some languages' libraries
 /// import them, but there are none.
-fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
-    let mut linker = Linker::new(engine);
-    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+fn linker(component: &Component) -> wasmtime::Result<Linker<State>> {
+    let mut linker = Linker::new(component.engine());
+    if needs_little(component) {
+        wasmtime_wasi::p2::add_to_linker_proxy_interfaces_async(&mut linker)?;
+        environment::add_to_linker::<_, WasiCli>(&mut linker, WasiCliView::cli)?;
+    } else {
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+        refused::add_to_linker(&mut linker)?;
+    }
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
-    refused::add_to_linker(&mut linker)?;
     bindings::Hook::add_to_linker::<_, HasSelf<_>>(&mut linker, |state: &mut State| state)?;
     Ok(linker)
+}
+
+/// Whether a hook imports no more than one made with guest-sdk does. To register all of WASI for it would take longer
+/// than it runs.
+fn needs_little(component: &Component) -> bool {
+    const LITTLE: [&str; 5] = ["wrapper:hook/", "wasi:http/", "wasi:io/", "wasi:clocks/", "wasi:cli/environment@"];
+    let component_type = component.component_type();
+    component_type.imports(component.engine()).all(|(name, _)| LITTLE.iter().any(|known| name.starts_with(known)))
 }
 
 /// Calls the hook's own `run`, or the `main` of a program.
