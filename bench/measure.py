@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import time
 
-from processes import Server, Timing, children, lines, running, smaps, spawn, status, summary
+from processes import Server, Timing, children, helpers, lines, peak_beside, running, smaps, spawn, status, summary
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 PEERS = {"tini": ["tini", "-s", "--"], "dumb-init": ["dumb-init", "--"], "catatonit": ["catatonit", "--"]}
@@ -151,7 +151,8 @@ class Bench:
             wait = 10 * LONG_ENOUGH if "MiB" in name else LONG_ENOUGH
             timings = [self.time(argv, wait, skipped) for _ in range(max(3, self.runs // 5))]
             spent = [1000 * (timing.cpu - idle) for timing in timings]
-            rows.append([name, cell(spent, 1), f"{summary([timing.peak for timing in timings])[0] / 1024:.1f}"])
+            peak = max(peak_beside(argv, self.command, wait, skipped) for _ in range(3))
+            rows.append([name, cell(spent, 1), f"{peak / 1024:.1f}"])
         return table(["preparing", "processor time, ms", "peak RSS, MiB"], rows)
 
     def peak(self):
@@ -161,8 +162,7 @@ class Bench:
             peaks = []
             for _ in range(max(3, self.runs // 5)):
                 wrapper = []
-                runners = lambda: [pid for pid in children(wrapper[0]) if status(pid, "Name") == "wrapper"]
-                server = Server(lambda: peaks.append(max(int(status(pid, "VmHWM")) for pid in runners())))
+                server = Server(lambda: peaks.append(max(helpers(wrapper[0], self.command).values())))
                 pid, pipe = spawn([*self.hook(), self.command, str(milliseconds)], self.to(server))
                 wrapper.append(pid)
                 os.waitpid(pid, 0)

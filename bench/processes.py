@@ -84,6 +84,28 @@ def running(argv, command, environment=None):
         os.close(pipe)
 
 
+def helpers(pid, command):
+    """What a program runs beside its command, each with the most memory it has had so far, in kB."""
+    found = {}
+    for child in children(pid):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError, KeyError):
+            if status(child, "Name") != os.path.basename(command)[:15]:
+                found[child] = int(status(child, "VmHWM"))
+    return found
+
+
+def peak_beside(argv, command, milliseconds, environment=None):
+    """The most memory that a process of the program's own has had beside the command, in kB."""
+    pid, pipe = spawn([*argv, command, str(milliseconds)], environment)
+    peak = 0
+    while os.waitpid(pid, os.WNOHANG) == (0, 0):
+        # The kernel keeps the peak, so looking often is enough for all but the last moment.
+        peak = max([peak, *helpers(pid, command).values()])
+        time.sleep(0.0005)
+    os.close(pipe)
+    return peak
+
+
 class Timing:
     """What one run took, in milliseconds, and of the processor in seconds."""
 
@@ -99,7 +121,6 @@ class Timing:
         self.end = (after - ended) / 1e6
         self.whole = (after - before) / 1e6
         self.cpu = usage.ru_utime + usage.ru_stime
-        self.peak = usage.ru_maxrss  # kB, the largest of all it waited for
 
 
 class Server:
