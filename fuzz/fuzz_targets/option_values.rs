@@ -9,6 +9,10 @@ mod values;
 #[allow(dead_code)]
 mod policy;
 
+#[path = "../../host/src/outcome.rs"]
+#[allow(dead_code)]
+mod outcome;
+
 /// What the values' module expects of its crate.
 mod hook {
     pub use crate::policy::Rule;
