@@ -1,6 +1,6 @@
 //! What a hook without the standard library needs to run: memory, and a last word when it panics.
 //!
-//! An allocator hands out raw memory; all of this crate's own `unsafe` is here.
+//! An allocator hands out raw memory, and so has to be `unsafe`.
 #![allow(unsafe_code)]
 
 use crate::{format, log};

@@ -87,14 +87,14 @@ fn config(given: &Given) -> Result<Config> {
             hook.sha256 = Some(digest);
         }
     }
-    let when = given.or(&options::PLUGIN_ON, "always", values::when)?;
-    for hook in &mut after {
-        hook.when = given.variable(&hook.variable("ON"), values::when)?.unwrap_or(when);
-    }
     let mut before = given.list(&options::BEFORE, |name| Ok(Source::parse(name)))?;
     if given.one(&options::DISABLE_HOOKS, flag)?.unwrap_or(false) {
         after.clear();
         before.clear();
+    }
+    let when = given.or(&options::PLUGIN_ON, "always", values::when)?;
+    for hook in &mut after {
+        hook.when = given.variable(&hook.variable("ON"), values::when)?.unwrap_or(when);
     }
     Ok(Config {
         command: given.command(),

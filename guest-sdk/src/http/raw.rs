@@ -75,8 +75,9 @@ pub struct Sent(FutureIncomingResponse);
 
 /// Sends the request.
 pub fn handle(request: OutgoingRequest) -> Result<Sent, Failure> {
-    let mut result = MaybeUninit::uninit();
-    // SAFETY: the handle is given away, as the interface asks, and the host fills in the result.
+    let mut result = MaybeUninit::zeroed();
+    // SAFETY: the handle is given away, as the interface asks. The host fills in the case there is; what it leaves are
+    // zeroes, which every field may be.
     unsafe {
         handle_request(request.take_handle(), 0, 0, result.as_mut_ptr());
         let future = result.assume_init().handle()?;
@@ -86,7 +87,7 @@ pub fn handle(request: OutgoingRequest) -> Result<Sent, Failure> {
 
 /// Says that the body is complete.
 pub fn finish(body: OutgoingBody) -> Result<(), Failure> {
-    let mut result = MaybeUninit::uninit();
+    let mut result = MaybeUninit::zeroed();
     // SAFETY: as above.
     unsafe {
         finish_body(body.take_handle(), 0, 0, result.as_mut_ptr());
@@ -102,7 +103,7 @@ impl Sent {
 
     /// The answer, once it is there.
     pub fn answer(self) -> Result<IncomingResponse, Failure> {
-        let mut result = MaybeUninit::uninit();
+        let mut result = MaybeUninit::zeroed();
         // SAFETY: as above; the handle is lent.
         unsafe {
             get_answer(self.0.handle(), result.as_mut_ptr());

@@ -8,16 +8,13 @@ use super::{
 use crate::{
     bindings::wasi::{
         http::types::{Fields, HeaderError, IncomingResponse, Method, OutgoingRequest, Scheme},
-        io::streams::StreamError,
+        io::{poll::Pollable, streams::StreamError},
     },
     format,
     time::{after, is_first},
 };
 use alloc::{borrow::ToOwned, vec::Vec};
 use core::{mem::ManuallyDrop, time::Duration};
-
-/// How many bytes an output stream takes at once.
-const WRITE_CHUNK: usize = 4096;
 
 /// What a request carries.
 #[derive(Debug)]
@@ -34,7 +31,7 @@ pub struct Outgoing {
 #[derive(Debug)]
 struct Body {
     bytes: Vec<u8>,
-    send: fn(OutgoingRequest, &[u8]) -> Result<Sent, Failure>,
+    send: fn(OutgoingRequest, &[u8], &Pollable) -> Result<Sent, Failure>,
 }
 
 /// An answer whose head has come.
@@ -65,17 +62,28 @@ impl Outgoing {
     }
 }
 
-fn send_with_body(request: OutgoingRequest, bytes: &[u8]) -> Result<Sent, Failure> {
+fn send_with_body(request: OutgoingRequest, bytes: &[u8], late: &Pollable) -> Result<Sent, Failure> {
     let no_body = |()| Failure::from("the request has no body");
     let body = request.body().map_err(no_body)?;
     let sent = raw::handle(request)?;
     let stream = body.write().map_err(no_body)?;
-    // The server may answer without reading; then its answer counts.
-    let written = bytes.chunks(WRITE_CHUNK).all(|chunk| stream.blocking_write_and_flush(chunk).is_ok());
-    drop(stream);
-    if written {
-        raw::finish(body)?;
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let room = match stream.check_write() {
+            Ok(0) if is_first(&stream.subscribe(), late) => continue,
+            Ok(0) => return Err(Failure::new(ErrorKind::Timeout, "the request was not taken within its time")),
+            Ok(room) => usize::try_from(room).unwrap_or(usize::MAX).min(rest.len()),
+            // The server may answer without reading; then its answer counts.
+            Err(_) => return Ok(sent),
+        };
+        let (now, later) = rest.split_at_checked(room).unwrap_or((rest, &[]));
+        if stream.write(now).is_err() {
+            return Ok(sent);
+        }
+        rest = later;
     }
+    drop(stream);
+    raw::finish(body)?;
     Ok(sent)
 }
 
@@ -96,17 +104,13 @@ pub fn exchange(method: &str, url: &str, outgoing: Outgoing, timeout: Duration) 
         return Err(Failure::new(ErrorKind::Invalid, "the URL or the method is malformed"));
     }
     let request = ManuallyDrop::into_inner(request);
+    let late = after(timeout);
     let sent = match outgoing.body {
         None => raw::handle(request),
-        Some(Body { bytes, send }) => send(request, &bytes),
+        Some(Body { bytes, send }) => send(request, &bytes, &late),
     }?;
-    wait(&sent, timeout)?;
-    Ok(Answer(sent.answer()?))
-}
-
-fn wait(sent: &Sent, timeout: Duration) -> Result<(), Failure> {
-    match is_first(&sent.subscribe(), &after(timeout)) {
-        true => Ok(()),
+    match is_first(&sent.subscribe(), &late) {
+        true => Ok(Answer(sent.answer()?)),
         false => Err(Failure::new(ErrorKind::Timeout, "no answer within its time")),
     }
 }

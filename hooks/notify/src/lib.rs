@@ -30,7 +30,8 @@ pub fn send(cx: &Context, url: &str, request: impl Fn() -> Request) -> Result {
     let origin = origin(url).ok_or_else(malformed)?;
     let timeout = cx.duration(&cx.variable("TIMEOUT"))?.unwrap_or(TIMEOUT);
     let mut pause = PAUSE;
-    for left in (0..=RETRIES).rev() {
+    let mut left = RETRIES;
+    loop {
         let (why, again) = match request().timeout(timeout).send() {
             Ok(answer) => match answer.status() {
                 200..300 => {
@@ -51,8 +52,8 @@ pub fn send(cx: &Context, url: &str, request: impl Fn() -> Request) -> Result {
         log::debug(&why);
         sleep(Duration::from_millis(pause));
         pause *= 2;
+        left -= 1;
     }
-    Ok(())
 }
 
 /// Scheme, host and port, if that is what the URL begins with: whatever else stands there may be a secret.

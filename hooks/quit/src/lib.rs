@@ -58,9 +58,13 @@ pub fn quit(cx: &Context, sidecar: &Sidecar, dress: impl Fn(Request) -> Request)
             log::info(&format!("Success to send quit message to {}", sidecar.name));
             return if wait_gone { until_gone(cx, sidecar, url) } else { Ok(()) };
         }
-        if cx.uptime() >= startup || cx.time_left() <= RESERVE {
+        if cx.uptime() >= startup {
             log::info(&format!("No {} running to quit", sidecar.name));
             return Ok(());
+        }
+        if cx.time_left() <= RESERVE {
+            let words = "may still be starting: --plugin-timeout is shorter than";
+            return Err(format!("{} {words} {}", sidecar.name, variable("STARTUP")).into());
         }
         sleep(PERIOD);
     }

@@ -199,6 +199,9 @@ fn seccomp(network: Network) -> Wall {
     }
     let fcntl = FCNTL.map(|command| arguments(&[(1, Eq, command as u64)]));
     rules.insert(libc::SYS_fcntl, fcntl.into_iter().collect::<Result<_, _>>()?);
+    // Memory that the limit on data counts: not what is shared, nor what grows like a stack.
+    let uncounted = (libc::MAP_SHARED | libc::MAP_GROWSDOWN) as u64;
+    rules.insert(libc::SYS_mmap, vec![arguments(&[(3, MaskedEq(uncounted), 0)])?]);
     // What could name another process may name this one only.
     let own = u64::from(std::process::id());
     rules.extend([
@@ -276,6 +279,11 @@ pub fn close_all_but(keep: &[i32]) {
         next = fd + 1;
     }
     close(next, i32::MAX);
+}
+
+/// Closes this descriptor, which nothing here will use again.
+pub fn give_up(fd: i32) {
+    close(fd, fd);
 }
 
 #[allow(unsafe_code)]

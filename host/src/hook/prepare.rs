@@ -24,6 +24,7 @@ use std::{
     os::fd::AsRawFd,
     time::{Duration, Instant},
 };
+use wasmtime::Engine;
 
 /// One byte for each hook that needs a check, in their order.
 const FIT: u8 = b'+';
@@ -145,19 +146,24 @@ fn process(hooks: &[&Hook], config: &Config, report: OwnedFd) -> Infallible {
     }
     // From here on the command runs, and the machine is its.
     let _ = nice(19);
-    let result = engine::new(config, engine::Code::Machine).and_then(|engine| {
-        for hook in fit {
-            let Some(mut file) = hook.code.as_ref() else { continue };
-            file.write_all(&engine.precompile_component(&hook.bytes()?)?)?;
-            memory::seal(file)?;
+    match engine::new(config, engine::Code::Machine) {
+        Ok(engine) => fit.into_iter().for_each(|hook| {
+            if let Err(error) = compile(hook, &engine) {
+                log::debug(|| format!("{} is compiled when it runs: {error}", hook.name));
+            }
             let _ = write(&report, &[DONE]);
-        }
-        Ok(())
-    });
-    if let Err(error) = result {
-        log::debug(|| format!("hooks are compiled when they run: {error}"));
+        }),
+        Err(error) => log::debug(|| format!("hooks are compiled when they run: {error}")),
     }
     exit_now(0)
+}
+
+fn compile(hook: &Hook, engine: &Engine) -> wasmtime::Result<()> {
+    if let Some(mut file) = hook.code.as_ref() {
+        file.write_all(&engine.precompile_component(&hook.bytes()?)?)?;
+        memory::seal(file)?;
+    }
+    Ok(())
 }
 
 fn tell(fits: bool, report: &OwnedFd) -> bool {

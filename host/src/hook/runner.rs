@@ -21,7 +21,7 @@ use crate::{
     outcome::WRAPPER_FAILED,
 };
 use bindings::exports::wrapper::hook::run::Error as HookError;
-use std::time::Instant;
+use std::{os::fd::AsRawFd, time::Instant};
 use wasmtime::{
     Engine, Store,
     component::{Component, HasSelf, InstancePre, Linker, ResourceTable},
@@ -150,6 +150,7 @@ fn code(hook: &Hook, config: &Config, progress: Option<&Progress>, deadline: Ins
     let engine = engine::new(config, Code::Machine)?;
     if let Some(progress) = progress {
         progress.wait(hook, deadline);
+        jail::give_up(progress.descriptor());
     }
     match component(hook, &engine) {
         Err(error) if failure::forbidden(&error) => {
@@ -167,6 +168,9 @@ fn component(hook: &Hook, engine: &Engine) -> wasmtime::Result<Component> {
             Ok(component) => return Ok(component),
             Err(error) => log::debug(|| format!("prepared code is not used: {error}")),
         }
+    } else if let Some(code) = &hook.code {
+        // Unsealed it can be written to, and what is written counts for no limit of this process.
+        jail::give_up(code.as_raw_fd());
     }
     let bytes = hook.bytes()?;
     // The check was done before, but the process that did it is not the one that relies on it.
@@ -179,8 +183,8 @@ fn component(hook: &Hook, engine: &Engine) -> wasmtime::Result<Component> {
 #[allow(unsafe_code)]
 fn load(code: &std::fs::File, engine: &Engine) -> wasmtime::Result<Component> {
     let bytes = memory::read(code)?;
-    // SAFETY: the file was created by this program's supervisor, written by `prepare`, which is the same binary, and
-    // sealed there; nobody else has had a descriptor of it.
+    // SAFETY: the file was created by this program's supervisor and written and sealed by `prepare`, which is the same
+    // binary; a runner that had a descriptor of it before gave that up before it looked at a hook's bytes.
     unsafe { Component::deserialize(engine, bytes) }
 }
 
