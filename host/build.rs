@@ -36,8 +36,7 @@ fn leave_out_unwind_tables() -> Result<(), Box<dyn Error>> {
     println!("cargo:rustc-check-cfg=cfg(no_unwind_tables)");
     // The linker of this target is known to take the script: it is the one that rustc brings along.
     let known = env::var("TARGET")? == "x86_64-unknown-linux-gnu";
-    let aborts = env::var("CARGO_CFG_PANIC").is_ok_and(|panic| panic == "abort");
-    if known && aborts && env::var("PROFILE")? == "release" {
+    if known && env::var("PROFILE")? == "release" {
         let script = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("no-unwind-tables.ld");
         println!("cargo:rerun-if-changed={}", script.display());
         println!("cargo:rustc-link-arg-bins=-Wl,-T,{}", script.display());

@@ -30,6 +30,9 @@ extern "C" fn main() -> std::ffi::c_int {
     run().into()
 }
 
+#[cfg(all(no_unwind_tables, panic = "unwind"))]
+compile_error!("a profile that inherits `release` and unwinds needs the tables that build.rs leaves out");
+
 /// Stands for the unwinder's own function in a program without its tables, see `build.rs`: there is no frame
 /// (`_URC_END_OF_STACK`).
 #[cfg(no_unwind_tables)]

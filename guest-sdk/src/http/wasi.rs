@@ -109,7 +109,9 @@ pub fn exchange(method: &str, url: &str, outgoing: Outgoing, timeout: Duration) 
         None => raw::handle(request),
         Some(Body { bytes, send }) => send(request, &bytes, &late),
     }?;
-    match is_first(&sent.subscribe(), &late) {
+    // The event is gone before what it belongs to is.
+    let answered = is_first(&sent.subscribe(), &late);
+    match answered {
         true => Ok(Answer(sent.answer()?)),
         false => Err(Failure::new(ErrorKind::Timeout, "no answer within its time")),
     }
