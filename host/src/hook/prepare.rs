@@ -52,9 +52,8 @@ impl Progress {
         let half = deadline.saturating_duration_since(Instant::now()) / 2;
         let patience = Instant::now() + slow.min(half);
         while hook.code.is_some() && hook.prepared().is_none() {
-            match next(&self.0, patience) {
-                Some(bytes) if !bytes.is_empty() => {}
-                _ => break,
+            if next(&self.0, patience).is_empty() {
+                break;
             }
         }
     }
@@ -99,31 +98,32 @@ fn verdicts(count: usize, progress: &OwnedFd) -> Vec<bool> {
     let deadline = Instant::now() + CHECK_TIMEOUT;
     let mut found = Vec::new();
     while found.len() < count {
-        match next(progress, deadline) {
-            Some(bytes) if !bytes.is_empty() => found.extend(bytes.iter().map(|byte| *byte == FIT)),
-            _ => break,
+        let told = next(progress, deadline);
+        if told.is_empty() {
+            break;
         }
+        found.extend(told.iter().map(|byte| *byte == FIT));
     }
     // What comes behind tells of code that is made already.
     found.truncate(count);
     found
 }
 
-/// What is told next, before the deadline; nothing more is an empty answer.
-fn next(progress: &OwnedFd, deadline: Instant) -> Option<Vec<u8>> {
+/// What is told next; nothing, if there is no more or the deadline passes.
+fn next(progress: &OwnedFd, deadline: Instant) -> Vec<u8> {
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let mut fds = [PollFd::new(progress, PollFlags::IN)];
         match poll(&mut fds, Timespec::try_from(left).ok().as_ref()) {
             Ok(1..) => {}
             Err(Errno::INTR) => continue,
-            _ => return None,
+            _ => return Vec::new(),
         }
         let mut bytes = [0; 64];
         match read(progress, &mut bytes) {
-            Ok(count) => return bytes.get(..count).map(<[u8]>::to_vec),
+            Ok(count) => return bytes.get(..count).unwrap_or_default().to_vec(),
             Err(Errno::INTR) => {}
-            Err(_) => return None,
+            Err(_) => return Vec::new(),
         }
     }
 }
