@@ -171,6 +171,15 @@ impl Context {
         format!("HOOK_{name}_{setting}")
     }
 
+    /// [`variable`](Self::variable), if that is set; otherwise the one that begins with `prefix`. So a hook that is listed
+    /// under another name keeps the settings it is documented with: `variable_or("URL", "HOOK_ISTIO_QUIT")`.
+    pub fn variable_or(&self, setting: &str, prefix: &str) -> String {
+        match self.variable(setting) {
+            own if self.var(&own).is_some() => own,
+            _ => format!("{prefix}_{setting}"),
+        }
+    }
+
     /// A span of time in a variable: a whole number and its unit, `500ms`, `5s` or `2m`; without a unit, seconds.
     ///
     /// # Errors

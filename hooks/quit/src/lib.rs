@@ -39,10 +39,7 @@ const RESERVE: Duration = Duration::from_millis(600);
 /// `HOOK_…_URL` names another address, `HOOK_…_STARTUP` another time than five seconds, and `HOOK_…_WAIT_GONE` asks for
 /// waiting until nobody listens there any more.
 pub fn quit(cx: &Context, sidecar: &Sidecar, dress: impl Fn(Request) -> Request) -> Result {
-    let variable = |setting: &str| match cx.variable(setting) {
-        own if cx.var(&own).is_some() => own,
-        _ => format!("{}_{setting}", sidecar.variable),
-    };
+    let variable = |setting: &str| cx.variable_or(setting, sidecar.variable);
     let named = cx.var(&variable("URL"));
     let named = named.as_deref();
     let urls = named.as_ref().map_or(sidecar.urls, core::slice::from_ref);

@@ -50,10 +50,7 @@ enum Otherwise {
 /// `HOOK_…_ON_TIMEOUT` is `fail` or `start`, and `HOOK_…_ABSENT` says what becomes of the command when every connection
 /// was refused for `HOOK_…_STARTUP`: `wait` for the timeout, `start` without it, or `fail`.
 pub fn wait(cx: &Context, gate: &Gate) -> Result {
-    let variable = |setting: &str| match cx.variable(setting) {
-        own if cx.var(&own).is_some() => own,
-        _ => format!("{}_{setting}", gate.variable),
-    };
+    let variable = |setting: &str| cx.variable_or(setting, gate.variable);
     let mut urls = cx.list(&variable("URL"));
     if urls.is_empty() {
         urls.extend(gate.urls.iter().copied().map(String::from));
