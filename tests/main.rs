@@ -35,4 +35,5 @@ mod starting;
 mod stdio;
 mod stopping;
 mod terminal;
+mod termination;
 mod walls;

@@ -14,6 +14,7 @@ use options::Given;
 use rustix::process::{Resource, getrlimit};
 use std::{
     ffi::OsString,
+    path::PathBuf,
     time::{Duration, Instant},
 };
 use values::{digests, flag};
@@ -51,6 +52,8 @@ pub struct Config {
     pub allow_http: Allow,
     pub stop_timeout: Option<Duration>,
     pub kill_group: bool,
+    /// The file that the kubelet reads a container's termination message from.
+    pub termination_log: Option<PathBuf>,
     pub log_level: Level,
     pub log_format: Format,
     /// Whether address space is to be had for the asking: there is no `ulimit -v`.
@@ -111,6 +114,7 @@ fn config(given: &Given) -> Result<Config> {
         },
         stop_timeout: given.one(&options::STOP_TIMEOUT, values::duration)?,
         kill_group: given.one(&options::KILL_GROUP, flag)?.unwrap_or(false),
+        termination_log: given.one(&options::TERMINATION_LOG, |path| Ok(path.into()))?,
         log_level: given.or(&options::LOG, "info", values::level)?,
         log_format: given.or(&options::LOG_FORMAT, "text", values::format)?,
         roomy: getrlimit(Resource::As).current.is_none(),

@@ -134,20 +134,29 @@ impl Line {
         self.fields.insert("level".into(), level.into());
         self.fields.insert("message".into(), self.message.into());
         self.fields.insert("time".into(), now.as_secs_f64().into());
-        // What JSON does not escape by itself.
-        let mut line = String::new();
-        for c in Value::Object(self.fields).to_string().chars() {
-            match steers(c) {
-                true => line.push_str(&format!("\\u{:04x}", u32::from(c))),
-                false => line.push(c),
-            }
-        }
-        line
+        json_line(self.fields)
     }
 }
 
+/// An object in one line, with what JSON does not escape by itself.
+pub fn json_line(fields: Map<String, Value>) -> String {
+    let mut line = String::new();
+    for c in Value::Object(fields).to_string().chars() {
+        match steers(c) {
+            true => line.push_str(&format!("\\u{:04x}", u32::from(c))),
+            false => line.push(c),
+        }
+    }
+    line
+}
+
+/// A duration as JSON has it, to the microsecond.
+pub fn seconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e6
+}
+
 /// Control characters would let a hook or a file name write lines that look like ours, or steer a terminal.
-fn one_line(text: &str) -> String {
+pub fn one_line(text: &str) -> String {
     text.chars().map(|c| if steers(c) && c != '\t' { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 

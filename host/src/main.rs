@@ -10,10 +10,11 @@ mod hook;
 mod log;
 mod outcome;
 mod supervise;
+mod termination;
 mod words;
 
 use cli::{Config, Request};
-use hook::{Moment, Phase};
+use hook::{Hooks, Moment, Phase, Report};
 use outcome::{Outcome, WRAPPER_FAILED, exit_code, killed_by};
 use std::env;
 use supervise::{Signals, Supervisor};
@@ -63,28 +64,30 @@ fn job(config: &Config, mut supervisor: Supervisor) -> u8 {
     let mut hooks = hook::load(config);
     hooks.check(config, &mut supervisor);
     let mut moment = Moment::begin(config);
-    let refused = match hooks.complete() {
-        true => before(config, &hooks, &moment, &mut supervisor),
-        false => Some(Outcome::not_started("a hook cannot be loaded", WRAPPER_FAILED)),
+    let gates = match hooks.complete() {
+        true => hooks.run(Phase::Before, config, &moment, &mut supervisor),
+        false => Vec::new(),
     };
-    let outcome = match refused {
+    let outcome = match refused(&hooks, &gates, &supervisor) {
         Some(outcome) => outcome,
         None => moment.time(|| supervisor.run(&config.command, config.kill_group, config.stop_timeout)),
     };
     moment.finish(outcome.clone(), supervisor.stop_signal());
-    let failed = hooks.run(Phase::After, config, &moment, &mut supervisor) > 0;
+    let after = hooks.run(Phase::After, config, &moment, &mut supervisor);
     supervisor.stop_helper();
-    exit_code(&outcome, failed, config.hook_failure_counts)
+    let code = exit_code(&outcome, after.iter().any(Report::failed), config.hook_failure_counts);
+    termination::tell(config, &moment, &outcome, code, gates.iter().chain(&after));
+    code
 }
 
-/// Runs the hooks that stand before the command, and says why it must not start if one of them fails.
-fn before(config: &Config, hooks: &hook::Hooks, moment: &Moment, supervisor: &mut Supervisor) -> Option<Outcome> {
-    let failed = hooks.run(Phase::Before, config, moment, supervisor);
+/// Why the command must not start, if so: a hook that is none, or what became of those before it.
+fn refused(hooks: &Hooks, gates: &[Report], supervisor: &Supervisor) -> Option<Outcome> {
     match supervisor.stop_signal() {
+        _ if !hooks.complete() => Some(Outcome::not_started("a hook cannot be loaded", WRAPPER_FAILED)),
         Some(signal) if hooks.any(Phase::Before) => {
             Some(Outcome::not_started("told to stop before the start", killed_by(signal)))
         }
-        _ if failed > 0 => Some(Outcome::not_started("a hook before it failed", WRAPPER_FAILED)),
+        _ if gates.iter().any(Report::failed) => Some(Outcome::not_started("a hook before it failed", WRAPPER_FAILED)),
         _ => None,
     }
 }

@@ -1,5 +1,7 @@
 //! How a command ended, and the exit code that tells it. Which line decides the exit code? One of these.
 
+use std::fmt;
+
 /// wrapper's own errors: a bad option, a hook that cannot be loaded, a process that cannot be made. The number is
 /// the one that `env`, `timeout` and `nohup` use for their own.
 pub const WRAPPER_FAILED: u8 = 125;
@@ -58,6 +60,16 @@ impl Outcome {
             Self::Exited(status) => status,
             Self::Killed { signal, .. } => killed_by(signal),
             Self::NotStarted { code, .. } => code,
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::Exited(status) => write!(f, "exited with {status}"),
+            Self::Killed { signal, .. } => write!(f, "was killed by signal {signal}"),
+            Self::NotStarted { reason, .. } => write!(f, "was not started: {reason}"),
         }
     }
 }

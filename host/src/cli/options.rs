@@ -112,6 +112,14 @@ pub const KILL_GROUP: Opt = Opt {
     help: "Send signals to the command's whole process group",
 };
 
+pub const TERMINATION_LOG: Opt = Opt {
+    flag: "termination-log",
+    variable: "WRAPPER_TERMINATION_LOG",
+    takes: Takes::One("PATH"),
+    help: "Add a line that tells how the command and the hooks ended to this file, if it is there: Kubernetes shows \
+           /dev/termination-log as the container's message",
+};
+
 pub const DISABLE_HOOKS: Opt = Opt {
     flag: "disable-hooks",
     variable: "WRAPPER_DISABLE_HOOKS",
@@ -130,7 +138,7 @@ pub const LOG_FORMAT: Opt =
     Opt { flag: "log-format", variable: "WRAPPER_LOG_FORMAT", takes: Takes::One("text|json"), help: "[default: text]" };
 
 /// All of them, in the order of the help.
-const ALL: [Opt; 15] = [
+const ALL: [Opt; 16] = [
     PLUGIN,
     BEFORE,
     PLUGIN_ON,
@@ -143,6 +151,7 @@ const ALL: [Opt; 15] = [
     PLUGIN_ENV,
     STOP_TIMEOUT,
     KILL_GROUP,
+    TERMINATION_LOG,
     DISABLE_HOOKS,
     LOG,
     LOG_FORMAT,

@@ -74,6 +74,20 @@ impl Moment {
         outcome
     }
 
+    pub fn command_name(&self) -> &str {
+        self.command.first().map_or("", String::as_str)
+    }
+
+    /// How long the command ran, if it did.
+    pub fn elapsed(&self) -> Option<Duration> {
+        self.elapsed
+    }
+
+    /// The first signal that asked the wrapper itself to stop.
+    pub fn stop_signal(&self) -> Option<u8> {
+        self.stop_signal
+    }
+
     /// How the command ended, once it has.
     pub fn outcome(&self) -> Option<&Outcome> {
         self.outcome.as_ref()

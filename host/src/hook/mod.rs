@@ -17,11 +17,13 @@ mod memory;
 mod output;
 mod prepare;
 mod refused;
+mod report;
 mod runner;
 
 pub use context::{Moment, Phase};
 pub use http::{Allow, Rule};
 pub use load::{Source, load};
+pub use report::{Report, Verdict};
 
 use crate::{
     cli::Config,
@@ -73,28 +75,30 @@ impl Hooks {
         !self.of(phase).is_empty()
     }
 
-    /// Runs the hooks of a phase in their order and says how many failed. A failing hook does not keep an after-hook
-    /// from running; the first one that fails before the command is the last to run.
-    pub fn run(&self, phase: Phase, config: &Config, moment: &Moment, supervisor: &mut Supervisor) -> usize {
+    /// Runs the hooks of a phase in their order and says how each of them ended. A failing hook does not keep an
+    /// after-hook from running; the first one that fails before the command is the last to run.
+    pub fn run(&self, phase: Phase, config: &Config, moment: &Moment, supervisor: &mut Supervisor) -> Vec<Report> {
         let hooks = self.of(phase);
-        let mut failed = 0;
+        let mut reports: Vec<Report> = Vec::new();
         for (index, hook) in hooks.iter().enumerate() {
+            let start = Instant::now();
             let due = moment.outcome().is_none_or(|outcome| hook.when.follows(outcome));
-            if !due
-                || supervisor.impatient()
-                || (phase == Phase::Before && (failed > 0 || supervisor.stop_signal().is_some()))
-            {
+            let refused =
+                phase == Phase::Before && (reports.iter().any(Report::failed) || supervisor.stop_signal().is_some());
+            let verdict = if !due || supervisor.impatient() || refused {
                 log::debug(|| format!("plugin skipped: {}", hook.name));
-                continue;
-            }
-            let facts = moment.facts(phase, &hook.name, index + 1, hooks.len(), config.hook_timeout);
-            failed += usize::from(!self.run_one(hook, config, facts, supervisor));
+                Verdict::Skipped
+            } else {
+                let facts = moment.facts(phase, &hook.name, index + 1, hooks.len(), config.hook_timeout);
+                self.run_one(hook, config, facts, supervisor)
+            };
+            reports.push(Report { hook: hook.name.clone(), phase, verdict, duration: start.elapsed() });
         }
-        failed
+        reports
     }
 
-    /// Runs one hook in a process of its own and says whether it succeeded.
-    fn run_one(&self, hook: &Hook, config: &Config, facts: context::Facts, supervisor: &mut Supervisor) -> bool {
+    /// Runs one hook in a process of its own and says how it ended.
+    fn run_one(&self, hook: &Hook, config: &Config, facts: context::Facts, supervisor: &mut Supervisor) -> Verdict {
         let start = Instant::now();
         let line =
             |level, message: &str| Line::new(level, message).about(&hook.label).field("phase", facts.phase.name());
@@ -107,28 +111,30 @@ impl Hooks {
             Ok(runner) => runner,
             Err(errno) => {
                 line(Level::Error, &format!("cannot run: cannot fork: {}", words(errno))).write();
-                return false;
+                return Verdict::Failed;
             }
         };
         let waited = supervisor.wait(runner, facts.deadline, patience);
-        let succeeded = matches!(waited, Waited::Ended(Ended::Exited(runner::SUCCEEDED)));
-        let untold = match waited {
+        let (verdict, untold) = match waited {
             // If there is something to say, the runner itself has said it.
-            Waited::Ended(Ended::Exited(_)) => None,
-            Waited::Ended(Ended::Killed { signal, .. }) => Some(format!("crashed: {}", name(signal.into()))),
-            Waited::TimedOut => Some(format!(
-                "timed out after {}; --plugin-timeout gives it more time",
-                humantime::format_duration(config.hook_timeout)
-            )),
-            Waited::Interrupted => Some("ended early: wrapper was told to stop".into()),
+            Waited::Ended(Ended::Exited(runner::SUCCEEDED)) => (Verdict::Succeeded, None),
+            Waited::Ended(Ended::Exited(_)) => (Verdict::Failed, None),
+            Waited::Ended(Ended::Killed { signal, .. }) => {
+                (Verdict::Crashed, Some(format!("crashed: {}", name(signal.into()))))
+            }
+            Waited::TimedOut => {
+                let limit = humantime::format_duration(config.hook_timeout);
+                (Verdict::TimedOut, Some(format!("timed out after {limit}; --plugin-timeout gives it more time")))
+            }
+            Waited::Interrupted => (Verdict::EndedEarly, Some("ended early: wrapper was told to stop".into())),
         };
         if let Some(problem) = &untold {
             line(Level::Error, problem).field("outcome", "failed").field("duration", seconds(start)).write();
         }
-        let outcome = if succeeded { "succeeded" } else { "failed" };
+        let outcome = if verdict == Verdict::Succeeded { "succeeded" } else { "failed" };
         let finish = line(Level::Debug, &format!("plugin finish: {outcome} after {:?}", start.elapsed()));
         finish.field("outcome", outcome).field("duration", seconds(start)).write();
-        succeeded
+        verdict
     }
 
     fn of(&self, phase: Phase) -> &[Hook] {
@@ -140,7 +146,7 @@ impl Hooks {
 }
 
 fn seconds(since: Instant) -> f64 {
-    (since.elapsed().as_secs_f64() * 1e6).round() / 1e6
+    log::seconds(since.elapsed())
 }
 
 /// A panic is a bug of ours; it is told in one line, whatever `RUST_BACKTRACE` says.

@@ -1,0 +1,136 @@
+//! The termination message: one line that `kubectl describe pod` shows for a container that has ended.
+//!
+//! The kubelet makes a file for it (`terminationMessagePath`) and reads the last 4096 bytes. The file is the command's
+//! as well; what it wrote stays, and the line comes after it. No file is ever made here.
+
+use crate::{
+    cli::Config,
+    hook::{Moment, Report},
+    log::{self, Format},
+    outcome::Outcome,
+    words::words,
+};
+use rustix::{
+    fs::{FileType, Mode, OFlags, fstat, open},
+    io::pread,
+};
+use serde_json::{Map, Value, json};
+use std::{
+    fs::File,
+    io::{self, Write},
+    path::Path,
+};
+
+/// What Kubernetes keeps of a message (`terminationMessagePath` in its reference), the line's end included.
+const LIMIT: usize = 4096;
+
+/// What is told of a command's path, so that a long one leaves room for the rest.
+const NAME_LIMIT: usize = 512;
+
+/// Adds the line to the file that the configuration names, if it is there.
+pub fn tell<'a>(
+    config: &Config,
+    moment: &Moment,
+    outcome: &Outcome,
+    code: u8,
+    reports: impl Iterator<Item = &'a Report>,
+) {
+    let Some(path) = &config.termination_log else { return };
+    let reports: Vec<&Report> = reports.collect();
+    let line = match config.log_format {
+        Format::Text => text(moment, outcome, code, &reports),
+        Format::Json => json(moment, outcome, code, &reports),
+    };
+    let problem = |error| format!("cannot write the termination message to {:?}: {error}", path.to_string_lossy());
+    match append(path, &line) {
+        Ok(()) => {}
+        // The same manifest, or image, where nobody reads one.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => log::debug(|| problem(words(error))),
+        Err(error) => log::warn(problem(words(error))),
+    }
+}
+
+/// `exit code 137: "my-job" was killed by signal 9 after 3.2 s; hooks: istio-quit succeeded`
+fn text(moment: &Moment, outcome: &Outcome, code: u8, reports: &[&Report]) -> String {
+    let mut line = format!("exit code {code}: {:?} {outcome}", name(moment));
+    if let Some(elapsed) = moment.elapsed() {
+        line.push_str(&format!(" after {:.1} s", elapsed.as_secs_f64()));
+    }
+    if let Some(signal) = moment.stop_signal() {
+        line.push_str(&format!(", told to stop by signal {signal}"));
+    }
+    for (index, report) in reports.iter().enumerate() {
+        let separator = if index == 0 { "; hooks: " } else { ", " };
+        line.push_str(&format!("{separator}{} {}", report.hook, report.verdict.words()));
+    }
+    cut(&log::one_line(&line), LIMIT - 1)
+}
+
+/// The same for programs. Hooks that do not fit are left out from the end, and counted.
+fn json(moment: &Moment, outcome: &Outcome, code: u8, reports: &[&Report]) -> String {
+    let mut fields = Map::from_iter([("exit_code".into(), code.into()), ("command".into(), name(moment).into())]);
+    fields.extend(ended(outcome));
+    fields.extend(moment.elapsed().map(|elapsed| ("duration".into(), log::seconds(elapsed).into())));
+    fields.extend(moment.stop_signal().map(|signal| ("stop_signal".into(), signal.into())));
+    let hooks = reports.iter().map(|report| {
+        json!({
+            "hook": cut(&report.hook, NAME_LIMIT),
+            "phase": report.phase.name(),
+            "outcome": report.verdict.words(),
+            "duration": log::seconds(report.duration),
+        })
+    });
+    let mut hooks: Vec<Value> = hooks.collect();
+    let mut left_out = 0;
+    loop {
+        fields.insert("hooks".into(), hooks.clone().into());
+        let line = log::json_line(fields.clone());
+        if line.len() < LIMIT || hooks.pop().is_none() {
+            return line;
+        }
+        left_out += 1;
+        fields.insert("hooks_left_out".into(), left_out.into());
+    }
+}
+
+fn ended(outcome: &Outcome) -> Vec<(String, Value)> {
+    let (how, detail) = match outcome {
+        Outcome::Exited(status) => ("exited", ("status", json!(status))),
+        Outcome::Killed { signal, .. } => ("killed", ("signal", json!(signal))),
+        Outcome::NotStarted { reason, .. } => ("not-started", ("reason", json!(reason))),
+    };
+    vec![("outcome".into(), how.into()), (detail.0.into(), detail.1)]
+}
+
+fn name(moment: &Moment) -> String {
+    cut(moment.command_name(), NAME_LIMIT)
+}
+
+/// At most so many bytes of a text.
+fn cut(text: &str, limit: usize) -> String {
+    const MARK: &str = "…";
+    match text.len() <= limit {
+        true => text.into(),
+        false => {
+            let end = text.floor_char_boundary(limit.saturating_sub(MARK.len()));
+            text.get(..end).unwrap_or_default().to_owned() + MARK
+        }
+    }
+}
+
+/// Writes a line at the end of a file, after what stands there.
+fn append(path: &Path, line: &str) -> io::Result<()> {
+    // A FIFO or a terminal in its place keeps nobody waiting.
+    let flags = OFlags::RDWR | OFlags::APPEND | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = open(path, flags, Mode::empty())?;
+    let stat = fstat(&file)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(io::Error::other("not a regular file"));
+    }
+    let mut last = [b'\n'];
+    if let Some(end) = stat.st_size.unsigned_abs().checked_sub(1) {
+        pread(&file, &mut last, end)?;
+    }
+    let start = if last == *b"\n" { "" } else { "\n" };
+    File::from(file).write_all(format!("{start}{line}\n").as_bytes())
+}
