@@ -14,6 +14,7 @@ mod fixtures;
 mod gates;
 mod grants;
 mod idle;
+mod install;
 mod languages;
 mod limits;
 mod loading;

@@ -32,6 +32,8 @@ const HOOK_HTTP: &str = "http://localhost:*";
 /// What the user asked for.
 pub enum Request {
     Run(Box<Config>),
+    /// Copy this program to that path.
+    Install(PathBuf),
     /// Print this and exit with 0.
     Print(String),
 }
@@ -73,7 +75,10 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request> {
             };
         }
     };
-    config(&given).map(|config| Request::Run(Box::new(config)))
+    match given.install() {
+        Some(path) => Ok(Request::Install(path)),
+        None => config(&given).map(|config| Request::Run(Box::new(config))),
+    }
 }
 
 fn config(given: &Given) -> Result<Config> {

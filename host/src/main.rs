@@ -7,6 +7,7 @@
 
 mod cli;
 mod hook;
+mod install;
 mod log;
 mod outcome;
 mod supervise;
@@ -54,6 +55,7 @@ fn run() -> u8 {
                 Err(error) => fail(&format!("cannot take signals: {}", words::words(error))),
             }
         }
+        Ok(Request::Install(path)) => install::install(&path).map_or_else(|error| fail(&format!("{error:#}")), |()| 0),
         Ok(Request::Print(text)) => print(&text),
         Err(error) => fail(&format!("{error:#}")),
     }

@@ -6,6 +6,7 @@ use std::{
     env::split_paths,
     ffi::{OsStr, OsString},
     os::unix::ffi::{OsStrExt, OsStringExt},
+    path::PathBuf,
 };
 
 /// An option: its name on the command line, its variable, and its help.
@@ -159,6 +160,9 @@ const ALL: [Opt; 16] = [
 
 const COMMAND: &str = "command";
 
+/// Not in the table: it stands alone and has no variable, which would keep every command of a pod from starting.
+const INSTALL: &str = "install";
+
 /// clap is asked to split the command line and to print help; values are judged where the variables' are.
 pub fn command() -> Command {
     let options = ALL.iter().map(|option| {
@@ -182,13 +186,21 @@ pub fn command() -> Command {
         )
         .args(options)
         .arg(
+            Arg::new(INSTALL)
+                .long(INSTALL)
+                .value_name("PATH")
+                .help("Copy this program to PATH, a file or a directory, and exit: for an image that has none")
+                .value_parser(value_parser!(PathBuf))
+                .conflicts_with(COMMAND),
+        )
+        .arg(
             Arg::new(COMMAND)
                 .value_name("COMMAND")
                 .help("The command and its arguments, passed on as they are")
                 .value_parser(value_parser!(OsString))
                 .num_args(1..)
                 .trailing_var_arg(true)
-                .required(true),
+                .required_unless_present(INSTALL),
         )
 }
 
@@ -205,6 +217,11 @@ impl Given {
 
     pub fn command(&self) -> Vec<OsString> {
         self.matches.get_many(COMMAND).into_iter().flatten().cloned().collect()
+    }
+
+    /// Where to install this program, if that is all that is asked for.
+    pub fn install(&self) -> Option<PathBuf> {
+        self.matches.get_one(INSTALL).cloned()
     }
 
     /// How the user wrote the option: its flag or its variable.
