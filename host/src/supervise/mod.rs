@@ -16,7 +16,7 @@ pub use signals::{Signals, name};
 #[cfg_attr(test, expect(unused_imports, reason = "the tests have an entry of their own"))]
 pub use streams::hold_standard_streams;
 
-use crate::{log, outcome::Outcome};
+use crate::{log, outcome::Outcome, words::words};
 use reap::Change;
 use rustix::{
     io::Errno,
@@ -72,7 +72,7 @@ impl Supervisor {
         if getpid() != Pid::INIT
             && let Err(error) = set_child_subreaper(Some(getpid()))
         {
-            log::debug(|| format!("cannot become a subreaper: {error}"));
+            log::debug(|| format!("cannot become a subreaper: {}", words(error)));
         }
         Self { signals, terminal: Terminal::ours(), stop_signal: None, heard: 0, helper: None }
     }
