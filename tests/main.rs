@@ -7,6 +7,7 @@ mod support;
 
 mod confinement;
 mod context;
+mod cpus;
 mod dist;
 mod exit_codes;
 mod files;

@@ -14,6 +14,7 @@ pub mod role;
 pub mod tls;
 
 use std::{
+    env,
     ffi::OsStr,
     io::{self, Read, Write},
     os::unix::process::CommandExt,
@@ -29,10 +30,13 @@ pub const HANGS: Duration = Duration::from_secs(60);
 /// How often a condition is looked at while it is waited for.
 pub const LOOK: Duration = Duration::from_millis(10);
 
-/// The wrapper, with none of the environment of whoever runs the tests but the path.
+/// The wrapper, with none of the environment of whoever runs the tests but the path. It is the built one, or what
+/// `WRAPPER_UNDER_TEST` says: an emulator and the wrapper of another CPU, see tests/platforms.
 pub fn wrapper() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_wrapper"));
-    command.env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    let under_test = env::var("WRAPPER_UNDER_TEST").unwrap_or_else(|_| env!("CARGO_BIN_EXE_wrapper").into());
+    let mut words = under_test.split_whitespace();
+    let mut command = Command::new(words.next().expect("WRAPPER_UNDER_TEST names a program"));
+    command.args(words).env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
     command.stdin(Stdio::null());
     command
 }

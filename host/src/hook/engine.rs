@@ -20,10 +20,39 @@ pub enum Code {
     Interpreted,
 }
 
+impl Code {
+    /// What hooks are compiled to unless the container forbids it.
+    ///
+    /// On RISC-V Cranelift copies sixteen bytes at a time with instructions of the vector extension, and panics on a
+    /// processor that lacks it (wasmtime's issue 13959). 32-bit Arm is interpreted whatever is said here.
+    pub fn usual() -> Self {
+        match cfg!(target_arch = "riscv64") && !hardware_has(b'V') {
+            true => Self::Interpreted,
+            false => Self::Machine,
+        }
+    }
+}
+
+/// Whether the kernel lists one of RISC-V's extensions, which have letters.
+#[allow(unsafe_code)]
+fn hardware_has(extension: u8) -> bool {
+    // SAFETY: getauxval(3) reads what the kernel told the process when it started.
+    let listed = unsafe { libc::getauxval(libc::AT_HWCAP) };
+    listed >> (extension - b'A') & 1 == 1
+}
+
+/// The interpreter for words of this length and byte order.
+const INTERPRETER: &str = match (cfg!(target_pointer_width = "64"), cfg!(target_endian = "little")) {
+    (true, true) => "pulley64",
+    (true, false) => "pulley64be",
+    (false, true) => "pulley32",
+    (false, false) => "pulley32be",
+};
+
 pub fn new(wanted: &Config, code: Code) -> Result<Engine> {
     let mut config = wasmtime::Config::new();
     if code == Code::Interpreted {
-        config.target("pulley64")?;
+        config.target(INTERPRETER)?;
     }
     config.wasm_features(WasmFeatures::all(), false).wasm_features(FEATURES, true);
     // A hook runs for milliseconds, once: what optimising costs is never won back.

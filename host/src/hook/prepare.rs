@@ -146,7 +146,7 @@ fn process(hooks: &[&Hook], config: &Config, report: OwnedFd) -> Infallible {
     }
     // From here on the command runs, and the machine is its.
     let _ = nice(19);
-    match engine::new(config, engine::Code::Machine) {
+    match engine::new(config, engine::Code::usual()) {
         Ok(engine) => fit.into_iter().for_each(|hook| {
             if let Err(error) = compile(hook, &engine) {
                 log::debug(|| format!("{} is compiled when it runs: {error}", hook.name));

@@ -147,7 +147,7 @@ async fn execute(
 /// The hook's code: machine code, or where executable memory is forbidden, as by SELinux's execmem or a strict seccomp
 /// profile, code that is interpreted.
 fn code(hook: &Hook, config: &Config, progress: Option<&Progress>, deadline: Instant) -> Result<Component, Problem> {
-    let engine = engine::new(config, Code::Machine)?;
+    let engine = engine::new(config, Code::usual())?;
     if let Some(progress) = progress {
         progress.wait(hook, deadline);
         jail::give_up(progress.descriptor());
