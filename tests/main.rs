@@ -8,6 +8,7 @@ mod support;
 mod confinement;
 mod context;
 mod cpus;
+mod deploy;
 mod dist;
 mod exit_codes;
 mod files;

@@ -4,6 +4,7 @@ mod clean_signals;
 pub mod envoy;
 pub mod guests;
 pub mod helpers;
+pub mod manifests;
 pub mod memory;
 pub mod network;
 pub mod peer;
