@@ -19,7 +19,7 @@ impl Envoy {
              static_resources: {{}}}}"
         );
         let child = Command::new(binary)
-            .args(["--config-yaml", &config, "--use-dynamic-base-id", "--concurrency", "1", "--log-level", "off"])
+            .args(["--config-yaml", &config, "--disable-hot-restart", "--concurrency", "1", "--log-level", "off"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

@@ -8,6 +8,7 @@ pub mod manifests;
 pub mod memory;
 pub mod network;
 pub mod peer;
+pub mod podman;
 pub mod processes;
 pub mod pty;
 pub mod random;
