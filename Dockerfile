@@ -1,18 +1,25 @@
 # syntax=docker/dockerfile:1
+#
+#     docker buildx build --platform linux/amd64,linux/arm64 --tag registry.example/wrapper:0.1.0 --push .
+#
+# The image holds one static program and the hooks, and nothing to run an attack with: no shell, no libraries. The roots
+# of the public web are part of the program. It writes nothing, so it runs with a read-only root.
 
-# The image holds one static program and the hooks, and nothing to run an attack with: no shell, no libraries.
-FROM rust:1.95-bookworm AS build
+# The compiler runs on the machine that builds, whatever the image is for: no emulation.
+FROM --platform=$BUILDPLATFORM rust:1.95-bookworm AS build
+ARG TARGETARCH
 WORKDIR /wrapper
 COPY . .
-# The hooks are in the repository as built, so the WebAssembly toolchain is not needed.
-RUN --mount=type=cache,target=/usr/local/cargo/registry \
-    --mount=type=cache,target=/wrapper/target \
-    cargo build --release --locked -p wrapper && \
-    cp "target/$(rustc --print host-tuple)/release/wrapper" /wrapper.static
+# Crates and what was compiled of them stay from build to build. The hooks are in the repository as built, so the
+# WebAssembly toolchain is not needed.
+RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
+    --mount=type=cache,target=/wrapper/target,id=wrapper-target-$TARGETARCH,sharing=locked \
+    release/build "$TARGETARCH" && . release/platform.sh && platform "$TARGETARCH" && \
+    cp "target/$triple/release/wrapper" /wrapper.static
 
 FROM scratch
 COPY --from=build /wrapper.static /wrapper
-COPY hooks/dist/*.wasm /hooks/
+COPY --chmod=0444 hooks/dist/*.wasm /hooks/
 # Any user will do; this is the one distroless images call nonroot.
 USER 65532:65532
 ENTRYPOINT ["/wrapper"]
