@@ -95,16 +95,32 @@ fn a_link_is_replaced_and_not_followed() {
 }
 
 #[test]
-fn what_an_install_that_was_killed_left_is_in_nobodys_way() {
+fn several_that_install_at_once_leave_one_whole_program() {
     let directory = tempfile::tempdir().unwrap();
-    // In a container its process number is always 1.
-    let mut run = Command::new("unshare");
-    run.args(["-pf", "--mount-proc", env!("CARGO_BIN_EXE_wrapper"), "--install"]).arg(directory.path());
-    fs::write(directory.path().join("wrapper.1"), "half a program").unwrap();
-    let done = run.done();
-    assert_eq!((done.code(), done.stderr.as_str()), (0, ""));
-    assert_works(&directory.path().join("wrapper"));
+    // As in containers that share a volume of the node: each is process 1.
+    let installer = || {
+        let mut run = Command::new("unshare");
+        run.args(["-pf", env!("CARGO_BIN_EXE_wrapper"), "--install"]).arg(directory.path());
+        run.running()
+    };
+    let running: Vec<_> = (0..8).map(|_| installer()).collect();
+    for run in running {
+        let done = run.done();
+        assert_eq!((done.code(), done.stderr.as_str()), (0, ""));
+        assert_works(&directory.path().join("wrapper"));
+    }
     assert_eq!(names(directory.path()), ["wrapper"]);
+}
+
+#[test]
+fn what_is_no_file_is_not_replaced() {
+    let directory = tempfile::tempdir().unwrap();
+    let fifo = directory.path().join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let done = installer(&fifo).done();
+    assert_eq!(done.code(), 125);
+    assert!(done.line().ends_with(": not a regular file"), "{done:?}");
+    assert!(!fs::metadata(&fifo).unwrap().is_file());
 }
 
 #[test]
@@ -165,12 +181,14 @@ fn a_disk_that_is_full_leaves_the_program_that_was_there() {
 }
 
 #[test]
-fn it_takes_no_command() {
+fn it_takes_no_command_and_no_option() {
     let directory = tempfile::tempdir().unwrap();
-    let done = installer(directory.path()).with(&["--", "true"]).done();
-    assert_eq!(done.code(), 125);
-    assert!(done.line().contains("--install <PATH>"), "{done:?}");
-    assert_eq!(names(directory.path()), [""; 0]);
+    for other in [&["--", "true"][..], &["--log", "loud"], &["--plugin", "echo"]] {
+        let done = installer(directory.path()).with(other).done();
+        assert_eq!(done.code(), 125, "{other:?}");
+        assert!(done.line().contains("--install <PATH>"), "{done:?}");
+        assert_eq!(names(directory.path()), [""; 0]);
+    }
 }
 
 #[test]

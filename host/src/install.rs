@@ -5,39 +5,29 @@
 use crate::words::words;
 use anyhow::{Context, Result, anyhow};
 use rustix::{
-    fs::{AtFlags, CWD, Mode, OFlags, fchmod, open, renameat, unlinkat},
-    io::Errno,
     param::linux_execfn,
-    process::getpid,
+    rand::{GetRandomFlags, getrandom},
 };
 use std::{
     ffi::OsStr,
-    fs::File,
-    io::{self, copy},
-    os::unix::ffi::OsStrExt,
-    path::{Path, PathBuf},
+    fs::{self, File, Permissions},
+    io,
+    os::unix::{ffi::OsStrExt, fs::PermissionsExt},
+    path::Path,
 };
 
 /// What it is called in a directory that is given.
 const NAME: &str = "wrapper";
 
 /// For every user, whatever the umask: the container that runs it is often another user's than the one that installs.
-const EXECUTABLE: Mode = Mode::from_raw_mode(0o755);
+const EXECUTABLE: u32 = 0o755;
 
 /// Copies this program to a path, or into a directory.
 pub fn install(path: &Path) -> Result<()> {
     let target = if path.is_dir() { path.join(NAME) } else { path.to_owned() };
     let doing = || format!("cannot install to {:?}", target.to_string_lossy());
     let mut program = ourselves().context("cannot read this program").with_context(doing)?;
-    // Beside the target, because a rename does not leave its file system.
-    let mut fresh = target.clone().into_os_string();
-    fresh.push(format!(".{}", getpid().as_raw_nonzero()));
-    let fresh = PathBuf::from(fresh);
-    let done = write(&mut program, &fresh).and_then(|()| Ok(renameat(CWD, &fresh, CWD, &target)?));
-    if done.is_err() {
-        let _ = unlinkat(CWD, &fresh, AtFlags::empty());
-    }
-    done.map_err(|error| anyhow!(words(error))).with_context(doing)
+    put(&mut program, &target).map_err(|error| anyhow!(words(error))).with_context(doing)
 }
 
 /// The file that is being run. Without `/proc` the kernel still tells by which path it was started (getauxval(3)).
@@ -48,16 +38,26 @@ fn ourselves() -> Result<File> {
         .map_err(|error| anyhow!(words(error)))
 }
 
-fn write(program: &mut File, path: &Path) -> io::Result<()> {
-    // What an earlier try left that was killed; in a container it had the same process number.
-    match unlinkat(CWD, path, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => {}
-        Err(error) => return Err(error.into()),
+/// Writes the program beside the target, because a rename does not leave its file system, and puts it there at once.
+fn put(program: &mut File, target: &Path) -> io::Result<()> {
+    if fs::symlink_metadata(target).is_ok_and(|it| !it.is_file() && !it.is_symlink()) {
+        return Err(io::Error::other("not a regular file"));
     }
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-    let mut file = File::from(open(path, flags, EXECUTABLE)?);
-    copy(program, &mut file)?;
-    fchmod(&file, EXECUTABLE)?;
+    // A process number would not do for a name: in its container each that installs has the same.
+    let mut random = [0; 8];
+    getrandom(&mut random, GetRandomFlags::empty())?;
+    let fresh = target.with_file_name(format!(".{NAME}-{:016x}", u64::from_ne_bytes(random)));
+    let done = write(program, &fresh).and_then(|()| fs::rename(&fresh, target));
+    if done.is_err() {
+        let _ = fs::remove_file(&fresh);
+    }
+    done
+}
+
+fn write(program: &mut File, path: &Path) -> io::Result<()> {
+    let mut file = File::create_new(path)?;
+    io::copy(program, &mut file)?;
+    file.set_permissions(Permissions::from_mode(EXECUTABLE))?;
     // The name must not outlive a node's crash without its bytes.
     file.sync_all()
 }

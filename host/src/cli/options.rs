@@ -191,7 +191,7 @@ pub fn command() -> Command {
                 .value_name("PATH")
                 .help("Copy this program to PATH, a file or a directory, and exit: for an image that has none")
                 .value_parser(value_parser!(PathBuf))
-                .conflicts_with(COMMAND),
+                .exclusive(true),
         )
         .arg(
             Arg::new(COMMAND)
@@ -262,7 +262,7 @@ impl Given {
         }
     }
 
-    /// All values of an option that may be repeated.
+    /// All values of an option that may be repeated. Between a variable's separators there may be nothing.
     pub fn list<T>(&self, option: &Opt, parse: impl Fn(&OsStr) -> Result<T>) -> Result<Vec<T>> {
         let values: Vec<OsString> = match (self.on_command_line(option), option.takes) {
             (true, _) => self.matches.get_many::<OsString>(option.flag).into_iter().flatten().cloned().collect(),
@@ -275,7 +275,8 @@ impl Given {
                 parts.map(|part| OsStr::from_bytes(part.trim_ascii()).to_owned()).collect()
             }
         };
-        let named = values.iter().filter(|value| !value.is_empty());
+        let on_command_line = self.on_command_line(option);
+        let named = values.iter().filter(|value| on_command_line || !value.is_empty());
         named.map(|value| self.parsed(option, value, &parse)).collect()
     }
 
