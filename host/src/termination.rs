@@ -1,7 +1,7 @@
 //! The termination message: one line that `kubectl describe pod` shows for a container that has ended.
 //!
-//! The kubelet makes a file for it (`terminationMessagePath`) and reads the last 4096 bytes. The file is the command's
-//! as well; what it wrote stays, and the line comes after it. No file is ever made here.
+//! The kubelet makes a file for it (`terminationMessagePath`) and reads it when the container has ended. The file is the
+//! command's as well; what it wrote stays, and the line comes after it. No file is ever made here.
 
 use crate::{
     cli::Config,
@@ -21,11 +21,12 @@ use std::{
     path::Path,
 };
 
-/// What Kubernetes keeps of a message (`terminationMessagePath` in its reference), the line's end included.
-const LIMIT: usize = 4096;
+/// The longest line, its end included. Kubernetes keeps 4096 bytes of a container's message, and 12 KiB of all
+/// containers' of a pod, each its part: this much for six.
+const LIMIT: usize = 2048;
 
 /// What is told of a command's path, so that a long one leaves room for the rest.
-const NAME_LIMIT: usize = 512;
+const NAME_LIMIT: usize = 256;
 
 /// Adds the line to the file that the configuration names, if it is there.
 pub fn tell<'a>(
@@ -66,31 +67,38 @@ fn text(moment: &Moment, outcome: &Outcome, code: u8, reports: &[&Report]) -> St
     cut(&log::one_line(&line), LIMIT - 1)
 }
 
-/// The same for programs. Hooks that do not fit are left out from the end, and counted.
+/// The same for programs. Hooks for which there is no room are counted.
 fn json(moment: &Moment, outcome: &Outcome, code: u8, reports: &[&Report]) -> String {
     let mut fields = Map::from_iter([("exit_code".into(), code.into()), ("command".into(), name(moment).into())]);
     fields.extend(ended(outcome));
     fields.extend(moment.elapsed().map(|elapsed| ("duration".into(), log::seconds(elapsed).into())));
     fields.extend(moment.stop_signal().map(|signal| ("stop_signal".into(), signal.into())));
-    let hooks = reports.iter().map(|report| {
-        json!({
-            "hook": cut(&report.hook, NAME_LIMIT),
-            "phase": report.phase.name(),
-            "outcome": report.verdict.words(),
-            "duration": log::seconds(report.duration),
-        })
-    });
-    let mut hooks: Vec<Value> = hooks.collect();
-    let mut left_out = 0;
-    loop {
-        fields.insert("hooks".into(), hooks.clone().into());
-        let line = log::json_line(fields.clone());
-        if line.len() < LIMIT || hooks.pop().is_none() {
-            return line;
-        }
-        left_out += 1;
-        fields.insert("hooks_left_out".into(), left_out.into());
+    fields.insert("hooks_left_out".into(), reports.len().into());
+    fields.insert("hooks".into(), json!([]));
+    let mut room = (LIMIT - 1).saturating_sub(log::json_line(fields.clone()).len());
+    let mut hooks = Vec::new();
+    for report in reports {
+        let hook = hook(report);
+        let length = log::json_line(hook.clone()).len() + 1; // and a comma
+        let Some(rest) = room.checked_sub(length) else { break };
+        room = rest;
+        hooks.push(hook.into());
     }
+    match reports.len() - hooks.len() {
+        0 => drop(fields.remove("hooks_left_out")),
+        left_out => drop(fields.insert("hooks_left_out".into(), left_out.into())),
+    }
+    fields.insert("hooks".into(), Value::Array(hooks));
+    log::json_line(fields)
+}
+
+fn hook(report: &Report) -> Map<String, Value> {
+    Map::from_iter([
+        ("hook".into(), cut(&report.hook, NAME_LIMIT).into()),
+        ("phase".into(), report.phase.name().into()),
+        ("outcome".into(), report.verdict.words().into()),
+        ("duration".into(), log::seconds(report.duration).into()),
+    ])
 }
 
 fn ended(outcome: &Outcome) -> Vec<(String, Value)> {
