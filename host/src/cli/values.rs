@@ -11,8 +11,11 @@ use std::{ffi::OsStr, time::Duration};
 /// Longer than any Job; beyond it lie overflows.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// A page, and what a 32-bit memory can hold.
-const MEMORY: std::ops::RangeInclusive<u64> = 64 * 1024..=4 * 1024 * 1024 * 1024;
+/// A page, in bytes.
+const LEAST_MEMORY: u64 = 64 << 10;
+
+/// What a 32-bit memory can hold, or what a 32-bit processor has room for beside everything else.
+const MOST_MEMORY: (u64, &str) = if cfg!(target_pointer_width = "64") { (4 << 30, "4GiB") } else { (1 << 30, "1GiB") };
 
 pub fn duration(value: &OsStr) -> Result<Duration> {
     let time = humantime::parse_duration(text(value)?).map_err(|_| anyhow!("not a time such as 500ms, 10s or 2m"))?;
@@ -25,8 +28,8 @@ pub fn memory(value: &OsStr) -> Result<usize> {
     let size: Result<bytesize::ByteSize, _> = text(value)?.parse();
     let size = size.map_err(|_| anyhow!("not a size such as 512KiB, 64MiB or 1GiB"))?;
     match usize::try_from(size.0) {
-        Ok(bytes) if MEMORY.contains(&size.0) => Ok(bytes),
-        _ => bail!("must be between 64KiB and 4GiB"),
+        Ok(bytes) if (LEAST_MEMORY..=MOST_MEMORY.0).contains(&size.0) => Ok(bytes),
+        _ => bail!("must be between 64KiB and {}", MOST_MEMORY.1),
     }
 }
 

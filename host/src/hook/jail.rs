@@ -50,7 +50,7 @@ pub fn enter_as_compiler() {
 
 /// Puts the process that runs a hook into its jail: no files, TCP to the allowed ports, no other program.
 pub fn enter_as_runner(config: &Config) {
-    let memories = (MEMORIES * config.hook_memory) as u64;
+    let memories = MEMORIES as u64 * config.hook_memory as u64;
     // What can be written to; a reservation cannot.
     limit(Resource::Data, BESIDES + memories);
     limit(Resource::As, BESIDES + if config.roomy { MEMORIES as u64 * RESERVATION } else { memories });
