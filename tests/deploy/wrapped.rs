@@ -48,6 +48,7 @@ fn plain_and_rich() -> [Value; 2] {
         "env": [{"name": "A", "value": "b"}], "volumeMounts": [{"name": "data", "mountPath": "/data"}],
     }));
     let spec = &mut rich["spec"]["template"]["spec"];
+    spec["securityContext"] = json!({"runAsUser": 0});
     spec["volumes"] = json!([{"name": "data", "emptyDir": {}}]);
     spec["initContainers"] = json!([{"name": "prepare", "image": "registry.example/prepare:1.0"}]);
     spec["containers"].as_array_mut().unwrap().push(json!({"name": "other", "image": "registry.example/other:1.0"}));
@@ -74,6 +75,8 @@ fn assert_wrapped_once(was: &Value, is: &Value) {
     // The same as in the manifest that shows how it is done by hand.
     let by_hand = file("deploy/job-init-container.yaml").remove(0);
     let by_hand = pod(&by_hand).unwrap();
+    // Whoever the pod is: the kubelet does not start a container of root's that says it is not.
+    assert_eq!(by_hand["initContainers"][0]["securityContext"]["runAsUser"], 65532);
     assert_eq!(take_added("initContainers", was, &mut rest), by_hand["initContainers"][0]);
     assert_eq!(take_added("volumes", was, &mut rest), by_hand["volumes"][0]);
     let (before, first, shown) = (&was["containers"][0], &mut rest["containers"][0], &by_hand["containers"][0]);
@@ -168,6 +171,7 @@ fn the_policy_leaves_other_pods_alone() {
         changed(&|pod| _ = pod["spec"]["containers"][0].as_object_mut().unwrap().remove("command").unwrap()),
         changed(&|pod| pod["spec"]["containers"][0]["command"] = json!(["/wrapper", "--", "/my-job"])),
         changed(&|pod| pod["spec"]["initContainers"] = sidecar.clone()),
+        changed(&|pod| pod["metadata"]["labels"]["wrapper.example/inject"] = "".into()),
     ];
     for (was, is) in others.iter().zip(admit(&policy("wrap.yaml"), &others)) {
         assert_eq!(&is.unwrap(), was);
@@ -203,6 +207,10 @@ fn a_labelled_job_without_a_command_is_refused_with_words() {
         let words = answer.unwrap_err();
         assert!(words.contains("wrapper.example/inject needs a command"), "{words}");
     }
+    let mut nameless = label(plain.clone());
+    nameless["spec"]["template"]["metadata"]["labels"]["wrapper.example/inject"] = "".into();
+    let words = admit(&policy("refuse.yaml"), &[nameless]).remove(0).unwrap_err();
+    assert!(words.contains("wrapper.example/inject needs a value"), "{words}");
     let taken = [label(plain.clone()), cron_job(&label(plain)), cron_job(&without), without];
     for (was, is) in taken.iter().zip(admit(&policy("refuse.yaml"), &taken)) {
         assert_eq!(&is.unwrap(), was);

@@ -194,7 +194,22 @@ class Expressions:
         descriptor = self.pool.FindMessageTypeByName(value.type_url.rpartition("/")[2])
         message = message_factory.GetMessageClass(descriptor)()
         message.ParseFromString(value.value)
-        return json_format.MessageToDict(message, descriptor_pool=self.pool)
+        return numbers(json_format.MessageToDict(message, descriptor_pool=self.pool), descriptor)
+
+
+def numbers(value, descriptor):
+    """JSON of a message with its whole numbers as numbers, as the API server's conversion leaves those that are safe in
+    JSON; protobuf's writes 64 bits as a string."""
+    for field in descriptor.fields if isinstance(value, dict) else []:
+        item = value.get(field.json_name)
+        if item is None:
+            continue
+        if field.cpp_type == field.CPPTYPE_INT64:
+            value[field.json_name] = [int(one) for one in item] if isinstance(item, list) else int(item)
+        elif field.message_type and not field.message_type.GetOptions().map_entry:
+            for one in item if isinstance(item, list) else [item]:
+                numbers(one, field.message_type)
+    return value
 
 
 def selects(selector, labels):
