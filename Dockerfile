@@ -6,15 +6,17 @@
 # of the public web are part of the program. It writes nothing, so it runs with a read-only root.
 
 # The compiler runs on the machine that builds, whatever the image is for: no emulation.
-FROM --platform=$BUILDPLATFORM rust:1.95-bookworm AS build
-ARG TARGETARCH
+FROM --platform=$BUILDPLATFORM rust:1.95.0-bookworm AS build
+# What rust-toolchain.toml asks for besides is for tests.
+ENV RUSTUP_TOOLCHAIN=1.95.0
+ARG TARGETARCH TARGETVARIANT
 WORKDIR /wrapper
 COPY . .
 # Crates and what was compiled of them stay from build to build. The hooks are in the repository as built, so the
 # WebAssembly toolchain is not needed.
-RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
+RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/wrapper/target,id=wrapper-target-$TARGETARCH,sharing=locked \
-    release/build "$TARGETARCH" && . release/platform.sh && platform "$TARGETARCH" && \
+    [ "$TARGETARCH$TARGETVARIANT" != armv6 ] && release/build "$TARGETARCH" && . release/platform.sh && platform "$TARGETARCH" && \
     cp "target/$triple/release/wrapper" /wrapper.static
 
 FROM scratch
