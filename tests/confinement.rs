@@ -86,7 +86,8 @@ fn no_file_is_needed_but_the_binary_and_the_hook() {
 #[test]
 fn a_read_only_system_is_enough() {
     // A mount of this test's own; the machine's stays as it is.
-    let script = r#"mount -o remount,bind,ro / && mount -t tmpfs -o ro none /tmp && ! touch /marker 2>/dev/null && exec "$0" --plugin echo sh -c 'exit 7'"#;
+    let script = r#"mount -o remount,bind,ro / && mount --bind /tmp /tmp && mount -o remount,bind,ro /tmp &&
+        ! touch /marker 2>/dev/null && ! touch /tmp/marker 2>/dev/null && exec "$0" --plugin echo sh -c 'exit 7'"#;
     let mut run = Command::new("unshare");
     run.args(["-m", "--propagation", "private", "sh", "-c", script, env!("CARGO_BIN_EXE_wrapper")]);
     let done = run.done();

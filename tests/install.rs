@@ -1,6 +1,6 @@
 //! The program puts itself where it is told, so that an init container can bring it into anybody's image.
 
-use crate::support::{Run, wrapper};
+use crate::support::{Done, Run, wrapper};
 use std::{
     fs,
     os::unix::fs::{MetadataExt, PermissionsExt, symlink},
@@ -26,6 +26,13 @@ fn installer(path: &Path) -> Command {
 fn install_to(path: &Path) {
     let done = installer(path).done();
     assert_eq!((done.code(), done.stdout.as_str(), done.stderr.as_str()), (0, "", ""));
+}
+
+/// Runs a script, for which `$0` is the wrapper and `$1` a directory, where it may mount what it likes.
+fn after_mounting(script: &str, directory: &Path) -> Done {
+    let mut run = Command::new("unshare");
+    run.args(["-m", "--propagation", "private", "sh", "-c", script, env!("CARGO_BIN_EXE_wrapper")]).arg(directory);
+    run.done()
 }
 
 /// Whether the file is the program that is tested, and works.
@@ -126,11 +133,7 @@ fn what_is_no_file_is_not_replaced() {
 #[test]
 fn it_works_without_proc() {
     let directory = tempfile::tempdir().unwrap();
-    let mut run = Command::new("unshare");
-    let script = r#"mount -t tmpfs none /proc && exec "$0" --install "$1""#;
-    run.args(["-m", "--propagation", "private", "sh", "-c", script, env!("CARGO_BIN_EXE_wrapper")]);
-    run.arg(directory.path());
-    let done = run.done();
+    let done = after_mounting(r#"mount -t tmpfs none /proc && exec "$0" --install "$1""#, directory.path());
     assert_eq!((done.code(), done.stderr.as_str()), (0, ""));
     assert_works(&directory.path().join("wrapper"));
 }
@@ -138,12 +141,9 @@ fn it_works_without_proc() {
 #[test]
 fn nothing_else_has_to_be_writable() {
     let directory = tempfile::tempdir().unwrap();
-    let mut run = Command::new("unshare");
     let script = r#"mount --bind "$1" "$1" && mount -o remount,bind,ro / && ! touch /wrapper-was-here 2>/dev/null &&
         exec "$0" --install "$1""#;
-    run.args(["-m", "--propagation", "private", "sh", "-c", script, env!("CARGO_BIN_EXE_wrapper")]);
-    run.arg(directory.path());
-    let done = run.done();
+    let done = after_mounting(script, directory.path());
     assert_eq!((done.code(), done.stderr.as_str()), (0, ""));
     assert_works(&directory.path().join("wrapper"));
 }
@@ -170,12 +170,9 @@ fn what_cannot_be_written_is_125_in_one_line_and_leaves_nothing() {
 #[test]
 fn a_disk_that_is_full_leaves_the_program_that_was_there() {
     let directory = tempfile::tempdir().unwrap();
-    let mut run = Command::new("unshare");
     let script = r#"mount -t tmpfs -o size=64k none "$1" && echo before > "$1/wrapper" && ! "$0" --install "$1" &&
         ls "$1" && cat "$1/wrapper""#;
-    run.args(["-m", "--propagation", "private", "sh", "-c", script, env!("CARGO_BIN_EXE_wrapper")]);
-    run.arg(directory.path());
-    let done = run.done();
+    let done = after_mounting(script, directory.path());
     assert_eq!((done.code(), done.stdout.as_str()), (0, "wrapper\nbefore\n"), "{done:?}");
     assert!(done.line().ends_with("No space left on device"), "{done:?}");
 }

@@ -50,13 +50,13 @@ impl NameServer {
     /// A wrapper whose container has this name server, and a hosts file.
     fn wrapper(&self, hosts: &str) -> Command {
         let script = format!(
-            "printf 'nameserver {}\\n' >/tmp/resolv.conf && printf '{hosts}' >/tmp/hosts && \
-             mount --bind /tmp/resolv.conf /etc/resolv.conf && mount --bind /tmp/hosts /etc/hosts && exec \"$0\" \"$@\"",
+            "printf 'nameserver {}\\n' >/sys/resolv.conf && printf '{hosts}' >/sys/hosts && \
+             mount --bind /sys/resolv.conf /etc/resolv.conf && mount --bind /sys/hosts /etc/hosts && exec \"$0\" \"$@\"",
             self.address
         );
         let inner = wrapper();
         let mut command = Command::new("unshare");
-        command.args(["--mount", "sh", "-c"]).arg(format!("mount -t tmpfs none /tmp && {script}"));
+        command.args(["--mount", "sh", "-c"]).arg(format!("mount -t tmpfs none /sys && {script}"));
         command.arg(inner.get_program()).env_clear();
         command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
         command
