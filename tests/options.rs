@@ -119,3 +119,24 @@ fn plugin_on_chooses_the_ends_after_which_hooks_run() {
         assert_eq!(done.stderr.contains("Echo demo plugin"), runs, "{when} {command}");
     }
 }
+
+#[test]
+fn a_variable_whose_name_is_a_slip_is_told_and_changes_nothing() {
+    for (name, told) in [
+        ("WRAPPER_PLUGINS", true),
+        ("WRAPPER_PLUGIN_TIMOUT", true),
+        ("WRAPPER_LOG", false),
+        ("MY_WRAPPER_LOG", false),
+        // What Kubernetes makes for a Service.
+        ("WRAPPER_SERVICE_HOST", false),
+        ("WRAPPER_UI_SERVICE_PORT_HTTP", false),
+        ("WRAPPER_PORT_80_TCP_ADDR", false),
+    ] {
+        let mut run = wrapper().with(&["sh", "-c", "exit 7"]);
+        run.env(name, "info");
+        let done = run.done();
+        assert_eq!(done.code(), 7, "{name}");
+        let line = format!("wrapper: {name} is none of wrapper's variables; see wrapper --help\n");
+        assert_eq!(done.stderr, if told { line.as_str() } else { "" }, "{name}");
+    }
+}

@@ -86,7 +86,16 @@ fn every_verdict_has_its_words() {
 fn a_hook_that_cannot_be_loaded_is_the_reason() {
     let log = Log::new("");
     assert_eq!(telling(&log.path).plugin("/nowhere.wasm").with(&["true"]).done().code(), 125);
-    assert_eq!(log.line(), r#"exit code 125: "true" was not started: a hook cannot be loaded"#);
+    assert_eq!(log.line(), r#"exit code 125: "true" was not started: hook "/nowhere.wasm" cannot be loaded"#);
+}
+
+#[test]
+fn an_option_that_is_wrong_is_told_where_the_variable_says() {
+    let log = Log::new("");
+    let mut run = telling(&log.path).with(&["true"]);
+    run.env("WRAPPER_PLUGIN_TIMEOUT", "10");
+    assert_eq!(run.done().code(), 125);
+    assert!(log.line().starts_with(r#"exit code 125: WRAPPER_PLUGIN_TIMEOUT "10": not a time"#), "{}", log.line());
 }
 
 #[test]

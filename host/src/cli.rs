@@ -56,6 +56,8 @@ pub struct Config {
     pub kill_group: bool,
     /// The file that the kubelet reads a container's termination message from.
     pub termination_log: Option<PathBuf>,
+    /// Variables that look like ours and are not.
+    pub unknown_variables: Vec<String>,
     pub log_level: Level,
     pub log_format: Format,
     /// Whether address space is to be had for the asking: there is no `ulimit -v`.
@@ -120,11 +122,17 @@ fn config(given: &Given) -> Result<Config> {
         stop_timeout: given.one(&options::STOP_TIMEOUT, values::duration)?,
         kill_group: given.one(&options::KILL_GROUP, flag)?.unwrap_or(false),
         termination_log: given.one(&options::TERMINATION_LOG, |path| Ok(path.into()))?,
+        unknown_variables: options::unknown_variables(),
         log_level: given.or(&options::LOG, "info", values::level)?,
         log_format: given.or(&options::LOG_FORMAT, "text", values::format)?,
         roomy: getrlimit(Resource::As).current.is_none(),
         started: Instant::now(),
     })
+}
+
+/// What the variable says of the file for the termination message, for when options cannot be read.
+pub fn termination_log() -> Option<PathBuf> {
+    options::TERMINATION_LOG.in_environment().map(Into::into)
 }
 
 /// The first line of clap's words, which says what is wrong; its tips and usage fill a screen.

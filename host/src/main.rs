@@ -50,6 +50,9 @@ fn run() -> u8 {
     match cli::parse(env::args_os()) {
         Ok(Request::Run(config)) => {
             log::set(config.log_level, config.log_format);
+            for name in &config.unknown_variables {
+                log::warn(format!("{name} is none of wrapper's variables; see wrapper --help"));
+            }
             match signals.map(Supervisor::new) {
                 Ok(supervisor) => job(&config, supervisor),
                 Err(error) => fail(&format!("cannot take signals: {}", words::words(error))),
@@ -57,7 +60,11 @@ fn run() -> u8 {
         }
         Ok(Request::Install(path)) => install::install(&path).map_or_else(|error| fail(&format!("{error:#}")), |()| 0),
         Ok(Request::Print(text)) => print(&text),
-        Err(error) => fail(&format!("{error:#}")),
+        Err(error) => {
+            let message = format!("{error:#}");
+            termination::tell_refusal(&message);
+            fail(&message)
+        }
     }
 }
 
@@ -66,9 +73,9 @@ fn job(config: &Config, mut supervisor: Supervisor) -> u8 {
     let mut hooks = hook::load(config);
     hooks.check(config, &mut supervisor);
     let mut moment = Moment::begin(config);
-    let gates = match hooks.complete() {
-        true => hooks.run(Phase::Before, config, &moment, &mut supervisor),
-        false => Vec::new(),
+    let gates = match hooks.refused() {
+        None => hooks.run(Phase::Before, config, &moment, &mut supervisor),
+        Some(_) => Vec::new(),
     };
     let outcome = match refused(&hooks, &gates, &supervisor) {
         Some(outcome) => outcome,
@@ -84,8 +91,10 @@ fn job(config: &Config, mut supervisor: Supervisor) -> u8 {
 
 /// Why the command must not start, if so: a hook that is none, or what became of those before it.
 fn refused(hooks: &Hooks, gates: &[Report], supervisor: &Supervisor) -> Option<Outcome> {
+    if let Some(hook) = hooks.refused() {
+        return Some(Outcome::not_started(format!("hook {hook:?} cannot be loaded"), WRAPPER_FAILED));
+    }
     match supervisor.stop_signal() {
-        _ if !hooks.complete() => Some(Outcome::not_started("a hook cannot be loaded", WRAPPER_FAILED)),
         Some(signal) if hooks.any(Phase::Before) => {
             Some(Outcome::not_started("told to stop before the start", killed_by(signal)))
         }

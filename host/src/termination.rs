@@ -4,10 +4,10 @@
 //! command's as well; what it wrote stays, and the line comes after it. No file is ever made here.
 
 use crate::{
-    cli::Config,
+    cli::{self, Config},
     hook::{Moment, Report},
     log::{self, Format},
-    outcome::Outcome,
+    outcome::{Outcome, WRAPPER_FAILED},
     words::words,
 };
 use rustix::{
@@ -48,6 +48,14 @@ pub fn tell<'a>(
         // The same manifest, or image, where nobody reads one.
         Err(error) if error.kind() == io::ErrorKind::NotFound => log::debug(|| problem(words(error))),
         Err(error) => log::warn(problem(words(error))),
+    }
+}
+
+/// The same for options that are wrong.
+pub fn tell_refusal(message: &str) {
+    if let Some(path) = cli::termination_log() {
+        let line = cut(&log::one_line(&format!("exit code {WRAPPER_FAILED}: {message}")), LIMIT - 1);
+        let _ = append(&path, &line);
     }
 }
 

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use std::{
-    env::split_paths,
+    env::{self, split_paths},
     ffi::{OsStr, OsString},
     os::unix::ffi::{OsStrExt, OsStringExt},
     path::PathBuf,
@@ -15,6 +15,13 @@ pub struct Opt {
     variable: &'static str,
     takes: Takes,
     help: &'static str,
+}
+
+impl Opt {
+    /// The variable's value; an empty one counts as not given.
+    pub fn in_environment(&self) -> Option<OsString> {
+        env::var_os(self.variable).filter(|value| !value.is_empty())
+    }
 }
 
 /// How an option is written.
@@ -157,6 +164,15 @@ const ALL: [Opt; 16] = [
     LOG,
     LOG_FORMAT,
 ];
+
+/// Variables that look like ours and are not: most often a slip. For every Service whose name begins with `wrapper`
+/// Kubernetes makes some, too (`WRAPPER_SERVICE_HOST`, `WRAPPER_PORT_80_TCP`).
+pub fn unknown_variables() -> Vec<String> {
+    let names = env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
+    let ours = names.filter(|name| name.starts_with("WRAPPER_"));
+    let slips = ours.filter(|name| !ALL.iter().any(|option| option.variable == *name));
+    slips.filter(|name| !name.contains("_SERVICE_") && !name.contains("_PORT")).collect()
+}
 
 const COMMAND: &str = "command";
 

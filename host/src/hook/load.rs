@@ -178,14 +178,17 @@ impl Hook {
 
 /// Reads all hooks. What cannot be read is named in the log.
 pub fn load(config: &Config) -> Hooks {
-    let mut incomplete = false;
-    let mut read_all = |sources: &[Source]| {
-        let hooks: Vec<Hook> = sources.iter().filter_map(|source| load_one(source, config)).collect();
-        incomplete |= hooks.len() < sources.len();
-        hooks
+    let mut refused = None;
+    let mut read = |source: &Source| {
+        let hook = load_one(source, config);
+        if hook.is_none() {
+            refused.get_or_insert_with(|| source.label.clone());
+        }
+        hook
     };
-    let (before, after) = (read_all(&config.before), read_all(&config.after));
-    Hooks { before, after, incomplete, progress: None }
+    let before = config.before.iter().filter_map(&mut read).collect();
+    let after = config.after.iter().filter_map(&mut read).collect();
+    Hooks { before, after, refused, progress: None }
 }
 
 fn load_one(source: &Source, config: &Config) -> Option<Hook> {

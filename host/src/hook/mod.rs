@@ -42,8 +42,8 @@ use std::{
 pub struct Hooks {
     before: Vec<Hook>,
     after: Vec<Hook>,
-    /// Whether one of those that were named could not be read or is no hook.
-    incomplete: bool,
+    /// The first of those that were named that could not be read or is no hook.
+    refused: Option<String>,
     /// Where the process that compiles them tells what it has done.
     progress: Option<Progress>,
 }
@@ -59,16 +59,21 @@ impl Hooks {
         let (verdicts, progress) = prepare::start(&hooks, config, supervisor);
         self.progress = progress;
         let mut verdicts = verdicts.into_iter();
-        let mut fit = || verdicts.next().unwrap_or(false);
-        let named = self.before.len() + self.after.len();
-        self.before.retain(|_| fit());
-        self.after.retain(|_| fit());
-        self.incomplete |= self.before.len() + self.after.len() < named;
+        let refused = &mut self.refused;
+        let mut fit = |hook: &Hook| {
+            let fit = verdicts.next().unwrap_or(false);
+            if !fit {
+                refused.get_or_insert_with(|| hook.label.clone());
+            }
+            fit
+        };
+        self.before.retain(&mut fit);
+        self.after.retain(&mut fit);
     }
 
-    /// Whether every hook that was named can run.
-    pub fn complete(&self) -> bool {
-        !self.incomplete
+    /// The first hook that was named and cannot run.
+    pub fn refused(&self) -> Option<&str> {
+        self.refused.as_deref()
     }
 
     pub fn any(&self, phase: Phase) -> bool {
