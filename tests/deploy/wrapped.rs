@@ -3,7 +3,7 @@
 
 use super::{built, unrestricted};
 use crate::support::{
-    manifests::{NEWEST, admit, documents, file, items, job, pod, strings, validate},
+    manifests::{NEWEST, admit, documents, file, files, items, job, pod, strings, validate},
     repository,
 };
 use serde_json::{Value, json};
@@ -207,13 +207,30 @@ fn a_labelled_job_without_a_command_is_refused_with_words() {
         let words = answer.unwrap_err();
         assert!(words.contains("wrapper.example/inject needs a command"), "{words}");
     }
-    let mut nameless = label(plain.clone());
-    nameless["spec"]["template"]["metadata"]["labels"]["wrapper.example/inject"] = "".into();
-    let words = admit(&policy("refuse.yaml"), &[nameless]).remove(0).unwrap_err();
-    assert!(words.contains("wrapper.example/inject needs a value"), "{words}");
     let taken = [label(plain.clone()), cron_job(&label(plain)), cron_job(&without), without];
     for (was, is) in taken.iter().zip(admit(&policy("refuse.yaml"), &taken)) {
         assert_eq!(&is.unwrap(), was);
+    }
+}
+
+#[test]
+fn a_label_that_names_no_hook_for_a_sidecar_is_refused_with_words() {
+    let [plain, _] = plain_and_rich();
+    let naming = |hook: &str| {
+        let mut job = plain.clone();
+        job["spec"]["template"]["metadata"] = json!({"labels": {"wrapper.example/inject": hook}});
+        job
+    };
+    for hook in ["", "istio-qiut", "istio_quit", "echo"] {
+        let words = admit(&policy("refuse.yaml"), &[naming(hook)]).remove(0).unwrap_err();
+        assert!(words.contains("wrapper.example/inject needs the name of a hook: cloudsql-quit, "), "{words}");
+    }
+    let hooks = files("hooks/dist", ".wasm");
+    let names = hooks.iter().map(|path| path.trim_start_matches("hooks/dist/").trim_end_matches(".wasm"));
+    let quitting: Vec<_> = names.filter(|name| name.ends_with("-quit") || name.ends_with("-shutdown")).collect();
+    assert!(quitting.len() >= 7, "{quitting:?}");
+    for hook in quitting {
+        assert!(admit(&policy("refuse.yaml"), &[naming(hook)]).remove(0).is_ok(), "{hook} is not in refuse.yaml");
     }
 }
 
