@@ -97,6 +97,7 @@ impl Supervisor {
             Err(outcome) => return outcome,
         };
         process::let_go_of_code();
+        process::let_go_of_heap();
         let mut target = Target { child, group, warned: false };
         let mut kill_at = None;
         loop {

@@ -58,6 +58,15 @@ pub fn let_go_of_code() {
     let _ = unsafe { madvise(start.cast_mut().cast(), length, Advice::LinuxDontNeed) };
 }
 
+/// Gives back the memory that the start has freed, most of it the command line's parser's, which the allocator would
+/// keep.
+#[allow(unsafe_code)]
+pub fn let_go_of_heap() {
+    // SAFETY: it takes a number and knows what is free (malloc_trim(3)).
+    #[cfg(target_env = "gnu")]
+    let _ = unsafe { libc::malloc_trim(0) };
+}
+
 /// Ends a forked process at once, without what the supervisor meant to do at its own end.
 #[allow(unsafe_code)]
 pub fn exit_now(code: u8) -> ! {
