@@ -11,7 +11,7 @@ use std::{net::TcpListener, os::unix::process::CommandExt, process::Command};
 /// What the attempts came to, in their order.
 fn breach(attempts: &str, options: &[&str], jailed: bool) -> Vec<String> {
     let mut run = wrapper().with(options).plugin("echo").with(&["sh", "-c", "exit 7"]);
-    run.env("WRAPPER_TEST_BREACH", attempts);
+    run.env("TEST_BREACH", attempts);
     if !jailed {
         run.env("WRAPPER_TEST_NO_JAIL", "1");
     }
@@ -62,7 +62,7 @@ fn tcp_goes_to_the_allowed_ports_only() {
 #[test]
 fn the_commands_standard_input_is_not_there() {
     let mut run = wrapper().plugin("echo").with(&["true"]);
-    run.env("WRAPPER_TEST_BREACH", "stdin");
+    run.env("TEST_BREACH", "stdin");
     let done = run.done();
     // Number 0 has become one of the event loop's own descriptors, if anything.
     assert!(done.stderr.contains("breach stdin: ") && !done.stderr.contains("succeeded"), "{done:?}");
@@ -77,7 +77,7 @@ fn memory_is_bounded() {
 #[test]
 fn a_panic_of_the_host_is_one_line_and_the_exit_code_is_kept() {
     let mut run = wrapper().plugin("echo").with(&["sh", "-c", "exit 7"]);
-    run.env("WRAPPER_TEST_BREACH", "panic").env("RUST_BACKTRACE", "full").env("RUST_LOG", "trace");
+    run.env("TEST_BREACH", "panic").env("RUST_BACKTRACE", "full").env("RUST_LOG", "trace");
     let done = run.done();
     assert_eq!(done.code(), 7);
     assert!(done.line().starts_with("wrapper: internal error: injected (host/src/hook/breach.rs:"), "{done:?}");
@@ -86,7 +86,7 @@ fn a_panic_of_the_host_is_one_line_and_the_exit_code_is_kept() {
 #[test]
 fn a_crash_of_the_runner_is_one_line_and_the_next_hook_runs() {
     let mut run = wrapper().plugin("echo").plugin("echo").with(&["sh", "-c", "exit 7"]);
-    run.env("WRAPPER_TEST_BREACH", "crash");
+    run.env("TEST_BREACH", "crash");
     let done = run.done();
     assert_eq!(done.code(), 7);
     assert_eq!(done.lines(), ["wrapper: hook \"echo\": crashed: SIGABRT"; 2]);

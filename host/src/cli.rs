@@ -2,6 +2,7 @@
 //! before anything starts.
 
 mod options;
+mod slips;
 mod values;
 
 use crate::{
@@ -122,7 +123,7 @@ fn config(given: &Given) -> Result<Config> {
         stop_timeout: given.one(&options::STOP_TIMEOUT, values::duration)?,
         kill_group: given.one(&options::KILL_GROUP, flag)?.unwrap_or(false),
         termination_log: given.one(&options::TERMINATION_LOG, |path| Ok(path.into()))?,
-        unknown_variables: options::unknown_variables(),
+        unknown_variables: slips::slips(),
         log_level: given.or(&options::LOG, "info", values::level)?,
         log_format: given.or(&options::LOG_FORMAT, "text", values::format)?,
         roomy: getrlimit(Resource::As).current.is_none(),

@@ -165,19 +165,15 @@ const ALL: [Opt; 16] = [
     LOG_FORMAT,
 ];
 
-/// Variables that look like ours and are not: most often a slip. For every Service whose name begins with `wrapper`
-/// Kubernetes makes some, too (`WRAPPER_SERVICE_HOST`, `WRAPPER_PORT_80_TCP`).
-pub fn unknown_variables() -> Vec<String> {
-    let names = env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
-    let ours = names.filter(|name| name.starts_with("WRAPPER_"));
-    let slips = ours.filter(|name| !ALL.iter().any(|option| option.variable == *name));
-    slips.filter(|name| !name.contains("_SERVICE_") && !name.contains("_PORT")).collect()
-}
-
 const COMMAND: &str = "command";
 
 /// Not in the table: it stands alone and has no variable, which would keep every command of a pod from starting.
 const INSTALL: &str = "install";
+
+/// The variables of all options.
+pub fn variables() -> impl Iterator<Item = &'static str> {
+    ALL.iter().map(|option| option.variable)
+}
 
 /// clap is asked to split the command line and to print help; values are judged where the variables' are.
 pub fn command() -> Command {

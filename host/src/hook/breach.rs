@@ -10,7 +10,7 @@ use rustix::{
 use std::{env, net::TcpStream, process::Command, ptr};
 
 /// Names the attempts, with a space between several.
-const ATTEMPTS: &str = "WRAPPER_TEST_BREACH";
+const ATTEMPTS: &str = "TEST_BREACH";
 
 /// Set to anything, the runner stays out of its jail: the twin that shows that the attempts are real.
 const NO_JAIL: &str = "WRAPPER_TEST_NO_JAIL";

@@ -1,0 +1,39 @@
+//! Variables that look like ours and are not, which is most often a slip of the pen, and without a word would be lost.
+
+use super::options;
+use std::{
+    ffi::{CStr, c_char},
+    iter::from_fn,
+};
+
+const OURS: &[u8] = b"WRAPPER_";
+
+/// The names of such variables. For every Service whose name begins with `wrapper` Kubernetes makes some as well
+/// (`WRAPPER_SERVICE_HOST`, `WRAPPER_PORT_80_TCP`); they are left out.
+pub fn slips() -> Vec<String> {
+    let names = environment().filter(|variable| variable.starts_with(OURS)).map(|variable| {
+        let name = variable.split(|byte| *byte == b'=').next().unwrap_or_default();
+        String::from_utf8_lossy(name).into_owned()
+    });
+    let unknown = names.filter(|name| !options::variables().any(|variable| variable == name));
+    unknown.filter(|name| !name.contains("_SERVICE_") && !name.contains("_PORT")).collect()
+}
+
+/// The variables as they are. std's would copy all of them, names and values, at every start.
+#[allow(unsafe_code)]
+fn environment() -> impl Iterator<Item = &'static [u8]> {
+    unsafe extern "C" {
+        static environ: *const *const c_char;
+    }
+    // SAFETY: a null pointer ends the list (environ(7)), which nobody changes: there is one thread, and no variable is
+    // ever set.
+    let mut next = unsafe { environ };
+    from_fn(move || {
+        // SAFETY: the same, and each is a string that ends with a zero.
+        unsafe {
+            let variable = next.as_ref().filter(|variable| !variable.is_null())?;
+            next = next.add(1);
+            Some(CStr::from_ptr(*variable).to_bytes())
+        }
+    })
+}
