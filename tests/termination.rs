@@ -75,7 +75,7 @@ fn every_end_has_its_words() {
 #[test]
 fn every_verdict_has_its_words() {
     let log = Log::new("");
-    let mut run = telling(&log.path).with(&["--plugin-timeout", "3s"]);
+    let mut run = telling(&log.path).with(&["--plugin-timeout", "6s"]);
     run.env("HOOK_LATE_ON", "failure");
     let run = run.plugin("echo").plugin(guests::program("loop-forever")).plugin("late=echo").with(&["true"]);
     assert_eq!(run.done().code(), 0);
