@@ -70,7 +70,7 @@ pub struct Config {
 /// Reads the command line, and for every option that is not on it the variable.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request> {
     let given = match options::command().try_get_matches_from(args) {
-        Ok(matches) => Given::new(matches, |name| std::env::var_os(name)),
+        Ok(matches) => Given::new(matches),
         Err(error) => {
             return match error.kind() {
                 ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok(Request::Print(error.to_string())),

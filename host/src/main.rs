@@ -85,7 +85,7 @@ fn job(config: &Config, mut supervisor: Supervisor) -> u8 {
     let after = hooks.run(Phase::After, config, &moment, &mut supervisor);
     supervisor.stop_helper();
     let code = exit_code(&outcome, after.iter().any(Report::failed), config.hook_failure_counts);
-    termination::tell(config, &moment, &outcome, code, gates.iter().chain(&after));
+    termination::tell(config, &moment, code, &[gates, after].concat());
     code
 }
 

@@ -55,6 +55,15 @@ impl Outcome {
         *self == Self::Exited(0)
     }
 
+    /// The word that hooks and programs know it by.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Exited(_) => "exited",
+            Self::Killed { .. } => "killed",
+            Self::NotStarted { .. } => "not-started",
+        }
+    }
+
     pub fn exit_code(&self) -> u8 {
         match *self {
             Self::Exited(status) => status,

@@ -29,18 +29,11 @@ const LIMIT: usize = 2048;
 const NAME_LIMIT: usize = 256;
 
 /// Adds the line to the file that the configuration names, if it is there.
-pub fn tell<'a>(
-    config: &Config,
-    moment: &Moment,
-    outcome: &Outcome,
-    code: u8,
-    reports: impl Iterator<Item = &'a Report>,
-) {
-    let Some(path) = &config.termination_log else { return };
-    let reports: Vec<&Report> = reports.collect();
+pub fn tell(config: &Config, moment: &Moment, code: u8, reports: &[Report]) {
+    let (Some(path), Some(outcome)) = (&config.termination_log, moment.outcome()) else { return };
     let line = match config.log_format {
-        Format::Text => text(moment, outcome, code, &reports),
-        Format::Json => json(moment, outcome, code, &reports),
+        Format::Text => text(moment, outcome, code, reports),
+        Format::Json => json(moment, outcome, code, reports),
     };
     let problem = |error| format!("cannot write the termination message to {:?}: {error}", path.to_string_lossy());
     match append(path, &line) {
@@ -60,7 +53,7 @@ pub fn tell_refusal(message: &str) {
 }
 
 /// `exit code 137: "my-job" was killed by signal 9 after 3.2 s; hooks: istio-quit succeeded`
-fn text(moment: &Moment, outcome: &Outcome, code: u8, reports: &[&Report]) -> String {
+fn text(moment: &Moment, outcome: &Outcome, code: u8, reports: &[Report]) -> String {
     let mut line = format!("exit code {code}: {:?} {outcome}", name(moment));
     if let Some(elapsed) = moment.elapsed() {
         line.push_str(&format!(" after {:.1} s", elapsed.as_secs_f64()));
@@ -76,7 +69,7 @@ fn text(moment: &Moment, outcome: &Outcome, code: u8, reports: &[&Report]) -> St
 }
 
 /// The same for programs. Hooks for which there is no room are counted.
-fn json(moment: &Moment, outcome: &Outcome, code: u8, reports: &[&Report]) -> String {
+fn json(moment: &Moment, outcome: &Outcome, code: u8, reports: &[Report]) -> String {
     let mut fields = Map::from_iter([("exit_code".into(), code.into()), ("command".into(), name(moment).into())]);
     fields.extend(ended(outcome));
     fields.extend(moment.elapsed().map(|elapsed| ("duration".into(), log::seconds(elapsed).into())));
@@ -109,13 +102,13 @@ fn hook(report: &Report) -> Map<String, Value> {
     ])
 }
 
-fn ended(outcome: &Outcome) -> Vec<(String, Value)> {
-    let (how, detail) = match outcome {
-        Outcome::Exited(status) => ("exited", ("status", json!(status))),
-        Outcome::Killed { signal, .. } => ("killed", ("signal", json!(signal))),
-        Outcome::NotStarted { reason, .. } => ("not-started", ("reason", json!(reason))),
+fn ended(outcome: &Outcome) -> [(String, Value); 2] {
+    let (name, detail) = match outcome {
+        Outcome::Exited(status) => ("status", json!(status)),
+        Outcome::Killed { signal, .. } => ("signal", json!(signal)),
+        Outcome::NotStarted { reason, .. } => ("reason", json!(reason)),
     };
-    vec![("outcome".into(), how.into()), (detail.0.into(), detail.1)]
+    [("outcome".into(), outcome.name().into()), (name.into(), detail)]
 }
 
 fn name(moment: &Moment) -> String {

@@ -18,10 +18,15 @@ pub struct Opt {
 }
 
 impl Opt {
-    /// The variable's value; an empty one counts as not given.
+    /// What its variable says.
     pub fn in_environment(&self) -> Option<OsString> {
-        env::var_os(self.variable).filter(|value| !value.is_empty())
+        variable(self.variable)
     }
+}
+
+/// The value of a variable; an empty one counts as not given.
+fn variable(name: &str) -> Option<OsString> {
+    env::var_os(name).filter(|value| !value.is_empty())
 }
 
 /// How an option is written.
@@ -219,12 +224,11 @@ pub fn command() -> Command {
 /// The command line, and behind it the variables.
 pub struct Given {
     matches: ArgMatches,
-    variable: fn(&str) -> Option<OsString>,
 }
 
 impl Given {
-    pub fn new(matches: ArgMatches, variable: fn(&str) -> Option<OsString>) -> Self {
-        Self { matches, variable }
+    pub fn new(matches: ArgMatches) -> Self {
+        Self { matches }
     }
 
     pub fn command(&self) -> Vec<OsString> {
@@ -246,8 +250,9 @@ impl Given {
 
     /// The value of a variable that stands for no option; an empty one counts as not given.
     pub fn variable<T>(&self, name: &str, parse: impl Fn(&OsStr) -> Result<T>) -> Result<Option<T>> {
-        let value = (self.variable)(name).filter(|value| !value.is_empty());
-        value.map(|value| parse(&value).with_context(|| format!("{name} {:?}", value.to_string_lossy()))).transpose()
+        variable(name)
+            .map(|value| parse(&value).with_context(|| format!("{name} {:?}", value.to_string_lossy())))
+            .transpose()
     }
 
     /// The one value of an option, if it was given; an empty variable counts as not given.
@@ -261,7 +266,7 @@ impl Given {
                     values.iter().map(|value| value.as_bytes()).collect::<Vec<_>>().join(&separator),
                 ))
             }
-            (false, _) => (self.variable)(option.variable).filter(|value| !value.is_empty()),
+            (false, _) => option.in_environment(),
         };
         value.map(|value| self.parsed(option, &value, &parse)).transpose()
     }
@@ -279,10 +284,10 @@ impl Given {
         let values: Vec<OsString> = match (self.on_command_line(option), option.takes) {
             (true, _) => self.matches.get_many::<OsString>(option.flag).into_iter().flatten().cloned().collect(),
             (false, Takes::Several(_, b':')) => {
-                split_paths(&(self.variable)(option.variable).unwrap_or_default()).map(Into::into).collect()
+                split_paths(&option.in_environment().unwrap_or_default()).map(Into::into).collect()
             }
             (false, _) => {
-                let value = (self.variable)(option.variable).unwrap_or_default();
+                let value = option.in_environment().unwrap_or_default();
                 let parts = value.as_bytes().split(|byte| *byte == b',');
                 parts.map(|part| OsStr::from_bytes(part.trim_ascii()).to_owned()).collect()
             }

@@ -129,12 +129,12 @@ impl Facts {
         let moment = &self.moment;
         let mut facts = vec![("WRAPPER_PHASE", self.phase.name().to_owned())];
         if let Some(outcome) = &moment.outcome {
-            let (code, status) = match outcome {
-                Outcome::Exited(status) => ("exited", u32::from(*status)),
-                Outcome::Killed { signal, .. } => ("killed", u32::from(*signal)),
-                Outcome::NotStarted { code, .. } => ("not-started", u32::from(*code)),
+            let status = match outcome {
+                Outcome::Exited(status) => status,
+                Outcome::Killed { signal, .. } => signal,
+                Outcome::NotStarted { code, .. } => code,
             };
-            facts.extend([("EXIT_CODE", code.to_owned()), ("EXIT_STATUS", status.to_string())]);
+            facts.extend([("EXIT_CODE", outcome.name().to_owned()), ("EXIT_STATUS", status.to_string())]);
             if let Outcome::NotStarted { reason, .. } = outcome {
                 facts.push(("WRAPPER_REASON", reason.clone()));
             }

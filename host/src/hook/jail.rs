@@ -3,10 +3,10 @@
 //! A process that handles bytes from outside gives up its rights before it reads the first of them. Kernels and
 //! container sandboxes differ in what they offer; what can be had is taken, and `--log debug` says what stands.
 
-#[cfg(any(target_arch = "aarch64", target_arch = "riscv64", target_arch = "x86_64"))]
-mod seccomp;
-#[cfg(not(any(target_arch = "aarch64", target_arch = "riscv64", target_arch = "x86_64")))]
-#[path = "jail/no_seccomp.rs"]
+#[cfg_attr(
+    not(any(target_arch = "aarch64", target_arch = "riscv64", target_arch = "x86_64")),
+    path = "jail/no_seccomp.rs"
+)]
 mod seccomp;
 
 use super::{http::Means, limits::MEMORIES};
