@@ -2,17 +2,12 @@
 //! containers, a real Envoy, and the images that the Dockerfile and the README make.
 
 use crate::support::{
-    manifests,
+    digest, manifests,
     podman::{self, MY_JOB, MY_JOB_WRAPPED, Pod, SIDECAR, WRAPPER},
     repository, skipped,
 };
 use serde_json::{Value, json};
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    thread,
-    time::Duration,
-};
+use std::{thread, time::Duration};
 
 /// What a pod has by default.
 const GRACE: Duration = Duration::from_secs(30);
@@ -165,9 +160,8 @@ fn a_hook_from_a_config_map_runs_if_it_has_the_digest_that_was_said() {
     if !podman::is_there() {
         return;
     }
-    let sums = fs::read_to_string(repository("hooks/dist/SHA256SUMS")).unwrap();
-    let digest = sums.lines().find_map(|line| line.strip_suffix("  istio-quit.wasm")).unwrap();
-    let pod = with_config_map(digest);
+    let digest = digest("istio-quit");
+    let pod = with_config_map(&digest);
     assert_eq!(codes(&pod), (0, 0));
     assert_order(&pod);
 
@@ -250,21 +244,18 @@ fn the_jobs_of_deploy_complete_beside_a_sidecar() {
     if !podman::is_there() {
         return;
     }
-    let files = fs::read_dir(repository("deploy")).unwrap().map(|it| it.unwrap().path());
-    let mut files: Vec<_> = files.filter(|path| name_of(path).starts_with("job-")).collect();
-    files.sort();
+    let files: Vec<_> =
+        manifests::files("deploy", ".yaml").into_iter().filter(|path| path.starts_with("deploy/job-")).collect();
     assert!(files.len() >= 3, "{files:?}");
-    let read = |path: &PathBuf| manifests::documents(&fs::read_to_string(path).unwrap()).unwrap();
-    let mut all: Vec<_> = files.iter().map(|path| (name_of(path), read(path))).collect();
-    let built = manifests::kubectl(&["kustomize", "deploy/kustomize/example"]).unwrap();
-    all.push(("kustomize/example".into(), manifests::documents(&built).unwrap()));
-    all.push(("admission/wrap.yaml".into(), vec![admitted()]));
+    let mut all: Vec<_> = files.into_iter().map(|path| (manifests::file(&path), path)).collect();
+    all.push((manifests::built("deploy/kustomize/example").unwrap(), "deploy/kustomize/example".into()));
+    all.push((vec![admitted()], "deploy/admission/wrap.yaml".into()));
     // Two at a time: most of it is waiting.
     for some in all.chunks(2) {
         thread::scope(|threads| {
-            for (name, documents) in some {
-                let thread = thread::Builder::new().name(name.clone());
-                thread.spawn_scoped(threads, || completes(name, documents)).unwrap();
+            for (documents, place) in some {
+                let thread = thread::Builder::new().name(place.clone());
+                thread.spawn_scoped(threads, || completes(place, documents)).unwrap();
             }
         });
     }
@@ -282,12 +273,12 @@ fn admitted() -> Value {
 }
 
 /// Runs a manifest's pod with our own images in place of those it names.
-fn completes(name: &str, documents: &[Value]) {
+fn completes(place: &str, documents: &[Value]) {
     let job = documents.iter().find(|it| it["metadata"]["name"] == "my-job");
-    let spec = job.and_then(manifests::pod).unwrap_or_else(|| panic!("deploy/{name} has no Job"));
+    let spec = job.and_then(manifests::pod).unwrap_or_else(|| panic!("{place} has no Job"));
     let mut spec = spec.clone();
     if let Some(what) = unknown_to_podman(&spec) {
-        return skipped(&format!("deploy/{name} as a pod: podman has no {what}"));
+        return skipped(&format!("{place} as a pod: podman has no {what}"));
     }
     let is_untouched = spec.get("initContainers").is_some();
     for list in ["initContainers", "containers"] {
@@ -297,29 +288,22 @@ fn completes(name: &str, documents: &[Value]) {
                 Some("wrapper") => WRAPPER,
                 Some("my-job") if is_untouched => MY_JOB,
                 Some("my-job") => MY_JOB_WRAPPED,
-                _ => panic!("deploy/{name}: which image is {image}?"),
+                _ => panic!("{place}: which image is {image}?"),
             };
             container["image"] = own.into();
         }
     }
     let pod = Pod::play(spec);
-    assert_eq!(codes(&pod), (0, 0), "deploy/{name}: {}", pod.log("my-job"));
-    assert!(pod.log("my-job").contains(QUIT), "deploy/{name}: {}", pod.log("my-job"));
+    assert_eq!(codes(&pod), (0, 0), "{place}: {}", pod.log("my-job"));
+    assert!(pod.log("my-job").contains(QUIT), "{place}: {}", pod.log("my-job"));
     assert_order(&pod);
 }
 
 /// What in a pod's specification podman 4 does not know, or does otherwise than the kubelet.
 fn unknown_to_podman(spec: &Value) -> Option<&'static str> {
-    let has = |list: &str, field: &str| {
-        let items = spec.get(list).and_then(Value::as_array);
-        items.is_some_and(|items| items.iter().any(|item| item.get(field).is_some()))
-    };
+    let has = |list: &str, field: &str| manifests::items(&spec[list]).iter().any(|item| item.get(field).is_some());
     if has("volumes", "image") {
         return Some("volumes from images");
     }
     has("initContainers", "restartPolicy").then_some("native sidecars")
-}
-
-fn name_of(path: &Path) -> String {
-    path.file_name().unwrap().to_str().unwrap().to_owned()
 }

@@ -1,9 +1,9 @@
 //! Jobs that are wrapped by others' means: what the component and the admission policies make of them is what somebody
 //! would have written by hand.
 
-use super::{built, unrestricted};
+use super::unrestricted;
 use crate::support::{
-    manifests::{NEWEST, admit, documents, file, files, items, job, pod, strings, validate},
+    manifests::{NEWEST, admit, built, documents, file, files, items, job, pod, strings, validate},
     repository,
 };
 use serde_json::{Value, json};

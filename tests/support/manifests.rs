@@ -40,6 +40,11 @@ pub fn kubectl(args: &[&str]) -> Result<String, String> {
     }
 }
 
+/// What kustomize makes of a folder.
+pub fn built(folder: &str) -> Result<Vec<Value>, String> {
+    kubectl(&["kustomize", folder]).map(|yaml| documents(&yaml).unwrap())
+}
+
 fn helper(args: &[&str], input: &str) -> Result<Value, String> {
     let mut command = Command::new("python3");
     command.arg("-B").arg(repository("tests/helpers/manifests.py")).args(args).env("PYTHONPATH", tools());

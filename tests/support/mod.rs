@@ -48,6 +48,14 @@ pub fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join(path)
 }
 
+/// The digest that the bytes of an official hook must have.
+#[track_caller]
+pub fn digest(hook: &str) -> String {
+    let sums = std::fs::read_to_string(repository("hooks/dist/SHA256SUMS")).unwrap();
+    let digest = sums.lines().find_map(|line| line.strip_suffix(&format!("  {hook}.wasm")));
+    digest.unwrap_or_else(|| panic!("{hook} is not listed")).into()
+}
+
 /// A command that has ended.
 #[derive(Debug)]
 pub struct Done {

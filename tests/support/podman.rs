@@ -2,7 +2,7 @@
 //! kept in target/test-tools/podman, apart from the machine's own; what a run that was killed left there, the next
 //! removes.
 
-use super::{Done, HANGS, Run, helpers, repository, skipped};
+use super::{Done, HANGS, Run, helpers, manifests::kubectl, repository, skipped};
 use nix::{
     sched::{CloneFlags, setns},
     unistd::geteuid,
@@ -234,8 +234,9 @@ impl Pod {
             volumes.push(volume["name"].as_str().unwrap().to_owned());
             if let Some(map) = volume.get_mut("configMap") {
                 own(&mut map["name"]);
-                volumes.push(map["name"].as_str().unwrap().to_owned());
-                documents.push(config_map(map["name"].clone()));
+                let map = map["name"].as_str().unwrap();
+                volumes.push(map.to_owned());
+                documents.push(config_map(map));
             }
         }
         array(&mut spec, "containers").push(json!({"name": SIDECAR, "image": ENVOY}));
@@ -364,10 +365,9 @@ fn array<'a>(value: &'a mut Value, name: &str) -> &'a mut Vec<Value> {
     list.as_array_mut().unwrap_or_else(|| panic!("not a list: {name}"))
 }
 
-/// What `kubectl create configmap NAME --from-file=istio-quit.wasm=hooks/dist/istio-quit.wasm` makes.
-fn config_map(name: Value) -> Value {
-    let hook = repository("hooks/dist/istio-quit.wasm");
-    let data = Command::new("base64").with(&["--wrap=0", hook.to_str().unwrap()]).done().stdout;
-    let data = json!({"istio-quit.wasm": data});
-    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "binaryData": data})
+/// A ConfigMap with the built hook.
+fn config_map(name: &str) -> Value {
+    let from = "--from-file=istio-quit.wasm=hooks/dist/istio-quit.wasm";
+    let made = kubectl(&["create", "configmap", name, from, "--dry-run=client", "-o", "json"]).unwrap();
+    serde_json::from_str(&made).unwrap()
 }
