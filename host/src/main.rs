@@ -83,7 +83,7 @@ fn job(config: &Config, mut supervisor: Supervisor) -> u8 {
     };
     moment.finish(outcome.clone(), supervisor.stop_signal());
     let after = hooks.run(Phase::After, config, &moment, &mut supervisor);
-    supervisor.stop_helper();
+    supervisor.stop_helpers();
     let code = exit_code(&outcome, after.iter().any(Report::failed), config.hook_failure_counts);
     termination::tell(config, &moment, code, &[gates, after].concat());
     code
@@ -95,7 +95,7 @@ fn refused(hooks: &Hooks, gates: &[Report], supervisor: &Supervisor) -> Option<O
         return Some(Outcome::not_started(format!("hook {hook:?} cannot be loaded"), WRAPPER_FAILED));
     }
     match supervisor.stop_signal() {
-        Some(signal) if hooks.any(Phase::Before) => {
+        Some(signal) => {
             Some(Outcome::not_started("told to stop before the start", killed_by(signal)))
         }
         _ if gates.iter().any(Report::failed) => Some(Outcome::not_started("a hook before it failed", WRAPPER_FAILED)),

@@ -19,25 +19,29 @@ pub use streams::hold_standard_streams;
 use crate::{log, outcome::Outcome, words::words};
 use reap::Change;
 use rustix::{
+    fd::BorrowedFd,
     io::Errno,
-    process::{Pid, getpid, set_child_subreaper},
+    process::{Pid, getpgid, getpid, set_child_subreaper},
 };
-use signals::{Received, SIGCONT, SIGINT, SIGKILL, SIGTERM};
+use signals::{Received, SIGCONT, SIGKILL, Woken};
 use std::{
     convert::Infallible,
     ffi::OsString,
     time::{Duration, Instant},
 };
-use terminal::{Terminal, shares_our_group};
+use terminal::{Terminal, our_group};
 
 pub struct Supervisor {
     signals: Signals,
     terminal: Option<Terminal>,
     stop_signal: Option<u8>,
-    /// How many signals asked to stop while after-hooks ran; with the second none is waited for any more.
-    heard: u32,
-    /// A process of our own that runs beside the command, until it is reaped.
-    helper: Option<Pid>,
+    /// What came for the command before it was started.
+    kept: Vec<Received>,
+    /// When the first signal asked to stop while after-hooks ran, and whether another one did.
+    told_at: Option<Instant>,
+    impatient: bool,
+    /// Processes of our own that run beside the command, until they are reaped.
+    helpers: Vec<Pid>,
 }
 
 /// What the loop wakes up for.
@@ -45,6 +49,7 @@ enum Event {
     Signal(Received),
     Ended(Pid, Ended),
     Stopped(Pid, i32),
+    Readable,
     Deadline,
 }
 
@@ -57,14 +62,28 @@ pub enum Waited {
     Interrupted,
 }
 
-/// What a stop signal does to the process that is waited for.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// How the wait for what a process of our own tells ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// There is something to be read, or the end of it.
+    Readable,
+    TimedOut,
+    /// The wrapper was told to stop.
+    Interrupted,
+}
+
+/// What signals mean while a process of our own is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Patience {
-    /// The first SIGTERM or SIGINT ends it: nothing depends on it yet.
+    /// Before the command: the first that asks to stop ends the wait, and all others are kept for the command.
     None,
-    /// The first is heard, the second ends it: it still has its time to finish.
+    /// After it: the first that asks to stop is heard, the second ends the wait. What is waited for still has its time
+    /// to finish.
     Once,
 }
+
+/// Signals that ask to stop and come within this time of the first are one wish: some runtimes send each twice.
+const SAME_WISH: Duration = Duration::from_millis(100);
 
 impl Supervisor {
     pub fn new(signals: Signals) -> Self {
@@ -74,7 +93,16 @@ impl Supervisor {
         {
             log::debug(|| format!("cannot become a subreaper: {}", words(error)));
         }
-        Self { signals, terminal: Terminal::ours(), stop_signal: None, heard: 0, helper: None }
+        terminal::found_group();
+        Self {
+            signals,
+            terminal: Terminal::of_session(),
+            stop_signal: None,
+            kept: Vec::new(),
+            told_at: None,
+            impatient: false,
+            helpers: Vec::new(),
+        }
     }
 
     /// The first signal that asked the wrapper itself to stop.
@@ -84,24 +112,26 @@ impl Supervisor {
 
     /// Whether a second stop signal came while hooks ran.
     pub fn impatient(&self) -> bool {
-        self.heard > 1
+        self.impatient
     }
 
-    /// Starts the command and returns when it has ended. With `group` it gets a process group of its own, and
-    /// signals go to all of it; `stop_timeout` after the first SIGTERM it is killed.
-    pub fn run(&mut self, command: &[OsString], group: bool, mut stop_timeout: Option<Duration>) -> Outcome {
+    /// Starts the command and returns when it has ended. With `to_group` signals go to all of its process group;
+    /// `stop_timeout` after the first one that asks to stop it is killed.
+    pub fn run(&mut self, command: &[OsString], to_group: bool, mut stop_timeout: Option<Duration>) -> Outcome {
         log::debug(|| format!("process start: {command:?}"));
-        let terminal = self.terminal.as_ref().filter(|_| group);
-        let child = match spawn::spawn(command, &self.signals, group, terminal) {
+        let child = match spawn::spawn(command, &self.signals, self.terminal.as_ref()) {
             Ok(child) => child,
             Err(outcome) => return outcome,
         };
         process::let_go_of_code();
         process::let_go_of_heap();
-        let mut target = Target { child, group, warned: false };
+        let mut target = Target { child, to_group, warned: false };
+        for signal in std::mem::take(&mut self.kept) {
+            target.forward(signal);
+        }
         let mut kill_at = None;
         loop {
-            match self.next(kill_at) {
+            match self.next(kill_at, None) {
                 Event::Ended(pid, ended) if pid == child => {
                     if let Some(terminal) = &self.terminal {
                         terminal.take_back_from(child);
@@ -109,12 +139,14 @@ impl Supervisor {
                     log::debug(|| format!("process finish: {ended}"));
                     return ended.into();
                 }
-                Event::Ended(..) => {}
                 Event::Stopped(pid, signal) if pid == child => self.follow_stop(&target, signal),
-                Event::Stopped(..) => {}
+                Event::Ended(..) | Event::Stopped(..) | Event::Readable => {}
                 Event::Signal(signal) => {
                     target.forward(signal);
-                    if signal.number == SIGTERM
+                    if signal.stops() {
+                        self.stop_along(&target, signal);
+                    }
+                    if self.signals.asks_to_stop(signal)
                         && let Some(timeout) = stop_timeout.take()
                     {
                         kill_at = Instant::now().checked_add(timeout);
@@ -134,114 +166,166 @@ impl Supervisor {
         let mut deadline = Some(deadline);
         let mut waited = None;
         loop {
-            match self.next(deadline) {
+            let why = match self.next(deadline, None) {
                 Event::Ended(pid, ended) if pid == child => return waited.unwrap_or(Waited::Ended(ended)),
-                Event::Signal(Received { number: SIGTERM | SIGINT, .. }) => {
-                    self.heard += u32::from(patience == Patience::Once);
-                    if patience == Patience::None || self.impatient() {
-                        waited.get_or_insert(Waited::Interrupted);
-                        deadline = None;
-                        signals::send(child, SIGKILL).ok();
-                    }
-                }
-                Event::Ended(..) | Event::Stopped(..) | Event::Signal(_) => {}
-                Event::Deadline => {
-                    waited.get_or_insert(Waited::TimedOut);
-                    deadline = None;
-                    signals::send(child, SIGKILL).ok();
-                }
+                Event::Ended(..) | Event::Stopped(..) | Event::Readable => continue,
+                Event::Signal(signal) if self.hear(signal, patience) => Waited::Interrupted,
+                Event::Signal(_) => continue,
+                Event::Deadline => Waited::TimedOut,
+            };
+            waited.get_or_insert(why);
+            deadline = None;
+            signals::send(child, SIGKILL).ok();
+        }
+    }
+
+    /// Waits until this descriptor can be read, at most until the deadline; with none it lets the time pass.
+    pub fn wait_for(&mut self, source: Option<BorrowedFd>, deadline: Instant, patience: Patience) -> Heard {
+        loop {
+            match self.next(Some(deadline), source) {
+                Event::Readable => return Heard::Readable,
+                Event::Deadline => return Heard::TimedOut,
+                Event::Signal(signal) if self.hear(signal, patience) => return Heard::Interrupted,
+                Event::Signal(_) | Event::Ended(..) | Event::Stopped(..) => {}
             }
         }
     }
 
-    /// Starts a process that runs beside the command.
-    pub fn start_helper(&mut self, child: impl FnOnce() -> Infallible) -> Result<(), nix::errno::Errno> {
-        self.helper = Some(fork_helper(child)?);
-        Ok(())
+    /// Takes note of a signal that came while a process of our own is waited for, and says whether that ends the wait.
+    fn hear(&mut self, signal: Received, patience: Patience) -> bool {
+        let asks_to_stop = self.signals.asks_to_stop(signal);
+        match patience {
+            Patience::None if asks_to_stop => return true,
+            Patience::None if !signal.stops() => {
+                let known = signal.is_standard() && self.kept.iter().any(|kept| kept.number == signal.number);
+                if !known {
+                    self.kept.push(signal);
+                }
+            }
+            Patience::Once if asks_to_stop => {
+                let first = *self.told_at.get_or_insert_with(Instant::now);
+                self.impatient |= first.elapsed() > SAME_WISH;
+                return self.impatient;
+            }
+            _ => {}
+        }
+        if signal.stops() {
+            signals::stop_self(signal.number);
+        }
+        false
     }
 
-    /// Ends that process if it is still there.
-    pub fn stop_helper(&mut self) {
-        if let Some(helper) = self.helper {
+    /// Starts a process that runs beside the command.
+    pub fn start_helper(&mut self, child: impl FnOnce() -> Infallible) -> Result<Pid, nix::errno::Errno> {
+        let helper = fork_helper(child)?;
+        self.helpers.push(helper);
+        Ok(helper)
+    }
+
+    /// Ends such a process if it is still there.
+    pub fn kill_helper(&self, helper: Pid) {
+        if self.helpers.contains(&helper) {
+            signals::send(helper, SIGKILL).ok();
+        }
+    }
+
+    /// Ends all of them, and returns when they are gone.
+    pub fn stop_helpers(&mut self) {
+        // One that is reaped meanwhile leaves the list.
+        while let Some(helper) = self.helpers.last().copied() {
             signals::send(helper, SIGKILL).ok();
             self.wait(helper, Instant::now(), Patience::Once);
         }
     }
 
     /// The one place where the wrapper waits. Children come first, so that nothing is sent to a process that is gone.
-    fn next(&mut self, deadline: Option<Instant>) -> Event {
+    fn next(&mut self, deadline: Option<Instant>, source: Option<BorrowedFd>) -> Event {
         loop {
             match reap::next() {
                 Some((pid, Change::Ended(ended))) => {
-                    self.helper = self.helper.filter(|helper| *helper != pid);
+                    self.helpers.retain(|helper| *helper != pid);
                     return Event::Ended(pid, ended);
                 }
                 Some((pid, Change::Stopped(signal))) => return Event::Stopped(pid, signal),
                 None if deadline.is_some_and(|deadline| deadline <= Instant::now()) => return Event::Deadline,
                 None => {}
             }
-            match self.signals.next(deadline) {
-                // A change of a child is seen above; what was ignored at entry is as if it had not come.
-                Some(signal) if !self.signals.forwards(signal) => {}
-                Some(signal) => {
-                    if signal.asks_to_stop() {
+            match self.signals.next(deadline, source) {
+                // A change of a child is seen above.
+                Woken::Signal(signal) if !self.signals.forwards(signal) => {}
+                Woken::Signal(signal) => {
+                    if self.signals.asks_to_stop(signal) {
                         self.stop_signal = self.stop_signal.or(u8::try_from(signal.number).ok());
                     }
                     return Event::Signal(signal);
                 }
-                None => {}
+                Woken::Readable => return Event::Readable,
+                Woken::Nothing => {}
             }
         }
     }
 
-    /// A command in a group of its own was stopped by its terminal (Ctrl-Z): the shell that started the wrapper
-    /// waits for the wrapper's group, the rest of a pipeline included, so that stops too, and the wrapper takes the
-    /// command along when it is resumed.
-    fn follow_stop(&self, target: &Target, signal: i32) {
-        if let Some(terminal) = self.terminal.as_ref().filter(|_| target.group) {
-            // After `fg` the terminal is ours, and a command that was running in the background only lacks it.
-            if !(terminal.is_ours() && signals::wants_terminal(signal)) {
-                terminal.take_back_from(target.child);
-                signals::stop_group(terminal.group());
+    /// The wrapper itself was sent a signal that stops a program.
+    fn stop_along(&self, target: &Target, signal: Received) {
+        match &self.terminal {
+            // The wrapper follows when the command has stopped.
+            Some(terminal) if terminal.alone => {}
+            // Ctrl-Z in a pipeline. The shell resumes all of it at once.
+            Some(_) => {
+                signals::stop_self(signal.number);
+                target.send(SIGCONT).ok();
             }
-            terminal.give(target.child);
-            target.send(SIGCONT).ok();
+            None => signals::stop_self(signal.number),
         }
+    }
+
+    /// The command was stopped, as by Ctrl-Z, or because it reads a terminal that it does not have. The shell that
+    /// started the wrapper waits for the wrapper's group, so that stops too, the rest of a pipeline included, and the
+    /// wrapper takes the command along when it is resumed.
+    fn follow_stop(&self, target: &Target, signal: i32) {
+        let Some(terminal) = &self.terminal else { return };
+        let mut gives = terminal.alone || terminal.is_of(target.child);
+        // The terminal may be ours to give: in a pipeline, or after `fg` of a command that ran in the background.
+        if signals::wants_terminal(signal) && terminal.is_ours() {
+            gives = true;
+        } else {
+            terminal.take_back_from(target.child);
+            signals::stop_group(our_group());
+        }
+        if gives {
+            terminal.give(target.child);
+        }
+        target.send(SIGCONT).ok();
     }
 }
 
 /// Where signals go.
 struct Target {
     child: Pid,
-    group: bool,
+    to_group: bool,
     warned: bool,
 }
 
 impl Target {
     fn forward(&mut self, signal: Received) {
-        if !self.has_it_already(signal) {
-            match self.send(signal.number) {
-                Err(Errno::PERM) if !self.warned => {
-                    self.warned = true;
-                    log::warn(format!("cannot send {} to the command: not permitted", name(signal.number)));
-                }
-                Ok(()) => log::debug(|| format!("forwarded {}", name(signal.number))),
-                Err(error) => log::debug(|| format!("not forwarded: {}: {error}", name(signal.number))),
+        match self.send(signal.number) {
+            Err(Errno::PERM) if !self.warned => {
+                self.warned = true;
+                log::warn(format!("cannot send {} to the command: not permitted", name(signal.number)));
             }
+            Ok(()) => log::debug(|| format!("forwarded {}", name(signal.number))),
+            Err(error) => log::debug(|| format!("not forwarded: {}: {error}", name(signal.number))),
         }
-        if signal.stops() && !self.group {
-            signals::stop_self(signal.number);
-        }
-    }
-
-    /// The terminal sends what is typed to every process of the foreground group, and so to the command as well.
-    fn has_it_already(&self, signal: Received) -> bool {
-        signal.is_from_terminal() && shares_our_group(self.child)
     }
 
     fn send(&self, signal: i32) -> Result<(), Errno> {
-        match self.group {
-            true => signals::send_to_group(self.child, signal),
+        if !self.to_group {
+            return signals::send(self.child, signal);
+        }
+        let group = signals::send_to_group(self.child, signal);
+        match getpgid(Some(self.child)) == Ok(self.child) {
+            true => group,
+            // It left the group, as setsid(1) does, and is still the command.
             false => signals::send(self.child, signal),
         }
     }

@@ -6,8 +6,12 @@ use nix::{
     unistd::{ForkResult, fork as nix_fork},
 };
 use rustix::{
+    fs::{Mode, OFlags, open},
+    io::write,
     mm::{Advice, madvise},
-    process::{Pid, Signal, getpid, getppid, set_parent_process_death_signal},
+    process::{
+        DumpableBehavior, Pid, Signal, getpid, getppid, set_dumpable_behavior, set_parent_process_death_signal, setpgid,
+    },
 };
 use std::{
     convert::Infallible,
@@ -25,8 +29,22 @@ pub fn fork_helper(child: impl FnOnce() -> Infallible) -> Result<Pid, Errno> {
             exit_now(crate::outcome::WRAPPER_FAILED);
         }
         only_faults();
+        // Whoever kills the supervisor's group, or the command's, does not mean this process.
+        let _ = setpgid(None, None);
+        die_first();
+        // The command may run as the same user; it is not to trace this process, or to open its descriptors.
+        let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
         child()
     })
+}
+
+/// Has the kernel end this process before all others of the container when memory is short: the command is what the
+/// container is there for. Without /proc nothing changes.
+fn die_first() {
+    /// The greatest value, with which a process is the first (proc_pid_oom_score_adj(5)). Nobody needs a right for it.
+    const FIRST: &[u8] = b"1000";
+    let file = open("/proc/self/oom_score_adj", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
+    let _ = file.and_then(|file| write(&file, FIRST));
 }
 
 /// Runs `child` in a new process. A panic in it ends it.

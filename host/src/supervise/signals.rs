@@ -3,27 +3,26 @@
 //! All signals are blocked and read from a descriptor. A blocked signal is never lost, not even one that the kernel
 //! would otherwise discard for PID 1.
 
-use nix::{
-    sys::{
-        signal::{SigSet, SigmaskHow, Signal},
-        signalfd::{SfdFlags, SignalFd},
-    },
-    unistd::{self, getsid},
+use nix::sys::{
+    signal::{SigSet, SigmaskHow, Signal},
+    signalfd::{SfdFlags, SignalFd},
 };
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
+    fd::BorrowedFd,
     io::Errno,
     process::{Pid, getpid, kill_process, kill_process_group},
 };
 use std::{io, mem::MaybeUninit, ptr, time::Instant};
 
-pub const SIGTERM: i32 = libc::SIGTERM;
-pub const SIGINT: i32 = libc::SIGINT;
 pub const SIGKILL: i32 = libc::SIGKILL;
 pub const SIGCONT: i32 = libc::SIGCONT;
 
 /// Signals are numbered from 1 to this (signal(7)).
 const LAST: i32 = 64;
+
+/// And from this one on they are real-time signals.
+const FIRST_REAL_TIME: i32 = 32;
 
 /// Not forwarded: what the kernel raises for a fault of our own, and what tells of our own children.
 const OURS: [i32; 8] = [
@@ -36,10 +35,6 @@ const OURS: [i32; 8] = [
     libc::SIGSYS,
     libc::SIGCHLD,
 ];
-
-/// What a terminal sends to the whole foreground group, or to a group that touches it from the background.
-const FROM_TERMINAL: [i32; 7] =
-    [libc::SIGINT, libc::SIGQUIT, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU, libc::SIGWINCH, libc::SIGHUP];
 
 /// Stop whoever does not handle them.
 const STOPPING: [i32; 3] = [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU];
@@ -60,8 +55,16 @@ pub struct Signals {
 #[derive(Clone, Copy)]
 pub struct Received {
     pub number: i32,
-    from_kernel: bool,
     from_self: bool,
+}
+
+/// What was waited for together with signals.
+pub enum Woken {
+    Signal(Received),
+    /// The other source can be read.
+    Readable,
+    /// Neither, so far.
+    Nothing,
 }
 
 impl Signals {
@@ -78,25 +81,44 @@ impl Signals {
         Ok(Self { fd, mask, ignored })
     }
 
-    /// The next signal; nothing if the deadline passed first.
-    pub fn next(&self, deadline: Option<Instant>) -> Option<Received> {
+    /// Waits for the next signal, for the other source if there is one, and at most until the deadline.
+    pub fn next(&self, deadline: Option<Instant>, source: Option<BorrowedFd>) -> Woken {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let timeout = left.and_then(|left| Timespec::try_from(left).ok());
-        let mut fds = [PollFd::new(&self.fd, PollFlags::IN)];
-        // Whatever poll says, reading does not block.
-        let _ = poll(&mut fds, timeout.as_ref());
-        let info = self.fd.read_signal().ok()??;
-        Some(Received {
-            number: info.ssi_signo.try_into().ok()?,
-            from_kernel: info.ssi_code == libc::SI_KERNEL,
-            from_self: info.ssi_pid == std::process::id(),
-        })
+        let signals = PollFd::new(&self.fd, PollFlags::IN);
+        let readable = match source {
+            Some(source) => {
+                let mut fds = [signals, PollFd::from_borrowed_fd(source, PollFlags::IN)];
+                // Whatever poll says, reading does not block.
+                let _ = poll(&mut fds, timeout.as_ref());
+                fds.last().is_some_and(|source| !source.revents().is_empty())
+            }
+            None => {
+                let _ = poll(&mut [signals], timeout.as_ref());
+                false
+            }
+        };
+        match self.read() {
+            Some(signal) => Woken::Signal(signal),
+            None if readable => Woken::Readable,
+            None => Woken::Nothing,
+        }
     }
 
-    /// Whether a signal is passed on to the command. One that was ignored at entry is ignored there too, and a
-    /// SIGPIPE of our own only says that the log's reader has gone.
+    fn read(&self) -> Option<Received> {
+        let info = self.fd.read_signal().ok()??;
+        Some(Received { number: info.ssi_signo.try_into().ok()?, from_self: info.ssi_pid == std::process::id() })
+    }
+
+    /// Whether a signal is passed on to the command. A SIGPIPE of our own only says that the log's reader has gone.
+    /// What was ignored at entry is passed on all the same: a command that still ignores it does not notice.
     pub fn forwards(&self, signal: Received) -> bool {
-        !OURS.contains(&signal.number) && !self.ignores(signal.number) && !signal.from_self
+        !OURS.contains(&signal.number) && !signal.from_self
+    }
+
+    /// Whether a signal asks the wrapper to stop. One that was ignored at entry, as nohup does with SIGHUP, does not.
+    pub fn asks_to_stop(&self, signal: Received) -> bool {
+        ASKING_TO_STOP.contains(&signal.number) && !self.ignores(signal.number)
     }
 
     fn ignores(&self, signal: i32) -> bool {
@@ -113,24 +135,19 @@ impl Signals {
 }
 
 impl Received {
-    pub fn asks_to_stop(self) -> bool {
-        ASKING_TO_STOP.contains(&self.number)
-    }
-
+    /// Whether it stops whoever does not handle it, until it is continued.
     pub fn stops(self) -> bool {
         STOPPING.contains(&self.number)
     }
 
-    /// Whether the terminal sent it, to all of our process group. When a terminal goes away, only the leader of its
-    /// session hears of it (SIGHUP).
-    pub fn is_from_terminal(self) -> bool {
-        let only_ours = self.number == libc::SIGHUP && getsid(None) == Ok(unistd::getpid());
-        self.from_kernel && FROM_TERMINAL.contains(&self.number) && !only_ours
+    /// Whether several that come before they are looked at are one (signal(7)); real-time signals are counted.
+    pub fn is_standard(self) -> bool {
+        self.number < FIRST_REAL_TIME
     }
 }
 
-/// Leaves a helper process deaf to everything but its own faults, which the engine turns into traps: Ctrl-C in the
-/// terminal reaches the whole process group, and a hook is to finish all the same.
+/// Leaves a helper process deaf to everything but its own faults, which the engine turns into traps: who asks for the
+/// end asks the supervisor, which decides whether a hook may finish.
 pub fn only_faults() {
     let mut mask = SigSet::all();
     for signal in OURS {
@@ -172,9 +189,11 @@ pub fn stop_self(signal: i32) {
     let _ = only.thread_block();
 }
 
-/// Stops our whole process group, as Ctrl-Z would have without a group of the command's own.
-pub fn stop_group(ours: Pid) {
-    let _ = send_to_group(ours, libc::SIGTSTP);
+/// Stops our whole process group, the rest of a pipeline included, as Ctrl-Z does without a group of the command's own.
+pub fn stop_group(ours: Option<Pid>) {
+    if let Some(ours) = ours {
+        let _ = send_to_group(ours, libc::SIGTSTP);
+    }
     stop_self(libc::SIGTSTP);
 }
 

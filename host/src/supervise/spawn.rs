@@ -30,13 +30,8 @@ use std::{
 /// Where commands are looked for when PATH is not set (`getconf PATH`).
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
-/// Starts the command. It has our process group, or with `group` one of its own, which then gets the terminal.
-pub fn spawn(
-    command: &[OsString],
-    signals: &Signals,
-    group: bool,
-    terminal: Option<&Terminal>,
-) -> Result<Pid, Outcome> {
+/// Starts the command in a process group of its own, which gets the terminal if it has that for itself.
+pub fn spawn(command: &[OsString], signals: &Signals, terminal: Option<&Terminal>) -> Result<Pid, Outcome> {
     let name = command.first().cloned().unwrap_or_default();
     let failed = |errno: Errno, code: u8| {
         let mut reason = words(errno);
@@ -52,11 +47,9 @@ pub fn spawn(
     let candidates = candidates(&name);
     let (errors, report) = pipe_with(PipeFlags::CLOEXEC).map_err(|e| failed(from(e), WRAPPER_FAILED))?;
     let child = fork(|| -> Infallible {
-        if group {
-            let _ = setpgid(None, None);
-            if let Some(terminal) = terminal {
-                terminal.give(getpid());
-            }
+        let _ = setpgid(None, None);
+        if let Some(terminal) = terminal.filter(|terminal| terminal.alone) {
+            terminal.give(getpid());
         }
         signals.give_back();
         let errno = exec(&candidates, &args);
@@ -64,12 +57,9 @@ pub fn spawn(
         exit_now(NOT_FOUND)
     })
     .map_err(|errno| failed(errno, WRAPPER_FAILED))?;
-    if group {
-        // Done on both sides: whoever comes first, the group is there before a signal is sent to it.
-        let _ = setpgid(Some(child), Some(child));
-    }
     drop(report);
-    // The pipe closes when the new program starts; until then it may bring the reason why it does not.
+    // The pipe closes when the new program starts, and so has its group; until then it may bring the reason why it does
+    // not.
     let mut errno = [0; 4];
     match read(&errors, &mut errno) {
         Ok(4) => {

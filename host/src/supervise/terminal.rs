@@ -1,63 +1,95 @@
 //! The terminal's foreground process group: who gets what is typed, and who may read.
 //!
-//! The command normally shares the wrapper's group and so has the terminal whenever the wrapper has it, as if the
-//! wrapper were not there. Only a command in a group of its own has to be given it, and a shell that took it for a
-//! job and is gone has to be relieved of it.
+//! The command has a process group of its own, so that a signal that it sends to its group reaches nobody else. For
+//! that group to be able to read, it has to be the terminal's foreground whenever the wrapper's group would be it.
 
-use nix::unistd::{self, getpgid, getpgrp};
+use nix::unistd::getpgrp;
 use rustix::{
     fd::BorrowedFd,
-    io::Errno,
-    process::{Pid, test_kill_process_group},
+    fs::{Mode, OFlags, open},
+    io::{Errno, read},
+    process::{Pid, setpgid, test_kill_process_group},
     stdio::{stderr, stdin, stdout},
-    termios::{tcgetpgrp, tcsetpgrp},
+    termios::{isatty, tcgetpgrp, tcsetpgrp},
 };
 
-/// The terminal that the wrapper's group shares with whoever started it, be it in the foreground or not.
+/// The terminal that controls the wrapper's session, whether the wrapper is in the foreground or not.
 pub struct Terminal {
     fd: BorrowedFd<'static>,
-    ours: Pid,
+    /// Whether the command has the terminal for itself. In a pipeline others read it too, such as the `less` of
+    /// `wrapper cat | less`, and they are in the wrapper's group.
+    pub alone: bool,
 }
 
 impl Terminal {
-    pub fn ours() -> Option<Self> {
-        // A group from outside the wrapper's PID namespace, as with unshare(1), has no number here: getpgrp says 0.
-        let ours = Pid::from_raw(getpgrp().as_raw())?;
-        let fds = [stdin(), stdout(), stderr()];
-        fds.into_iter().find(|fd| tcgetpgrp(fd).is_ok()).map(|fd| Self { fd, ours })
+    pub fn of_session() -> Option<Self> {
+        let fd = [stdin(), stdout(), stderr()].into_iter().find(controls)?;
+        Some(Self { fd, alone: isatty(stdin()) && isatty(stdout()) })
     }
 
-    pub fn group(&self) -> Pid {
-        self.ours
-    }
-
-    /// Whether our group is the foreground.
+    /// Whether the wrapper's group is the foreground.
     pub fn is_ours(&self) -> bool {
-        tcgetpgrp(self.fd) == Ok(self.ours)
+        match our_group() {
+            Some(ours) => tcgetpgrp(self.fd) == Ok(ours),
+            None => may_read(),
+        }
     }
 
-    /// Makes another group the foreground, if we are it. Like taking it back this works from the background only
-    /// because SIGTTOU is blocked (tcsetpgrp(3)).
+    /// Whether that group is the foreground.
+    pub fn is_of(&self, group: Pid) -> bool {
+        tcgetpgrp(self.fd) == Ok(group)
+    }
+
+    /// Makes the command's group the foreground, if the wrapper's is it. Like taking it back this works from the
+    /// background only because SIGTTOU is blocked (tcsetpgrp(3)).
     pub fn give(&self, group: Pid) {
         if self.is_ours() {
             let _ = tcsetpgrp(self.fd, group);
         }
     }
 
-    /// Takes the terminal back from a command that has ended or stopped: from its own group, or from one in which nobody is
-    /// left. Any other group has it by right, such as the shell's after `bg`.
+    /// Takes the terminal back from a command that has ended or stopped: from its own group, or from one in which
+    /// nobody is left. Any other group has it by right, such as the shell's after `bg`.
     pub fn take_back_from(&self, command: Pid) {
+        let Some(ours) = our_group() else { return };
         match tcgetpgrp(self.fd) {
-            Ok(group) if group == self.ours => {}
+            Ok(group) if group == ours => {}
             Ok(group) if group == command || test_kill_process_group(group) == Err(Errno::SRCH) => {
-                let _ = tcsetpgrp(self.fd, self.ours);
+                let _ = tcsetpgrp(self.fd, ours);
             }
             _ => {}
         }
     }
 }
 
-/// Whether a process is in the wrapper's own group.
-pub fn shares_our_group(pid: Pid) -> bool {
-    getpgid(Some(unistd::Pid::from_raw(pid.as_raw_pid()))) == Ok(getpgrp())
+/// The wrapper's process group. One from outside its PID namespace, as with unshare(1), has no number here: getpgrp(2)
+/// says 0.
+pub fn our_group() -> Option<Pid> {
+    Pid::from_raw(getpgrp().as_raw())
+}
+
+/// Gives the wrapper a group with a number, if it has none and is in the foreground: without one it could not take the
+/// terminal back from the command. The group that had the terminal until now cannot be named either; the shell outside
+/// takes it when its job has ended.
+pub fn found_group() {
+    if our_group().is_none()
+        && let Some(terminal) = Terminal::of_session()
+        && terminal.is_ours()
+        && setpgid(None, None).is_ok()
+        && let Some(ours) = our_group()
+    {
+        let _ = tcsetpgrp(terminal.fd, ours);
+    }
+}
+
+/// Whether it is the terminal of this session. A foreground group without a number here is told as "not supported".
+fn controls(fd: &BorrowedFd<'static>) -> bool {
+    matches!(tcgetpgrp(fd), Ok(_) | Err(Errno::OPNOTSUPP))
+}
+
+/// Whether the terminal would let the wrapper read. In the background, with SIGTTIN blocked, even reading nothing is an
+/// error (EIO); in the foreground it takes nothing away. Without blocking, because somebody else may be reading.
+fn may_read() -> bool {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    open("/dev/tty", flags, Mode::empty()).is_ok_and(|tty| read(&tty, &mut [0_u8; 0]) != Err(Errno::IO))
 }
