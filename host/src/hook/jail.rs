@@ -40,12 +40,19 @@ const COMPILER_SPACE: u64 = 256 << 20;
 /// Processor time for compiling. A hook of 16 MiB takes a tenth of it; beyond lies only what was made to be slow.
 const COMPILER_SECONDS: u64 = 60;
 
-/// Puts the process that checks and compiles into its jail: no network, no files, nothing executable.
-pub fn enter_as_compiler() {
+/// The largest file of machine code. It is several times the size of the WebAssembly, which is at most 32 MiB; a file in
+/// memory counts for no other limit of the process that writes it. What is larger is compiled when it runs.
+const MACHINE_CODE: u64 = 128 << 20;
+
+/// Puts the process that checks and compiles into its jail: no network, no files but in memory, nothing executable.
+/// `report` is the one socket over which it may send descriptors (sendmsg(2)).
+pub fn enter_as_compiler(report: i32) {
     limit(Resource::Cpu, COMPILER_SECONDS);
     limit(Resource::As, COMPILER_SPACE);
-    let walls = [common(), landlock(Some(&[])), seccomp(Network::None), nothing_becomes_code()];
-    report("compiler", walls);
+    // SIGXFSZ, which goes with the error, is blocked like every signal that is no fault.
+    limit(Resource::Fsize, MACHINE_CODE);
+    let walls = [common(), landlock(Some(&[])), seccomp(Network::Report(report)), nothing_becomes_code()];
+    log_layers("compiler", walls);
 }
 
 /// Puts the process that runs a hook into its jail: no files, TCP to the allowed ports, no other program.
@@ -57,18 +64,19 @@ pub fn enter_as_runner(config: &Config) {
     let network = if config.allow_http.names_hosts() { Network::TcpAndLookups } else { Network::Tcp };
     let ports = Means::ports(&config.allow_http);
     let walls = [common(), landlock(ports.as_deref()), seccomp(network)];
-    report("runner", walls);
+    log_layers("runner", walls);
 }
 
 /// Takes away the last right that loading code needs: from here on nothing more becomes executable.
 pub fn seal_code() {
-    report("runner, code loaded", [nothing_becomes_code()]);
+    log_layers("runner, code loaded", [nothing_becomes_code()]);
 }
 
 /// What of the network a process may use.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Network {
-    None,
+    /// None, but for messages over a socket that is there already.
+    Report(i32),
     Tcp,
     /// And UDP, in which name servers are asked.
     TcpAndLookups,
@@ -77,7 +85,7 @@ pub enum Network {
 /// What stands, or why it does not.
 type Wall = Result<&'static str, String>;
 
-fn report<const N: usize>(whose: &str, walls: [Wall; N]) {
+fn log_layers<const N: usize>(whose: &str, walls: [Wall; N]) {
     log::debug(|| {
         let words = walls.into_iter().map(|wall| match wall {
             Ok(name) => name.to_owned(),

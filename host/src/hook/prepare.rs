@@ -132,7 +132,7 @@ fn process(hooks: &[&Hook], config: &Config, report: OwnedFd) -> Infallible {
     let mut keep: Vec<i32> = hooks.iter().flat_map(|hook| hook.descriptors()).collect();
     keep.push(report.as_raw_fd());
     jail::close_all_but(&keep);
-    jail::enter_as_compiler();
+    jail::enter_as_compiler(report.as_raw_fd());
     // Each as soon as it is known: one that breaks the check takes none with it that came before.
     let mut fit = Vec::new();
     for hook in hooks {

@@ -70,7 +70,7 @@ const FCNTL: [i32; 6] =
 
 /// The calls above and, if there is a network, sockets of the internet; everything else is refused.
 pub fn seccomp(network: Network) -> Wall {
-    let allowed = if network == Network::None { &[][..] } else { &NETWORK };
+    let allowed = if matches!(network, Network::Report(_)) { &[][..] } else { &NETWORK };
     let mut rules: Rules = [CALLS, CALLS_HERE, allowed].concat().into_iter().map(|call| (call, Vec::new())).collect();
     // Standard error is the command's too, and may be the terminal: it is written to, and nothing else.
     let stderr = libc::STDERR_FILENO as u64;
@@ -95,7 +95,11 @@ pub fn seccomp(network: Network) -> Wall {
         // How a panic ends the process.
         (libc::SYS_tgkill, vec![arguments(&[(0, Eq, own)])?]),
     ]);
-    if network != Network::None {
+    if let Network::Report(report) = network {
+        // The machine code: a file without a name, which is sealed and handed over.
+        rules.insert(libc::SYS_memfd_create, Vec::new());
+        rules.insert(libc::SYS_sendmsg, vec![arguments(&[(0, Eq, report as u64)])?]);
+    } else {
         // The protocol that the kernel chooses: others, such as MPTCP, are not what Landlock judges.
         let tcp = |family: i32| arguments(&[(0, Eq, family as u64), (1, MaskedEq(0xf), STREAM), (2, Eq, 0)]);
         let udp = |family: i32| arguments(&[(0, Eq, family as u64), (1, MaskedEq(0xf), DATAGRAM), (2, Eq, 0)]);
