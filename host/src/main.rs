@@ -95,9 +95,7 @@ fn refused(hooks: &Hooks, gates: &[Report], supervisor: &Supervisor) -> Option<O
         return Some(Outcome::not_started(format!("hook {hook:?} cannot be loaded"), WRAPPER_FAILED));
     }
     match supervisor.stop_signal() {
-        Some(signal) => {
-            Some(Outcome::not_started("told to stop before the start", killed_by(signal)))
-        }
+        Some(signal) => Some(Outcome::not_started("told to stop before the start", killed_by(signal))),
         _ if gates.iter().any(Report::failed) => Some(Outcome::not_started("a hook before it failed", WRAPPER_FAILED)),
         _ => None,
     }

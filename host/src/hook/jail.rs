@@ -45,13 +45,13 @@ const COMPILER_SECONDS: u64 = 60;
 const MACHINE_CODE: u64 = 128 << 20;
 
 /// Puts the process that checks and compiles into its jail: no network, no files but in memory, nothing executable.
-/// `report` is the one socket over which it may send descriptors (sendmsg(2)).
-pub fn enter_as_compiler(report: i32) {
+/// Over these sockets, and no other, it may send descriptors (sendmsg(2)).
+pub fn enter_as_compiler(reports: &[i32]) {
     limit(Resource::Cpu, COMPILER_SECONDS);
     limit(Resource::As, COMPILER_SPACE);
     // SIGXFSZ, which goes with the error, is blocked like every signal that is no fault.
     limit(Resource::Fsize, MACHINE_CODE);
-    let walls = [common(), landlock(Some(&[])), seccomp(Network::Report(report)), nothing_becomes_code()];
+    let walls = [common(), landlock(Some(&[])), seccomp(Network::Reports(reports)), nothing_becomes_code()];
     log_layers("compiler", walls);
 }
 
@@ -74,9 +74,9 @@ pub fn seal_code() {
 
 /// What of the network a process may use.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Network {
-    /// None, but for messages over a socket that is there already.
-    Report(i32),
+pub enum Network<'a> {
+    /// None, but for messages over sockets that are there already.
+    Reports(&'a [i32]),
     Tcp,
     /// And UDP, in which name servers are asked.
     TcpAndLookups,
@@ -100,6 +100,11 @@ fn limit(resource: Resource, most: u64) {
     let given = getrlimit(resource);
     let lower = |given: Option<u64>| Some(given.map_or(most, |given| given.min(most)));
     let _ = setrlimit(resource, Rlimit { current: lower(given.current), maximum: lower(given.maximum) });
+}
+
+/// Keeps a process that compiles to its share of the container's memory.
+pub fn limit_memory(bytes: u64) {
+    limit(Resource::Data, bytes);
 }
 
 fn common() -> Wall {
@@ -148,11 +153,6 @@ pub fn close_all_but(keep: &[i32]) {
         next = fd + 1;
     }
     close(next, i32::MAX);
-}
-
-/// Closes this descriptor, which nothing here will use again.
-pub fn give_up(fd: i32) {
-    close(fd, fd);
 }
 
 #[allow(unsafe_code)]

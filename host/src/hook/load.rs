@@ -1,7 +1,7 @@
 //! From a hook's name to its bytes, as they are before the command starts. Bytes are read here and not yet
 //! understood.
 
-use super::{Hooks, memory};
+use super::{Hooks, memory, prepare::Preparation};
 use crate::{
     cli::Config,
     log::{Level, Line},
@@ -78,8 +78,10 @@ pub struct Hook {
     pub label: String,
     pub sha256: Option<[u8; 32]>,
     pub when: When,
-    /// Machine code for it, once the file is sealed.
-    pub code: Option<File>,
+    /// Whether it is compiled beside the command.
+    pub prepare: bool,
+    /// The process that checks and compiles it.
+    pub preparation: Option<Preparation>,
     bytes: Bytes,
 }
 
@@ -156,18 +158,13 @@ impl Hook {
         self.bytes.length()
     }
 
-    /// Its machine code, if that is there.
-    pub fn prepared(&self) -> Option<&File> {
-        self.code.as_ref().filter(|code| memory::is_sealed(code))
-    }
-
-    /// The descriptors of its bytes and its code.
+    /// The descriptors of its bytes, and of where its code comes from.
     pub fn descriptors(&self) -> Vec<i32> {
         let bytes = match &self.bytes {
             Bytes::BuiltIn(_) => None,
-            Bytes::Memory(file) => Some(file),
+            Bytes::Memory(file) => Some(file.as_raw_fd()),
         };
-        bytes.into_iter().chain(&self.code).map(AsRawFd::as_raw_fd).collect()
+        bytes.into_iter().chain(self.preparation.as_ref().map(Preparation::descriptor)).collect()
     }
 
     /// A built-in hook with no digest to compare has been checked when the wrapper was built.
@@ -188,7 +185,7 @@ pub fn load(config: &Config) -> Hooks {
     };
     let before = config.before.iter().filter_map(&mut read).collect();
     let after = config.after.iter().filter_map(&mut read).collect();
-    Hooks { before, after, refused, progress: None }
+    Hooks { before, after, refused }
 }
 
 fn load_one(source: &Source, config: &Config) -> Option<Hook> {
@@ -208,9 +205,8 @@ fn load_one(source: &Source, config: &Config) -> Option<Hook> {
             return None;
         }
     };
-    let prepared = config.hook_prepare && bytes.length() <= PREPARED_SIZE;
-    let code = if prepared { memory::create("code").ok() } else { None };
-    Some(Hook { name, label, sha256, when, code, bytes })
+    let prepare = config.hook_prepare && bytes.length() <= PREPARED_SIZE;
+    Some(Hook { name, label, sha256, when, prepare, preparation: None, bytes })
 }
 
 fn read_file(path: &Path) -> Result<File, String> {

@@ -9,6 +9,7 @@ mod check;
 mod context;
 mod engine;
 mod failure;
+mod handover;
 mod http;
 mod jail;
 mod limits;
@@ -19,6 +20,8 @@ mod prepare;
 mod refused;
 mod report;
 mod runner;
+mod share;
+mod turn;
 
 pub use context::{Moment, Phase};
 pub use http::{Allow, Rule};
@@ -28,11 +31,11 @@ pub use report::{Report, Verdict};
 use crate::{
     cli::Config,
     log::{self, Level, Line},
-    supervise::{Ended, Patience, Supervisor, Waited, exit_now, fork_helper, name},
+    supervise::{Ended, Heard, Patience, Supervisor, Waited, exit_now, fork_helper, name},
     words::words,
 };
 use load::Hook;
-use prepare::Progress;
+use prepare::{FORK_AGAIN, Judged};
 use std::{
     panic::set_hook,
     time::{Duration, Instant},
@@ -44,40 +47,34 @@ pub struct Hooks {
     after: Vec<Hook>,
     /// The first of those that were named that could not be read or is no hook.
     refused: Option<String>,
-    /// Where the process that compiles them tells what it has done.
-    progress: Option<Progress>,
 }
 
 impl Hooks {
     /// Has the hooks checked, and goes on to have them compiled while the command runs. What is no hook is named in
-    /// the log and taken out.
+    /// the log and taken out. What could not be judged in time stays: the command does not start, and the sidecar is
+    /// asked to quit all the same.
     pub fn check(&mut self, config: &Config, supervisor: &mut Supervisor) {
         if self.before.is_empty() && self.after.is_empty() {
             return;
         }
-        let hooks: Vec<&Hook> = self.before.iter().chain(&self.after).collect();
-        let (verdicts, progress) = prepare::start(&hooks, config, supervisor);
-        self.progress = progress;
-        let mut verdicts = verdicts.into_iter();
+        let mut hooks: Vec<&mut Hook> = self.before.iter_mut().chain(&mut self.after).collect();
+        let mut judged = prepare::start(&mut hooks, config, supervisor).into_iter();
+        let stopped = supervisor.stop_signal().is_some();
         let refused = &mut self.refused;
-        let mut fit = |hook: &Hook| {
-            let fit = verdicts.next().unwrap_or(false);
-            if !fit {
+        let mut may_run = |hook: &Hook| {
+            let judged = judged.next().unwrap_or(Judged::Unknown);
+            if judged == Judged::Unfit || (judged == Judged::Unknown && !stopped) {
                 refused.get_or_insert_with(|| hook.label.clone());
             }
-            fit
+            judged != Judged::Unfit
         };
-        self.before.retain(&mut fit);
-        self.after.retain(&mut fit);
+        self.before.retain(&mut may_run);
+        self.after.retain(&mut may_run);
     }
 
     /// The first hook that was named and cannot run.
     pub fn refused(&self) -> Option<&str> {
         self.refused.as_deref()
-    }
-
-    pub fn any(&self, phase: Phase) -> bool {
-        !self.of(phase).is_empty()
     }
 
     /// Runs the hooks of a phase in their order and says how each of them ended. A failing hook does not keep an
@@ -95,51 +92,11 @@ impl Hooks {
                 Verdict::Skipped
             } else {
                 let facts = moment.facts(phase, &hook.name, index + 1, hooks.len(), config.hook_timeout);
-                self.run_one(hook, config, facts, supervisor)
+                run_one(hook, config, facts, supervisor)
             };
             reports.push(Report { hook: hook.name.clone(), phase, verdict, duration: start.elapsed() });
         }
         reports
-    }
-
-    /// Runs one hook in a process of its own and says how it ended.
-    fn run_one(&self, hook: &Hook, config: &Config, facts: context::Facts, supervisor: &mut Supervisor) -> Verdict {
-        let start = Instant::now();
-        let line =
-            |level, message: &str| Line::new(level, message).about(&hook.label).field("phase", facts.phase.name());
-        line(Level::Debug, "plugin start").write();
-        let patience = match facts.phase {
-            Phase::Before => Patience::None,
-            Phase::After => Patience::Once,
-        };
-        let runner = match fork_helper(|| exit_now(runner::run(hook, config, &facts, self.progress.as_ref()))) {
-            Ok(runner) => runner,
-            Err(errno) => {
-                line(Level::Error, &format!("cannot run: cannot fork: {}", words(errno))).write();
-                return Verdict::Failed;
-            }
-        };
-        let waited = supervisor.wait(runner, facts.deadline, patience);
-        let (verdict, untold) = match waited {
-            // If there is something to say, the runner itself has said it.
-            Waited::Ended(Ended::Exited(runner::SUCCEEDED)) => (Verdict::Succeeded, None),
-            Waited::Ended(Ended::Exited(_)) => (Verdict::Failed, None),
-            Waited::Ended(Ended::Killed { signal, .. }) => {
-                (Verdict::Crashed, Some(format!("crashed: {}", name(signal.into()))))
-            }
-            Waited::TimedOut => {
-                let limit = humantime::format_duration(config.hook_timeout);
-                (Verdict::TimedOut, Some(format!("timed out after {limit}; --plugin-timeout gives it more time")))
-            }
-            Waited::Interrupted => (Verdict::EndedEarly, Some("ended early: wrapper was told to stop".into())),
-        };
-        if let Some(problem) = &untold {
-            line(Level::Error, problem).field("outcome", "failed").field("duration", seconds(start)).write();
-        }
-        let outcome = if verdict == Verdict::Succeeded { "succeeded" } else { "failed" };
-        let finish = line(Level::Debug, &format!("plugin finish: {outcome} after {:?}", start.elapsed()));
-        finish.field("outcome", outcome).field("duration", seconds(start)).write();
-        verdict
     }
 
     fn of(&self, phase: Phase) -> &[Hook] {
@@ -148,6 +105,55 @@ impl Hooks {
             Phase::After => &self.after,
         }
     }
+}
+
+/// Runs one hook in a process of its own and says how it ended.
+fn run_one(hook: &Hook, config: &Config, facts: context::Facts, supervisor: &mut Supervisor) -> Verdict {
+    let start = Instant::now();
+    let line = |level, message: &str| Line::new(level, message).about(&hook.label).field("phase", facts.phase.name());
+    line(Level::Debug, "plugin start").write();
+    let patience = match facts.phase {
+        Phase::Before => Patience::None,
+        Phase::After => Patience::Once,
+    };
+    if let Some(preparation) = &hook.preparation {
+        preparation.wait(hook, facts.deadline, patience, supervisor);
+    }
+    let runner = loop {
+        match fork_helper(|| exit_now(runner::run(hook, config, &facts))) {
+            Ok(runner) => break runner,
+            Err(errno) if prepare::passes(errno) && Instant::now() + FORK_AGAIN < facts.deadline => {
+                if supervisor.wait_for(None, Instant::now() + FORK_AGAIN, patience) == Heard::Interrupted {
+                    return Verdict::EndedEarly;
+                }
+            }
+            Err(errno) => {
+                line(Level::Error, &format!("cannot run: cannot fork: {}", words(errno))).write();
+                return Verdict::Failed;
+            }
+        }
+    };
+    let waited = supervisor.wait(runner, facts.deadline, patience);
+    let (verdict, untold) = match waited {
+        // If there is something to say, the runner itself has said it.
+        Waited::Ended(Ended::Exited(runner::SUCCEEDED)) => (Verdict::Succeeded, None),
+        Waited::Ended(Ended::Exited(_)) => (Verdict::Failed, None),
+        Waited::Ended(Ended::Killed { signal, .. }) => {
+            (Verdict::Crashed, Some(format!("crashed: {}", name(signal.into()))))
+        }
+        Waited::TimedOut => {
+            let limit = humantime::format_duration(config.hook_timeout);
+            (Verdict::TimedOut, Some(format!("timed out after {limit}; --plugin-timeout gives it more time")))
+        }
+        Waited::Interrupted => (Verdict::EndedEarly, Some("ended early: wrapper was told to stop".into())),
+    };
+    if let Some(problem) = &untold {
+        line(Level::Error, problem).field("outcome", "failed").field("duration", seconds(start)).write();
+    }
+    let outcome = if verdict == Verdict::Succeeded { "succeeded" } else { "failed" };
+    let finish = line(Level::Debug, &format!("plugin finish: {outcome} after {:?}", start.elapsed()));
+    finish.field("outcome", outcome).field("duration", seconds(start)).write();
+    verdict
 }
 
 fn seconds(since: Instant) -> f64 {
@@ -163,6 +169,6 @@ pub fn report_panics_in_one_line() {
     }));
 }
 
-/// How long the supervisor waits for all hooks to be checked: reading 32 MiB of WebAssembly takes under two seconds,
+/// How long the supervisor waits for a hook to be checked: reading 32 MiB of WebAssembly takes under two seconds,
 /// and on a starved node ten times that.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,22 +1,23 @@
-//! The process that understands hooks' bytes: it checks them before the command starts, tells the supervisor, and
-//! goes on to compile them at the lowest priority while the command runs.
+//! The processes that understand hooks' bytes: each checks one hook before the command starts, tells the supervisor,
+//! and goes on to compile it at the lowest priority while the command runs. The hooks that are part of this program need
+//! no check and share a process.
 //!
-//! What it leaves behind is machine code in a sealed file in memory. Only that is ever run as such: it was made by
-//! this binary, from bytes that were checked, in this run.
+//! What such a process leaves behind is machine code in a sealed file in memory, handed over on its own socket. Only
+//! that is ever run as such: it was made by this binary, from bytes that were checked, in this run, and nobody else had
+//! a descriptor of it while it was written.
 
-use super::{CHECK_TIMEOUT, check, engine, failure, jail, load::Hook, memory};
+use super::{CHECK_TIMEOUT, check, engine, failure, handover, jail, load::Hook, memory, share, turn::Turn};
 use crate::{
     cli::Config,
     log::{self, Level, Line},
-    supervise::{Supervisor, exit_now},
+    supervise::{Ended, Heard, Patience, Supervisor, Waited, exit_now, name},
     words::words,
 };
+use nix::errno::Errno;
 use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    fd::OwnedFd,
-    io::{Errno, read, write},
-    pipe::{PipeFlags, pipe_with},
-    process::nice,
+    fd::{AsFd, OwnedFd},
+    io::write,
+    process::{Pid, nice},
 };
 use std::{
     convert::Infallible,
@@ -26,143 +27,191 @@ use std::{
 };
 use wasmtime::Engine;
 
-/// One byte for each hook that needs a check, in their order.
+/// What is told of a hook that is checked.
 const FIT: u8 = b'+';
 const UNFIT: u8 = b'-';
-
-/// And one for each whose code is there.
-const DONE: u8 = b'=';
 
 /// A tenth of what is compiled in that time on a processor of 2020.
 const BYTES_A_MILLISECOND: u64 = 100;
 
-/// What the process tells, from the verdicts on: a byte for each hook it has compiled, and the end of the stream with its
-/// own.
-pub struct Progress(OwnedFd);
+/// Between two tries to make a process while there may be no more of them.
+pub const FORK_AGAIN: Duration = Duration::from_millis(100);
 
-impl Progress {
+/// A process at work for a hook.
+pub struct Preparation {
+    /// Where it tells what it has done: the verdict if the hook is checked, then the code, then the end of the stream.
+    told: OwnedFd,
+    process: Pid,
+}
+
+/// What is known of a hook before the command starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judged {
+    Fit,
+    Unfit,
+    /// It could not be judged in time. It may be fit all the same.
+    Unknown,
+}
+
+impl Preparation {
     pub fn descriptor(&self) -> i32 {
-        self.0.as_raw_fd()
+        self.told.as_raw_fd()
     }
 
-    /// Waits until the hook's code is there, the process has ended without it, or it takes much longer than it would on a
-    /// free processor: whoever runs at the lowest priority beside a busy process never comes to an end.
-    pub fn wait(&self, hook: &Hook, deadline: Instant) {
+    /// The code, if it is there by now.
+    pub fn code(&self) -> Option<std::fs::File> {
+        handover::receive(&self.told).filter(memory::is_sealed)
+    }
+
+    /// Waits until the code is there or will not come. Whoever runs at the lowest priority beside a busy process may
+    /// never come to an end: one that takes much longer than on a free processor is ended, and the hook is compiled
+    /// when it runs.
+    pub fn wait(&self, hook: &Hook, deadline: Instant, patience: Patience, supervisor: &mut Supervisor) {
         let slow = Duration::from_millis(hook.length() / BYTES_A_MILLISECOND);
         let half = deadline.saturating_duration_since(Instant::now()) / 2;
-        let patience = Instant::now() + slow.min(half);
-        while hook.code.is_some() && hook.prepared().is_none() {
-            if next(&self.0, patience).is_empty() {
-                break;
-            }
+        if supervisor.wait_for(Some(self.told.as_fd()), Instant::now() + slow.min(half), patience) != Heard::Readable {
+            supervisor.kill_helper(self.process);
         }
     }
 }
 
-/// Starts the process and waits until it has said of each hook whether it is fit. What is wrong with one is in the log by
-/// then.
-pub fn start(hooks: &[&Hook], config: &Config, supervisor: &mut Supervisor) -> (Vec<bool>, Option<Progress>) {
-    // The command need not wait for what was checked when the wrapper was built.
-    let unchecked: Vec<&Hook> = hooks.iter().copied().filter(|hook| hook.needs_check()).collect();
-    if unchecked.is_empty() && !config.hook_prepare {
-        return (vec![true; hooks.len()], None);
-    }
-    let started = pipe_with(PipeFlags::CLOEXEC).map_err(words).and_then(|(progress, report)| {
-        // The writing end goes into the closure and so is closed here as soon as the process has it.
-        supervisor
-            .start_helper(|| process(hooks, config, report))
-            .map_err(|errno| format!("cannot fork: {}", words(errno)))?;
-        Ok(progress)
-    });
-    let progress = match started {
-        Ok(progress) => Some(progress),
-        Err(why) => {
-            match unchecked.is_empty() {
-                true => log::debug(|| format!("hooks are compiled when they run: {why}")),
-                false => log::error(format!("cannot check hooks: {why}")),
-            }
-            None
-        }
-    };
-    let verdicts = progress.as_ref().map(|progress| verdicts(unchecked.len(), progress)).unwrap_or_default();
-    for hook in unchecked.get(verdicts.len()..).unwrap_or_default() {
-        Line::new(Level::Error, "could not be checked").about(&hook.label).write();
-    }
-    let mut verdicts = verdicts.into_iter();
-    let fit = hooks.iter().map(|hook| !hook.needs_check() || verdicts.next().unwrap_or(false)).collect();
-    (fit, progress.map(Progress))
-}
-
-/// The verdicts that come within the time there is for it.
-fn verdicts(count: usize, progress: &OwnedFd) -> Vec<bool> {
+/// Starts the processes and waits until they have said of each hook whether it is fit. What is wrong with one is in the
+/// log by then.
+pub fn start(hooks: &mut [&mut Hook], config: &Config, supervisor: &mut Supervisor) -> Vec<Judged> {
     let deadline = Instant::now() + CHECK_TIMEOUT;
-    let mut found = Vec::new();
-    while found.len() < count {
-        let told = next(progress, deadline);
-        if told.is_empty() {
-            break;
-        }
-        found.extend(told.iter().map(|byte| *byte == FIT));
+    let turn = Turn::new().ok();
+    // The command need not wait for what was checked when the wrapper was built.
+    let built_in = hooks.iter_mut().filter(|hook| hook.prepare && !hook.needs_check());
+    let mut built_in: Vec<&mut Hook> = built_in.map(|hook| &mut **hook).collect();
+    if !built_in.is_empty()
+        && let Err(why) = launch(&mut built_in, config, turn.as_ref(), supervisor)
+    {
+        log::debug(|| format!("hooks are compiled when they run: {why}"));
     }
-    // What comes behind tells of code that is made already.
-    found.truncate(count);
-    found
+    for hook in hooks.iter_mut().filter(|hook| hook.needs_check()) {
+        launch_in_time(hook, config, turn.as_ref(), deadline, supervisor);
+    }
+    hooks.iter_mut().map(|hook| judged(hook, deadline, supervisor)).collect()
 }
 
-/// What is told next; nothing, if there is no more or the deadline passes.
-fn next(progress: &OwnedFd, deadline: Instant) -> Vec<u8> {
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let mut fds = [PollFd::new(progress, PollFlags::IN)];
-        match poll(&mut fds, Timespec::try_from(left).ok().as_ref()) {
-            Ok(1..) => {}
-            Err(Errno::INTR) => continue,
-            _ => return Vec::new(),
-        }
-        let mut bytes = [0; 64];
-        match read(progress, &mut bytes) {
-            Ok(count) => return bytes.get(..count).unwrap_or_default().to_vec(),
-            Err(Errno::INTR) => {}
-            Err(_) => return Vec::new(),
+/// Starts the process for a hook, and tries again while there may be no more processes for the moment.
+fn launch_in_time(
+    hook: &mut Hook,
+    config: &Config,
+    turn: Option<&Turn>,
+    deadline: Instant,
+    supervisor: &mut Supervisor,
+) {
+    while supervisor.stop_signal().is_none() {
+        match launch(&mut [&mut *hook], config, turn, supervisor) {
+            Ok(()) => return,
+            Err(error) if passes(error) && Instant::now() + FORK_AGAIN < deadline => {
+                supervisor.wait_for(None, Instant::now() + FORK_AGAIN, Patience::None);
+            }
+            Err(error) => {
+                let why = format!("could not be checked: cannot fork: {}", words(error));
+                return Line::new(Level::Error, why).about(&hook.label).write();
+            }
         }
     }
 }
 
-fn process(hooks: &[&Hook], config: &Config, report: OwnedFd) -> Infallible {
-    let mut keep: Vec<i32> = hooks.iter().flat_map(|hook| hook.descriptors()).collect();
-    keep.push(report.as_raw_fd());
-    jail::close_all_but(&keep);
-    jail::enter_as_compiler(report.as_raw_fd());
-    // Each as soon as it is known: one that breaks the check takes none with it that came before.
-    let mut fit = Vec::new();
-    for hook in hooks {
-        let fits = if hook.needs_check() { tell(judge(hook), &report) } else { true };
-        if fits {
-            fit.push(hook);
+/// Whether a process cannot be made now and perhaps later: others may end, or give memory back.
+pub fn passes(error: Errno) -> bool {
+    [Errno::EAGAIN, Errno::ENOMEM].contains(&error)
+}
+
+/// Starts one process for these hooks.
+fn launch(
+    hooks: &mut [&mut Hook],
+    config: &Config,
+    turn: Option<&Turn>,
+    supervisor: &mut Supervisor,
+) -> Result<(), Errno> {
+    let pairs: Vec<_> = hooks.iter().map(|_| handover::pair()).collect::<Result<_, _>>()?;
+    let (told, reports): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
+    let work: Vec<_> = hooks.iter().map(|hook| &**hook).zip(&reports).collect();
+    // The reporting ends are closed here as soon as the process has them.
+    let process = supervisor.start_helper(|| process(&work, config, turn))?;
+    for (hook, told) in hooks.iter_mut().zip(told) {
+        hook.preparation = Some(Preparation { told, process });
+    }
+    Ok(())
+}
+
+/// What the hook's process says of it, and why it says nothing.
+fn judged(hook: &mut Hook, deadline: Instant, supervisor: &mut Supervisor) -> Judged {
+    if !hook.needs_check() {
+        return Judged::Fit;
+    }
+    let Some(preparation) = &hook.preparation else { return Judged::Unknown };
+    let why = match supervisor.wait_for(Some(preparation.told.as_fd()), deadline, Patience::None) {
+        Heard::Readable => {
+            let mut verdict = [0];
+            match rustix::io::read(&preparation.told, &mut verdict) {
+                Ok(1) if verdict == [FIT] => return Judged::Fit,
+                Ok(1) => return Judged::Unfit,
+                _ => match supervisor.wait(preparation.process, deadline, Patience::None) {
+                    Waited::Ended(ended) => unsaid(ended),
+                    Waited::TimedOut | Waited::Interrupted => "its process was ended".into(),
+                },
+            }
+        }
+        Heard::TimedOut => format!("not within {}", humantime::format_duration(CHECK_TIMEOUT)),
+        // Nothing is wrong with the hook.
+        Heard::Interrupted => return Judged::Unknown,
+    };
+    supervisor.kill_helper(preparation.process);
+    hook.preparation = None;
+    Line::new(Level::Error, format!("could not be checked: {why}")).about(&hook.label).write();
+    Judged::Unknown
+}
+
+/// Why a process ended without a verdict.
+fn unsaid(ended: Ended) -> String {
+    match ended {
+        Ended::Exited(code) => format!("its process exited with {code}"),
+        Ended::Killed { signal, .. } => format!("its process was killed by {}", name(signal.into())),
+    }
+}
+
+/// Does the work for these hooks, each of which has its own place to tell.
+fn process(work: &[(&Hook, &OwnedFd)], config: &Config, turn: Option<&Turn>) -> Infallible {
+    let reports: Vec<i32> = work.iter().map(|(_, report)| report.as_raw_fd()).collect();
+    let hooks = work.iter().flat_map(|(hook, _)| hook.descriptors());
+    jail::close_all_but(&hooks.chain(reports.iter().copied()).chain(turn.map(Turn::descriptor)).collect::<Vec<_>>());
+    let share = share::of_memory();
+    jail::enter_as_compiler(&reports);
+    for (hook, report) in work {
+        if hook.needs_check() && !tell(judge(hook), report) {
+            exit_now(0);
         }
     }
-    if hooks.iter().all(|hook| hook.code.is_none()) {
+    if share < share::LEAST || !work.iter().any(|(hook, _)| hook.prepare) {
         exit_now(0);
     }
     // From here on the command runs, and the machine is its.
     let _ = nice(19);
+    jail::limit_memory(share);
+    if let Some(turn) = turn {
+        turn.wait();
+    }
     match engine::new(config, engine::Code::usual()) {
-        Ok(engine) => fit.into_iter().for_each(|hook| {
-            if let Err(error) = compile(hook, &engine) {
+        Ok(engine) => work.iter().for_each(|(hook, report)| {
+            if let Err(error) = compile(hook, &engine, report) {
                 log::debug(|| format!("{} is compiled when it runs: {error}", hook.name));
             }
-            let _ = write(&report, &[DONE]);
         }),
         Err(error) => log::debug(|| format!("hooks are compiled when they run: {error}")),
     }
     exit_now(0)
 }
 
-fn compile(hook: &Hook, engine: &Engine) -> wasmtime::Result<()> {
-    if let Some(mut file) = hook.code.as_ref() {
-        file.write_all(&engine.precompile_component(&hook.bytes()?)?)?;
-        memory::seal(file)?;
-    }
+fn compile(hook: &Hook, engine: &Engine, report: &OwnedFd) -> wasmtime::Result<()> {
+    let mut code = memory::create("code")?;
+    code.write_all(&engine.precompile_component(&hook.bytes()?)?)?;
+    memory::seal(&code)?;
+    handover::send(report, &code)?;
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use super::{
     load::Hook,
     memory,
     output::Output,
-    prepare::Progress,
+    prepare::Preparation,
     refused,
 };
 use crate::{
@@ -21,7 +21,6 @@ use crate::{
     outcome::WRAPPER_FAILED,
 };
 use bindings::exports::wrapper::hook::run::Error as HookError;
-use std::{os::fd::AsRawFd, time::Instant};
 use wasmtime::{
     Engine, Store,
     component::{Component, HasSelf, InstancePre, Linker, ResourceTable},
@@ -60,16 +59,14 @@ impl WasiHttpView for State {
 }
 
 /// Runs the hook and says how it went: in the log, and by the exit code of this process.
-pub fn run(hook: &Hook, config: &Config, facts: &Facts, progress: Option<&Progress>) -> u8 {
-    let mut keep = hook.descriptors();
-    keep.extend(progress.map(Progress::descriptor));
-    jail::close_all_but(&keep);
+pub fn run(hook: &Hook, config: &Config, facts: &Facts) -> u8 {
+    jail::close_all_but(&hook.descriptors());
     let means = Means::load(&config.allow_http);
     if !trusted() {
         jail::enter_as_runner(config);
     }
     let problem = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(execute(hook, config, facts, progress, means)).err(),
+        Ok(runtime) => runtime.block_on(execute(hook, config, facts, means)).err(),
         Err(error) => Some(Problem::failed(format!("cannot run: {error}"))),
     };
     let Some(Problem { text, kind }) = problem else { return SUCCEEDED };
@@ -104,14 +101,8 @@ impl From<wasmtime::Error> for Problem {
     }
 }
 
-async fn execute(
-    hook: &Hook,
-    config: &Config,
-    facts: &Facts,
-    progress: Option<&Progress>,
-    means: Means,
-) -> Result<(), Problem> {
-    let component = code(hook, config, progress, facts.deadline)?;
+async fn execute(hook: &Hook, config: &Config, facts: &Facts, means: Means) -> Result<(), Problem> {
+    let component = code(hook, config)?;
     if !trusted() {
         jail::seal_code();
     }
@@ -146,12 +137,8 @@ async fn execute(
 
 /// The hook's code: machine code, or where executable memory is forbidden, as by SELinux's execmem or a strict seccomp
 /// profile, code that is interpreted.
-fn code(hook: &Hook, config: &Config, progress: Option<&Progress>, deadline: Instant) -> Result<Component, Problem> {
+fn code(hook: &Hook, config: &Config) -> Result<Component, Problem> {
     let engine = engine::new(config, Code::usual())?;
-    if let Some(progress) = progress {
-        progress.wait(hook, deadline);
-        jail::give_up(progress.descriptor());
-    }
     match component(hook, &engine) {
         Err(error) if failure::forbidden(&error) => {
             log::debug(|| format!("executable memory is forbidden here, the hook is interpreted: {error}"));
@@ -163,14 +150,11 @@ fn code(hook: &Hook, config: &Config, progress: Option<&Progress>, deadline: Ins
 
 /// The hook's code: what `prepare` left, or made now.
 fn component(hook: &Hook, engine: &Engine) -> wasmtime::Result<Component> {
-    if let Some(code) = hook.prepared() {
-        match load(code, engine) {
+    if let Some(code) = hook.preparation.as_ref().and_then(Preparation::code) {
+        match load(&code, engine) {
             Ok(component) => return Ok(component),
             Err(error) => log::debug(|| format!("prepared code is not used: {error}")),
         }
-    } else if let Some(code) = &hook.code {
-        // Unsealed it can be written to, and what is written counts for no limit of this process.
-        jail::give_up(code.as_raw_fd());
     }
     let bytes = hook.bytes()?;
     // The check was done before, but the process that did it is not the one that relies on it.
@@ -183,8 +167,8 @@ fn component(hook: &Hook, engine: &Engine) -> wasmtime::Result<Component> {
 #[allow(unsafe_code)]
 fn load(code: &std::fs::File, engine: &Engine) -> wasmtime::Result<Component> {
     let bytes = memory::read(code)?;
-    // SAFETY: the file was created by this program's supervisor and written and sealed by `prepare`, which is the same
-    // binary; a runner that had a descriptor of it before gave that up before it looked at a hook's bytes.
+    // SAFETY: the file was created, written and sealed by `prepare`'s process for this hook, which is the same binary,
+    // and came on a socket that no other process can send to.
     unsafe { Component::deserialize(engine, bytes) }
 }
 

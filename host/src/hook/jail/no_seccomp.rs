@@ -2,7 +2,7 @@
 
 use super::{Network, Wall};
 
-pub fn seccomp(_: Network) -> Wall {
+pub fn seccomp(_: Network<'_>) -> Wall {
     Err("seccomp (no filter for this CPU)".into())
 }
 

@@ -65,12 +65,19 @@ const NETWORK: [i64; 5] =
 
 /// What of descriptors a process may ask or change: nothing by which the kernel would send signals for it (F_SETOWN),
 /// and no flag of those that the command shares (F_SETFL).
-const FCNTL: [i32; 6] =
-    [libc::F_GETFD, libc::F_SETFD, libc::F_GETFL, libc::F_DUPFD_CLOEXEC, libc::F_GET_SEALS, libc::F_ADD_SEALS];
+const FCNTL: [i32; 7] = [
+    libc::F_GETFD,
+    libc::F_SETFD,
+    libc::F_GETFL,
+    libc::F_SETLKW,
+    libc::F_DUPFD_CLOEXEC,
+    libc::F_GET_SEALS,
+    libc::F_ADD_SEALS,
+];
 
 /// The calls above and, if there is a network, sockets of the internet; everything else is refused.
 pub fn seccomp(network: Network) -> Wall {
-    let allowed = if matches!(network, Network::Report(_)) { &[][..] } else { &NETWORK };
+    let allowed = if matches!(network, Network::Reports(_)) { &[][..] } else { &NETWORK };
     let mut rules: Rules = [CALLS, CALLS_HERE, allowed].concat().into_iter().map(|call| (call, Vec::new())).collect();
     // Standard error is the command's too, and may be the terminal: it is written to, and nothing else.
     let stderr = libc::STDERR_FILENO as u64;
@@ -95,10 +102,11 @@ pub fn seccomp(network: Network) -> Wall {
         // How a panic ends the process.
         (libc::SYS_tgkill, vec![arguments(&[(0, Eq, own)])?]),
     ]);
-    if let Network::Report(report) = network {
+    if let Network::Reports(reports) = network {
         // The machine code: a file without a name, which is sealed and handed over.
         rules.insert(libc::SYS_memfd_create, Vec::new());
-        rules.insert(libc::SYS_sendmsg, vec![arguments(&[(0, Eq, report as u64)])?]);
+        let sockets = reports.iter().map(|report| arguments(&[(0, Eq, report.unsigned_abs().into())]));
+        rules.insert(libc::SYS_sendmsg, sockets.collect::<Result<_, _>>()?);
     } else {
         // The protocol that the kernel chooses: others, such as MPTCP, are not what Landlock judges.
         let tcp = |family: i32| arguments(&[(0, Eq, family as u64), (1, MaskedEq(0xf), STREAM), (2, Eq, 0)]);
