@@ -5,6 +5,7 @@
 
 mod support;
 
+mod checking;
 mod confinement;
 mod context;
 mod cpus;
@@ -15,6 +16,7 @@ mod files;
 mod fixtures;
 mod gates;
 mod grants;
+mod groups;
 mod idle;
 mod image;
 mod install;
@@ -31,6 +33,7 @@ mod policy;
 mod predecessor;
 mod pushgateway;
 mod reaping;
+mod scarce_processes;
 mod scenarios;
 mod sdk;
 mod sidecars;

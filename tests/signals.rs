@@ -9,7 +9,7 @@ use crate::support::{
     role::{Role, in_both_roles},
     wrapper,
 };
-use nix::libc;
+use nix::{libc, sys::signal::SigSet};
 use std::{io, mem::zeroed, os::unix::process::CommandExt, process::Command, ptr};
 
 /// Every signal that somebody may want to send to a program, but for those that stop it.
@@ -221,20 +221,81 @@ fn sigpipe_has_its_default_effect_on_the_command() {
     });
 }
 
+/// As other inits do: a shell's `command &` ignores SIGINT for it, and a command that sets a handler wants to hear.
 #[test]
-fn under_nohup_the_command_does_not_get_sighup_and_without_it_does() {
+fn what_was_ignored_at_entry_is_forwarded_and_is_no_wish_to_stop() {
+    in_both_roles(|role| {
+        for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT] {
+            // A shell cannot trap what it found ignored.
+            let handles = "import signal, sys, time
+def heard(number, frame):
+    print('heard', number, flush=True); time.sleep(0.7); sys.exit(42)
+for it in (1, 2, 3):
+    signal.signal(it, heard)
+print('ready', flush=True)
+while True:
+    time.sleep(0.02)";
+            let options = ["--stop-timeout", "200ms", "python3", "-c", handles];
+            let run = role.wrapper().with(&options).first(move || {
+                ignore(&[signal]);
+                Ok(())
+            });
+            let mut run = run.running();
+            run.until_stdout_has("ready\n");
+            kill(role.pid(&run), signal);
+            let done = run.done();
+            assert_eq!((done.code(), done.stdout.lines().last()), (42, Some(&*format!("heard {signal}"))), "{role:?}");
+        }
+    });
+}
+
+#[test]
+fn under_nohup_a_command_that_does_not_handle_sighup_survives_it_and_without_it_does_not() {
     in_both_roles(|role| {
         for nohup in [true, false] {
-            let run = role.wrapper().with(&[child(), "report", "child", "64", "42"]).first(move || {
+            let run = role.wrapper().with(&["sh", "-c", "echo ready; sleep 0.5; exit 7"]).first(move || {
                 ignore(if nohup { &[libc::SIGHUP] } else { &[] });
                 Ok(())
             });
             let mut run = run.running();
-            run.until_stdout_has("child ready\n");
+            run.until_stdout_has("ready\n");
             kill(role.pid(&run), libc::SIGHUP);
-            kill(role.pid(&run), FENCE);
+            assert_eq!(run.done().code(), if nohup { 7 } else { 129 }, "{role:?}");
+        }
+    });
+}
+
+#[test]
+fn a_signal_that_comes_before_the_command_reaches_it_after_its_start() {
+    let hook = crate::support::guests::program("naps");
+    in_both_roles(|role| {
+        for (command, signals, code) in [
+            (&[child(), "report", "child", "64", "42"][..], &[libc::SIGUSR1, libc::SIGWINCH, 40, 40, 64][..], 42),
+            (&["sleep", "30"], &[libc::SIGUSR2], 128 + libc::SIGUSR2),
+        ] {
+            let mut run = role.wrapper().with(&["--before", hook.to_str().unwrap()]).with(command);
+            run.env("HOOK_SLEEP_MS", "400");
+            // One command starts with all of them blocked, and so none is lost before it looks for them.
+            let run = run.first(move || match code {
+                42 => Ok(SigSet::all().thread_block()?),
+                _ => Ok(()),
+            });
+            let mut run = run.running();
+            run.until_stderr_has("sleeping\n");
+            signals.iter().for_each(|signal| kill(role.pid(&run), *signal));
             let done = run.done();
-            assert_eq!((done.code(), done.stdout.contains("child 1\n")), (42, !nohup), "{role:?}");
+            assert_eq!(done.code(), code, "{role:?}: {done:?}");
+            if code == 42 {
+                for signal in signals {
+                    let sent = signals.iter().filter(|other| *other == signal).count();
+                    let line = format!("child {signal}");
+                    assert_eq!(
+                        done.stdout.lines().filter(|it| *it == line).count(),
+                        sent,
+                        "{role:?} {signal}: {done:?}"
+                    );
+                }
+            }
         }
     });
 }
@@ -312,7 +373,7 @@ fn a_signal_that_may_not_be_sent_is_warned_of_once_and_the_wait_goes_on() {
 
 #[test]
 fn a_sigterm_at_any_moment_of_the_start_is_never_lost() {
-    let mut random = crate::support::random::Random::new();
+    let mut random = crate::support::random::Random::announced();
     for round in 0..500 {
         let run = wrapper().with(&["sleep", "30"]).running();
         let start = std::time::Instant::now();
@@ -334,7 +395,7 @@ fn a_sigterm_at_any_moment_of_the_start_is_never_lost() {
 
 #[test]
 fn as_pid_1_a_sigterm_at_any_moment_of_the_start_is_never_lost() {
-    let mut random = crate::support::random::Random::new();
+    let mut random = crate::support::random::Random::announced();
     in_both_roles(|role| {
         if role == Role::Process {
             return;

@@ -1,19 +1,18 @@
-//! Hundreds of runs with random signals at random times, several wrappers side by side. Seconds by default;
-//! `WRAPPER_SOAK_SECONDS` makes it as long as one likes.
+//! Hundreds of runs with random signals at random times, as PID 1 and not, with and without a terminal, several wrappers
+//! side by side: `WRAPPER_SOAK_RUNS` says how many. A failure names its seed, and `WRAPPER_SOAK_SEED` begins with that
+//! one.
 
 use crate::support::{
-    Run,
+    Run, eventually,
     helpers::child,
     kill,
     processes::Process,
+    pty::{CTRL_C, Terminal},
     random::Random,
     role::{Role, in_both_roles},
 };
 use nix::libc;
-use std::{
-    env, thread,
-    time::{Duration, Instant},
-};
+use std::{env, process::Command, thread, time::Duration};
 
 /// What may come at any time.
 const SIGNALS: [i32; 18] = [1, 2, 3, 10, 12, 14, 15, 18, 23, 28, 34, 35, 40, 50, 60, 62, 63, 17];
@@ -21,9 +20,11 @@ const SIGNALS: [i32; 18] = [1, 2, 3, 10, 12, 14, 15, 18, 23, 28, 34, 35, 40, 50,
 /// The command's last signal; it is read after all others.
 const LAST: i32 = 64;
 
-fn length() -> Duration {
-    let seconds = env::var("WRAPPER_SOAK_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(6.0);
-    Duration::from_secs_f64(seconds)
+/// How many runs there are unless more are asked for.
+const RUNS: u64 = 500;
+
+fn number(variable: &str) -> Option<u64> {
+    env::var(variable).ok().and_then(|text| text.parse().ok())
 }
 
 fn pause(random: &mut Random) {
@@ -96,28 +97,63 @@ fn awake(role: Role, run: &crate::support::Running) -> Option<i32> {
     })
 }
 
+/// In a terminal the same, with what is typed there instead of signals; and the terminal is given back.
+fn the_terminal_is_given_back(role: Role, random: &mut Random) {
+    let code = random.below(256) as i32;
+    let time = random.below(20);
+    let mut bash = Command::new("bash");
+    bash.args(["--norc", "--noprofile", "-c", r#""$@"; echo "code $?.""#, "bash"]).env_clear();
+    bash.env("PATH", "/usr/bin:/bin");
+    let script = format!("trap 'exit {code}' INT; (sleep 0.01 &); sleep 0.{time:03}; exit {code}");
+    let run = role.wrapper().with(&["--plugin", "echo", "bash", "-c", &script]);
+    bash.arg(run.get_program()).args(run.get_args());
+    let mut terminal = Terminal::with(bash);
+    let mut typed = false;
+    for _ in 0..random.below(3) {
+        pause(random);
+        if terminal.shows().contains("code ") {
+            break;
+        }
+        // A shell without job control is in the foreground too, and goes on if the command handled it.
+        terminal.types(CTRL_C);
+        typed = true;
+    }
+    eventually("it ends", || terminal.has_ended() || terminal.shows().contains("code "));
+    let shown = terminal.shows();
+    let ended = [code, 128 + libc::SIGINT].iter().any(|code| shown.contains(&format!("code {code}.")));
+    // Ctrl-C before the wrapper takes signals, or before the shell has started it, ends the shell as well.
+    assert!(ended || typed, "{role:?} {code}: {shown:?}");
+    eventually("it has ended", || terminal.has_ended());
+}
+
 #[test]
 fn hundreds_of_runs_side_by_side_end_as_they_should() {
-    let end = Instant::now() + length();
-    let runs: usize = thread::scope(|scope| {
-        let workers: Vec<_> = (0..4)
-            .map(|_| {
+    const WORKERS: u64 = 4;
+    let seed = number("WRAPPER_SOAK_SEED").unwrap_or_else(Random::seed);
+    let runs = number("WRAPPER_SOAK_RUNS").unwrap_or(RUNS);
+    println!("WRAPPER_SOAK_SEED={seed}");
+    let done: u64 = thread::scope(|scope| {
+        let workers: Vec<_> = (0..WORKERS)
+            .map(|worker| {
                 scope.spawn(move || {
-                    let mut random = Random::new();
-                    let mut runs = 0;
-                    while Instant::now() < end {
+                    let mut random = Random::from(seed + worker);
+                    let mut done = 0;
+                    while done < runs / WORKERS {
                         in_both_roles(|role| {
                             every_signal_arrives(role, &mut random);
                             the_end_is_one_that_was_asked_for(role, &mut random);
-                            runs += 2;
+                            the_terminal_is_given_back(role, &mut random);
+                            done += 3;
                         });
                     }
-                    runs
+                    done
                 })
             })
             .collect();
+        // A worker's panic is the test's, behind the seed.
         workers.into_iter().map(|worker| worker.join().unwrap()).sum()
     });
-    println!("{runs} runs");
-    assert!(runs >= 8);
+    let (what, mine) = (format!("no zombie of {done} runs"), std::process::id() as i32);
+    eventually(&what, || !Process::children(mine).iter().any(|child| child.state == 'Z' && child.name == "wrapper"));
+    assert!(done >= runs / WORKERS * WORKERS);
 }

@@ -8,7 +8,7 @@ use crate::support::{
     role::{Role, in_both_roles},
     wrapper,
 };
-use nix::libc::{SIGINT, SIGKILL, SIGTERM, SIGUSR1};
+use nix::libc::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGSTOP, SIGTERM, SIGUSR1};
 use std::time::Instant;
 
 /// Runs a shell script with options, waits until it prints `ready`, sends SIGTERM, and says how long the end took.
@@ -47,6 +47,24 @@ fn a_command_that_ends_just_within_stop_timeout_is_not_killed_and_just_over_it_i
         let done = told_to_stop(role, &["--stop-timeout", "200ms"], NEEDS_2_S);
         assert_eq!(done.code(), 137, "{role:?}");
         assert_took(&done, 0.2, 8.0);
+    });
+}
+
+#[test]
+fn every_signal_that_asks_to_stop_starts_stop_timeout_and_others_do_not() {
+    in_both_roles(|role| {
+        for signal in [SIGTERM, SIGINT, SIGQUIT, SIGHUP] {
+            let script = r#"exec "$0" report c 64 42"#;
+            let mut run = role.wrapper().with(&["--stop-timeout", "300ms", "sh", "-c", script, child()]).running();
+            run.until_stdout_has("c ready\n");
+            kill(role.pid(&run), SIGUSR1);
+            run.until_stdout_has("c 10\n");
+            let told = Instant::now();
+            kill(role.pid(&run), signal);
+            let done = run.done();
+            assert_eq!(done.code(), 137, "{role:?} {signal}: {done:?}");
+            assert!(told.elapsed().as_millis() >= 300, "{role:?} {signal}");
+        }
     });
 }
 
@@ -109,20 +127,6 @@ fn with_kill_group_the_stop_timeout_kills_all_of_the_group() {
     eventually("the grandchild is gone", || !is_alive(grandchild));
 }
 
-#[test]
-fn with_kill_group_the_wrapper_is_not_in_the_group_that_it_kills() {
-    in_both_roles(|role| {
-        let mut run =
-            role.wrapper().with(&["--kill-group", "--plugin", "echo", child(), "report", "c", "64", "42"]).running();
-        run.until_stdout_has("c ready\n");
-        let wrapper = Process::find(role.pid(&run)).unwrap();
-        let command = Process::children(wrapper.pid).into_iter().find(|it| it.group != wrapper.group).unwrap();
-        assert_eq!(command.group, command.pid);
-        kill(-command.group, SIGKILL);
-        assert_eq!(run.done().code(), 137);
-    });
-}
-
 /// The wrapper while its hook sleeps that long.
 fn in_its_hook(role: Role, options: &[&str], milliseconds: u32) -> Running {
     let hook = guests::program("naps");
@@ -153,12 +157,12 @@ fn a_second_stop_signal_ends_the_hook_at_once_and_skips_the_rest_and_the_code_is
         for second in [SIGTERM, SIGINT] {
             let run = in_its_hook(role, &["--plugin", "echo", "--plugin-timeout", "30s"], 25_000);
             kill(role.pid(&run), SIGTERM);
-            // Two that are pending at once are one.
-            eventually("the first was taken", || {
-                let pending = crate::support::processes::status(role.pid(&run), "ShdPnd").unwrap_or_default();
-                u64::from_str_radix(&pending, 16) == Ok(0)
+            // What comes within a tenth of a second is the same wish.
+            let wrapper = role.pid(&run);
+            eventually("the hook is ended", || {
+                kill(wrapper, second);
+                run.stderr_so_far().contains("ended early")
             });
-            kill(role.pid(&run), second);
             let done = run.done();
             assert_eq!(done.code(), 7, "{role:?}");
             let lines = done.lines();
@@ -169,18 +173,39 @@ fn a_second_stop_signal_ends_the_hook_at_once_and_skips_the_rest_and_the_code_is
 }
 
 #[test]
+fn two_stop_signals_at_once_are_one_wish_and_the_hook_finishes() {
+    in_both_roles(|role| {
+        let run = in_its_hook(role, &[], 700);
+        let wrapper = role.pid(&run);
+        // Both are there when it goes on.
+        kill(wrapper, SIGSTOP);
+        kill(wrapper, SIGTERM);
+        kill(wrapper, SIGINT);
+        kill(wrapper, SIGCONT);
+        let done = run.done();
+        assert_eq!(
+            (done.code(), done.lines()),
+            (7, vec!["wrapper: naps: sleeping", "wrapper: naps: slept"]),
+            "{role:?}"
+        );
+    });
+}
+
+#[test]
 fn a_stop_signal_before_the_command_ends_what_comes_before_it_and_the_command_is_not_started() {
     in_both_roles(|role| {
         let hook = guests::program("naps");
         let options = ["--before", hook.to_str().unwrap(), "--plugin", "echo", "--plugin-timeout", "30s"];
-        let mut run = role.wrapper().with(&options).with(&["echo", "started"]);
-        run.env("HOOK_SLEEP_MS", "25000");
-        let mut run = run.running();
-        run.until_stderr_has("sleeping\n");
-        kill(role.pid(&run), SIGTERM);
-        let done = run.done();
-        assert_eq!((done.code(), done.stdout.as_str()), (143, ""), "{done:?}");
-        assert!(done.stderr.contains("was not started: told to stop before the start"), "{done:?}");
-        assert_took(&done, 0.0, 10.0);
+        for signal in [SIGTERM, SIGINT, SIGQUIT, SIGHUP] {
+            let mut run = role.wrapper().with(&options).with(&["echo", "started"]);
+            run.env("HOOK_SLEEP_MS", "25000");
+            let mut run = run.running();
+            run.until_stderr_has("sleeping\n");
+            kill(role.pid(&run), signal);
+            let done = run.done();
+            assert_eq!((done.code(), done.stdout.as_str()), (128 + signal, ""), "{done:?}");
+            assert!(done.stderr.contains("was not started: told to stop before the start"), "{done:?}");
+            assert_took(&done, 0.0, 10.0);
+        }
     });
 }

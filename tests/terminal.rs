@@ -138,6 +138,74 @@ fn ctrl_z_stops_the_whole_pipeline() {
     }
 }
 
+/// `less` reads the terminal too, and both are one job of the shell.
+#[test]
+fn in_a_pipeline_the_one_that_reads_the_terminal_has_it_and_ctrl_c_reaches_all() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    std::fs::write(&file, "line\n".repeat(1000)).unwrap();
+    for way in WAYS {
+        let mut terminal = Terminal::with_shell();
+        // Stands for a pager: takes what comes on its input, and asks at the terminal.
+        let pager = "bash -c 'wc -l; echo asks; read -r answer </dev/tty; echo \"answered $answer\"'";
+        terminal.enters(&format!("$wrapper {way} cat {} | {pager}", file.display()));
+        terminal.until_it_shows("asks\r\n");
+        terminal.enters("well");
+        terminal.until_it_shows("1000\r\nasks\r\nanswered well\r\n");
+        assert_code(&mut terminal, 0);
+        let cat = "bash -c 'trap \"\" INT; exec cat'";
+        terminal.enters(&format!("$wrapper {way} $child report child 64 42 | {cat}"));
+        terminal.until_it_shows("child ready");
+        terminal.types(CTRL_C);
+        terminal.until_it_shows("child 2\r\n");
+        kill(terminal.process("wrapper").pid, 64);
+        eventually("it has ended", || terminal.foreground() == terminal.leader_group());
+        assert_eq!(terminal.shows().matches("child 2\r\n").count(), 1, "{way}: {}", terminal.shows());
+        // The command asks at the terminal, and gets it.
+        let asks = "bash -c 'read -r answer </dev/tty; echo \"has $answer\"'";
+        terminal.enters(&format!("$wrapper {way} {asks} | cat"));
+        terminal.process("wrapper");
+        terminal.enters("more");
+        terminal.until_it_shows("has more\r\n");
+        assert_code(&mut terminal, 0);
+    }
+}
+
+/// With unshare(1) the group that has the terminal is outside the namespace, and has no number in it.
+#[test]
+fn a_shell_has_the_terminal_though_nobody_can_name_who_had_it_before() {
+    for way in WAYS {
+        let mut run = std::process::Command::new("unshare");
+        run.args(["-pf", "--mount-proc", "--kill-child", env!("CARGO_BIN_EXE_wrapper")]);
+        run.args(way.split_whitespace()).args(["--", "bash", "--norc", "--noprofile", "--noediting", "-i"]);
+        run.env_clear().env("PS1", "inner:").env("PATH", "/usr/bin:/bin");
+        let mut terminal = Terminal::with(run);
+        terminal.until_it_shows("inner:");
+        terminal.enters("cat");
+        terminal.enters("hello");
+        terminal.until_it_shows("hello\r\n");
+        terminal.types(CTRL_D);
+        terminal.enters("exit 9");
+        assert_eq!(terminal.exit_code(), Some(9), "{way}: {}", terminal.shows());
+    }
+}
+
+#[test]
+fn in_the_background_outside_the_namespace_the_terminal_is_not_taken() {
+    let mut terminal = Terminal::with_shell();
+    terminal.enters("unshare -pf --mount-proc --kill-child $wrapper sh -c 'echo started; exec cat' &");
+    terminal.until_it_shows("started");
+    terminal.process("cat");
+    assert_eq!(terminal.foreground(), terminal.leader_group());
+    terminal.enters("echo the shell $((40 + 2))");
+    terminal.until_it_shows("the shell 42");
+    terminal.enters("fg");
+    terminal.enters("hello");
+    terminal.until_it_shows("hello\r\n");
+    terminal.types(CTRL_D);
+    assert_code(&mut terminal, 0);
+}
+
 #[test]
 fn a_command_that_reads_from_the_background_stops_with_the_wrapper_until_fg() {
     for way in WAYS {

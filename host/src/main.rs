@@ -83,7 +83,7 @@ fn job(config: &Config, mut supervisor: Supervisor) -> u8 {
     };
     moment.finish(outcome.clone(), supervisor.stop_signal());
     let after = hooks.run(Phase::After, config, &moment, &mut supervisor);
-    supervisor.stop_helpers();
+    supervisor.end_helpers();
     let code = exit_code(&outcome, after.iter().any(Report::failed), config.hook_failure_counts);
     termination::tell(config, &moment, code, &[gates, after].concat());
     code

@@ -3,6 +3,7 @@
 mod clean_signals;
 pub mod envoy;
 pub mod guests;
+pub mod heavy;
 pub mod helpers;
 pub mod manifests;
 pub mod memory;

@@ -135,6 +135,10 @@ impl Terminal {
         status.and_then(|status| status.code())
     }
 
+    pub fn has_ended(&mut self) -> bool {
+        self.leader.try_wait().unwrap().is_some()
+    }
+
     pub fn leader_group(&self) -> i32 {
         self.leader.id() as i32
     }

@@ -1,13 +1,26 @@
-//! Numbers that differ from run to run.
+//! Numbers that differ from run to run, and can be had again.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub struct Random(u64);
 
 impl Random {
-    pub fn new() -> Self {
+    /// Numbers that follow from this one.
+    pub fn from(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    /// Numbers that differ from run to run, with their seed among what a failing test prints.
+    pub fn announced() -> Self {
+        let seed = Self::seed();
+        println!("Random::from({seed})");
+        Self::from(seed)
+    }
+
+    /// A number that nobody knows before.
+    pub fn seed() -> u64 {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        Self(now.as_nanos() as u64 | 1)
+        now.as_nanos() as u64 & 0xffff_ffff
     }
 
     /// One of 0 to `bound` - 1 (xorshift64).

@@ -35,7 +35,9 @@ use crate::{
     words::words,
 };
 use load::Hook;
+use nix::errno::Errno;
 use prepare::{FORK_AGAIN, Judged};
+use rustix::process::Pid;
 use std::{
     panic::set_hook,
     time::{Duration, Instant},
@@ -116,24 +118,14 @@ fn run_one(hook: &Hook, config: &Config, facts: context::Facts, supervisor: &mut
         Phase::Before => Patience::None,
         Phase::After => Patience::Once,
     };
-    if let Some(preparation) = &hook.preparation {
-        preparation.wait(hook, facts.deadline, patience, supervisor);
-    }
-    let runner = loop {
-        match fork_helper(|| exit_now(runner::run(hook, config, &facts))) {
-            Ok(runner) => break runner,
-            Err(errno) if prepare::passes(errno) && Instant::now() + FORK_AGAIN < facts.deadline => {
-                if supervisor.wait_for(None, Instant::now() + FORK_AGAIN, patience) == Heard::Interrupted {
-                    return Verdict::EndedEarly;
-                }
-            }
-            Err(errno) => {
-                line(Level::Error, &format!("cannot run: cannot fork: {}", words(errno))).write();
-                return Verdict::Failed;
-            }
+    let waited = match launch(hook, config, &facts, patience, supervisor) {
+        Ok(Some(runner)) => supervisor.wait(runner, facts.deadline, patience),
+        Ok(None) => Waited::Interrupted,
+        Err(errno) => {
+            line(Level::Error, &format!("cannot run: cannot fork: {}", words(errno))).write();
+            return Verdict::Failed;
         }
     };
-    let waited = supervisor.wait(runner, facts.deadline, patience);
     let (verdict, untold) = match waited {
         // If there is something to say, the runner itself has said it.
         Waited::Ended(Ended::Exited(runner::SUCCEEDED)) => (Verdict::Succeeded, None),
@@ -154,6 +146,32 @@ fn run_one(hook: &Hook, config: &Config, facts: context::Facts, supervisor: &mut
     let finish = line(Level::Debug, &format!("plugin finish: {outcome} after {:?}", start.elapsed()));
     finish.field("outcome", outcome).field("duration", seconds(start)).write();
     verdict
+}
+
+/// Starts the process that runs the hook, once its code is there; again and again while there may be no more processes
+/// for the moment. Nothing is started if the wrapper is told to stop meanwhile.
+fn launch(
+    hook: &Hook,
+    config: &Config,
+    facts: &context::Facts,
+    patience: Patience,
+    supervisor: &mut Supervisor,
+) -> Result<Option<Pid>, Errno> {
+    if let Some(preparation) = &hook.preparation
+        && preparation.wait(hook, facts.deadline, patience, supervisor) == Heard::Interrupted
+    {
+        return Ok(None);
+    }
+    loop {
+        match fork_helper(|| exit_now(runner::run(hook, config, facts))) {
+            Err(errno) if prepare::passes(errno) && Instant::now() + FORK_AGAIN < facts.deadline => {
+                if supervisor.wait_for(None, Instant::now() + FORK_AGAIN, patience) == Heard::Interrupted {
+                    return Ok(None);
+                }
+            }
+            result => return result.map(Some),
+        }
+    }
 }
 
 fn seconds(since: Instant) -> f64 {

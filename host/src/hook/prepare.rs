@@ -10,7 +10,7 @@ use super::{CHECK_TIMEOUT, check, engine, failure, handover, jail, load::Hook, m
 use crate::{
     cli::Config,
     log::{self, Level, Line},
-    supervise::{Ended, Heard, Patience, Supervisor, Waited, exit_now, name},
+    supervise::{Ended, Heard, Patience, Supervisor, exit_now, name},
     words::words,
 };
 use nix::errno::Errno;
@@ -66,12 +66,14 @@ impl Preparation {
     /// Waits until the code is there or will not come. Whoever runs at the lowest priority beside a busy process may
     /// never come to an end: one that takes much longer than on a free processor is ended, and the hook is compiled
     /// when it runs.
-    pub fn wait(&self, hook: &Hook, deadline: Instant, patience: Patience, supervisor: &mut Supervisor) {
+    pub fn wait(&self, hook: &Hook, deadline: Instant, patience: Patience, supervisor: &mut Supervisor) -> Heard {
         let slow = Duration::from_millis(hook.length() / BYTES_A_MILLISECOND);
         let half = deadline.saturating_duration_since(Instant::now()) / 2;
-        if supervisor.wait_for(Some(self.told.as_fd()), Instant::now() + slow.min(half), patience) != Heard::Readable {
-            supervisor.kill_helper(self.process);
+        let heard = supervisor.wait_for(Some(self.told.as_fd()), Instant::now() + slow.min(half), patience);
+        if heard != Heard::Readable {
+            supervisor.end_helper(self.process, Instant::now());
         }
+        heard
     }
 }
 
@@ -145,34 +147,28 @@ fn judged(hook: &mut Hook, deadline: Instant, supervisor: &mut Supervisor) -> Ju
         return Judged::Fit;
     }
     let Some(preparation) = &hook.preparation else { return Judged::Unknown };
-    let why = match supervisor.wait_for(Some(preparation.told.as_fd()), deadline, Patience::None) {
-        Heard::Readable => {
-            let mut verdict = [0];
-            match rustix::io::read(&preparation.told, &mut verdict) {
-                Ok(1) if verdict == [FIT] => return Judged::Fit,
-                Ok(1) => return Judged::Unfit,
-                _ => match supervisor.wait(preparation.process, deadline, Patience::None) {
-                    Waited::Ended(ended) => unsaid(ended),
-                    Waited::TimedOut | Waited::Interrupted => "its process was ended".into(),
-                },
-            }
+    let heard = supervisor.wait_for(Some(preparation.told.as_fd()), deadline, Patience::None);
+    if heard == Heard::Readable {
+        let mut verdict = [0];
+        if rustix::io::read(&preparation.told, &mut verdict) == Ok(1) {
+            return if verdict == [FIT] { Judged::Fit } else { Judged::Unfit };
         }
-        Heard::TimedOut => format!("not within {}", humantime::format_duration(CHECK_TIMEOUT)),
-        // Nothing is wrong with the hook.
-        Heard::Interrupted => return Judged::Unknown,
-    };
-    supervisor.kill_helper(preparation.process);
+    }
+    // Who has closed the socket is about to end.
+    let end = if heard == Heard::Readable { deadline } else { Instant::now() };
+    let ended = supervisor.end_helper(preparation.process, end);
     hook.preparation = None;
+    let why = match (heard, ended) {
+        // Nothing is wrong with the hook.
+        (Heard::Interrupted, _) => return Judged::Unknown,
+        (Heard::Readable, Some(Ended::Exited(code))) => format!("its process exited with {code}"),
+        (Heard::Readable, Some(Ended::Killed { signal, .. })) => {
+            format!("its process was killed by {}", name(signal.into()))
+        }
+        (Heard::TimedOut | Heard::Readable, _) => format!("not within {}", humantime::format_duration(CHECK_TIMEOUT)),
+    };
     Line::new(Level::Error, format!("could not be checked: {why}")).about(&hook.label).write();
     Judged::Unknown
-}
-
-/// Why a process ended without a verdict.
-fn unsaid(ended: Ended) -> String {
-    match ended {
-        Ended::Exited(code) => format!("its process exited with {code}"),
-        Ended::Killed { signal, .. } => format!("its process was killed by {}", name(signal.into())),
-    }
 }
 
 /// Does the work for these hooks, each of which has its own place to tell.
@@ -187,7 +183,11 @@ fn process(work: &[(&Hook, &OwnedFd)], config: &Config, turn: Option<&Turn>) -> 
             exit_now(0);
         }
     }
-    if share < share::LEAST || !work.iter().any(|(hook, _)| hook.prepare) {
+    if !work.iter().any(|(hook, _)| hook.prepare) {
+        exit_now(0);
+    }
+    if share < share::LEAST {
+        log::debug(|| "hooks are compiled when they run: the container has little memory left".into());
         exit_now(0);
     }
     // From here on the command runs, and the machine is its.

@@ -40,8 +40,8 @@ pub struct Supervisor {
     /// When the first signal asked to stop while after-hooks ran, and whether another one did.
     told_at: Option<Instant>,
     impatient: bool,
-    /// Processes of our own that run beside the command, until they are reaped.
-    helpers: Vec<Pid>,
+    /// Processes of our own that run beside the command, and how they ended once they have.
+    helpers: Vec<(Pid, Option<Ended>)>,
 }
 
 /// What the loop wakes up for.
@@ -218,23 +218,26 @@ impl Supervisor {
     /// Starts a process that runs beside the command.
     pub fn start_helper(&mut self, child: impl FnOnce() -> Infallible) -> Result<Pid, nix::errno::Errno> {
         let helper = fork_helper(child)?;
-        self.helpers.push(helper);
+        self.helpers.push((helper, None));
         Ok(helper)
     }
 
-    /// Ends such a process if it is still there.
-    pub fn kill_helper(&self, helper: Pid) {
-        if self.helpers.contains(&helper) {
-            signals::send(helper, SIGKILL).ok();
+    /// Says how such a process ended by itself, and ends it if it has not by the deadline.
+    pub fn end_helper(&mut self, helper: Pid, deadline: Instant) -> Option<Ended> {
+        let place = self.helpers.iter().position(|(pid, _)| *pid == helper)?;
+        if let (_, ended @ Some(_)) = self.helpers.swap_remove(place) {
+            return ended;
+        }
+        match self.wait(helper, deadline, Patience::Once) {
+            Waited::Ended(ended) => Some(ended),
+            Waited::TimedOut | Waited::Interrupted => None,
         }
     }
 
     /// Ends all of them, and returns when they are gone.
-    pub fn stop_helpers(&mut self) {
-        // One that is reaped meanwhile leaves the list.
-        while let Some(helper) = self.helpers.last().copied() {
-            signals::send(helper, SIGKILL).ok();
-            self.wait(helper, Instant::now(), Patience::Once);
+    pub fn end_helpers(&mut self) {
+        while let Some((helper, _)) = self.helpers.last() {
+            self.end_helper(*helper, Instant::now());
         }
     }
 
@@ -243,7 +246,9 @@ impl Supervisor {
         loop {
             match reap::next() {
                 Some((pid, Change::Ended(ended))) => {
-                    self.helpers.retain(|helper| *helper != pid);
+                    if let Some((_, helper)) = self.helpers.iter_mut().find(|(helper, _)| *helper == pid) {
+                        *helper = Some(ended);
+                    }
                     return Event::Ended(pid, ended);
                 }
                 Some((pid, Change::Stopped(signal))) => return Event::Stopped(pid, signal),
