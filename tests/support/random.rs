@@ -11,6 +11,7 @@ impl Random {
     }
 
     /// Numbers that differ from run to run, with their seed among what a failing test prints.
+    #[expect(clippy::print_stdout, reason = "the harness shows it with the failure")]
     pub fn announced() -> Self {
         let seed = Self::seed();
         println!("Random::from({seed})");
