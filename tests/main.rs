@@ -5,6 +5,7 @@
 
 mod support;
 
+mod addresses;
 mod checking;
 mod confinement;
 mod context;

@@ -4,7 +4,7 @@
 use crate::support::{
     Done, LOOK, Run, assert_took, guests,
     memory::peak,
-    peer::{Peer, hold},
+    peer::{Peer, Silent, hold, reset},
     wrapper,
 };
 use std::{
@@ -102,23 +102,6 @@ fn dripping(head: &'static str, text: &'static str) -> Peer {
     })
 }
 
-/// Closes with a reset instead of a farewell.
-#[allow(unsafe_code)]
-fn reset(stream: TcpStream) {
-    let linger = nix::libc::linger { l_onoff: 1, l_linger: 0 };
-    // SAFETY: the option's value is a `struct linger` of that size.
-    let result = unsafe {
-        nix::libc::setsockopt(
-            stream.as_raw_fd(),
-            nix::libc::SOL_SOCKET,
-            nix::libc::SO_LINGER,
-            (&raw const linger).cast(),
-            size_of_val(&linger) as nix::libc::socklen_t,
-        )
-    };
-    assert_eq!(result, 0);
-}
-
 #[test]
 fn a_server_that_never_answers_is_given_up_before_the_hooks_time_is() {
     let peer = Peer::start("127.0.0.1:0", |stream, _| hold(stream));
@@ -135,16 +118,9 @@ fn a_server_that_never_answers_is_given_up_before_the_hooks_time_is() {
 }
 
 #[test]
-#[allow(unsafe_code)]
 fn a_server_that_never_accepts_is_given_up_before_the_hooks_time_is() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    // SAFETY: listen(2) takes two numbers; on a socket that listens it sets the length of its queue.
-    assert_eq!(unsafe { nix::libc::listen(listener.as_raw_fd(), 0) }, 0);
-    let address = listener.local_addr().unwrap();
-    // The queue of none takes one or two; whoever comes then is not heard.
-    let queued: Vec<_> =
-        (0..8).map_while(|_| TcpStream::connect_timeout(&address, Duration::from_millis(100)).ok()).collect();
-    assert!(queued.len() < 8, "the queue has no end");
+    let silent = Silent::start("127.0.0.1:0");
+    let address = silent.address();
     let mut run = wrapper().with(&["--plugin-timeout", "4s"]).plugin(guests::hook("patient"));
     run.env("HOOK_AUTHORITY", address.to_string());
     let done = finish(run);

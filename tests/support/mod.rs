@@ -7,6 +7,7 @@ pub mod heavy;
 pub mod helpers;
 pub mod manifests;
 pub mod memory;
+pub mod names;
 pub mod network;
 pub mod peer;
 pub mod podman;

@@ -1,8 +1,10 @@
 //! A server on loopback that says and does what a test tells it.
 
+use nix::libc;
 use std::{
     io::{ErrorKind, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
+    os::fd::AsRawFd,
     sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant},
@@ -101,6 +103,49 @@ fn is_complete(request: &[u8]) -> bool {
     let head = String::from_utf8_lossy(&request[..end]).to_ascii_lowercase();
     let length: Option<usize> = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
     request.len() - (end + 4) >= length.unwrap_or(0)
+}
+
+/// Closes with a reset instead of a farewell.
+#[allow(unsafe_code)]
+pub fn reset(stream: TcpStream) {
+    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    // SAFETY: the option's value is a `struct linger` of that size.
+    let result = unsafe {
+        libc::setsockopt(
+            stream.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_LINGER,
+            (&raw const linger).cast(),
+            size_of_val(&linger) as libc::socklen_t,
+        )
+    };
+    assert_eq!(result, 0);
+}
+
+/// A server whose queue is full: who connects to it now is neither let in nor refused, like one behind a network that
+/// swallows packets.
+pub struct Silent {
+    listener: TcpListener,
+    _queued: Vec<TcpStream>,
+}
+
+impl Silent {
+    #[allow(unsafe_code)]
+    pub fn start(address: &str) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
+        // SAFETY: listen(2) takes two numbers; on a socket that listens it sets the length of its queue.
+        assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 0) }, 0);
+        let address = listener.local_addr().unwrap();
+        // The queue of none takes one or two; whoever comes then is not heard.
+        let queued: Vec<_> =
+            (0..8).map_while(|_| TcpStream::connect_timeout(&address, Duration::from_millis(100)).ok()).collect();
+        assert!(queued.len() < 8, "the queue has no end");
+        Self { listener, _queued: queued }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.listener.local_addr().unwrap()
+    }
 }
 
 /// Keeps the connection, and silence, until the other side closes it.

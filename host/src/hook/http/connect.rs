@@ -1,14 +1,14 @@
 //! From an allowed target to a connection: its addresses are looked up once, each is judged, and those that pass are
-//! tried in turn.
+//! tried.
 
 use super::{
     policy::{Allow, Host, Scheme, Target},
+    race,
     resolve::{self, Names},
     tls::{self, Roots},
 };
 use std::{
-    io::{self, ErrorKind},
-    net::{IpAddr, SocketAddr},
+    io,
     pin::Pin,
     sync::{
         Arc,
@@ -16,10 +16,7 @@ use std::{
     },
     task::{Context, Poll},
 };
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use wasmtime_wasi_http::Error;
 
 /// What has to be read from files for connecting, before no file can be opened any more.
@@ -71,7 +68,7 @@ trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 impl Connection {
-    /// Connects to the first address that passes and accepts.
+    /// Connects to an address that passes: the first that accepts.
     pub async fn open(target: &Target, allow: &Allow, means: &Means) -> Result<Self, Failure> {
         let mut addresses = means.names.addresses(target).await?;
         let found = addresses.clone();
@@ -80,7 +77,7 @@ impl Connection {
             let told = format!("not allowed: {target} has the address {address}, which a name does not open");
             return Err(Failure { error: Error::DestinationIpProhibited, told: Some(told) });
         }
-        let stream = connect(&addresses, target.port).await?;
+        let stream = race::connect(&addresses, target.port).await?;
         let stream: Box<dyn Stream> = match target.scheme {
             Scheme::Http => Box::new(stream),
             Scheme::Https => match means.roots.encrypt(stream, target).await {
@@ -98,20 +95,6 @@ impl Connection {
     pub fn sent(&self) -> Arc<AtomicBool> {
         self.sent.clone()
     }
-}
-
-/// A server may listen on one of `127.0.0.1` and `::1` only, and one of them may not exist; "refused" is then the
-/// answer that counts.
-async fn connect(addresses: &[IpAddr], port: u16) -> Result<TcpStream, Error> {
-    let mut worst = Error::DestinationUnavailable;
-    for address in addresses {
-        match TcpStream::connect(SocketAddr::new(*address, port)).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) if error.kind() == ErrorKind::ConnectionRefused => worst = Error::ConnectionRefused,
-            Err(_) => {}
-        }
-    }
-    Err(worst)
 }
 
 impl AsyncRead for Connection {

@@ -2,6 +2,7 @@
 
 mod connect;
 mod policy;
+mod race;
 mod resolve;
 mod send;
 mod tls;
