@@ -6,6 +6,10 @@
 #[allow(dead_code)]
 mod policy;
 
+#[path = "../../host/src/hook/http/special.rs"]
+#[allow(dead_code)]
+mod special;
+
 use libfuzzer_sys::fuzz_target;
 use policy::{Allow, Host, Rule, Target};
 

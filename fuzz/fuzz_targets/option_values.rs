@@ -9,6 +9,10 @@ mod values;
 #[allow(dead_code)]
 mod policy;
 
+#[path = "../../host/src/hook/http/special.rs"]
+#[allow(dead_code)]
+mod special;
+
 #[path = "../../host/src/outcome.rs"]
 #[allow(dead_code)]
 mod outcome;

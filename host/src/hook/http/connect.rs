@@ -5,6 +5,7 @@ use super::{
     policy::{Allow, Host, Scheme, Target},
     race,
     resolve::{self, Names},
+    special::purpose,
     tls::{self, Roots},
 };
 use std::{
@@ -74,7 +75,9 @@ impl Connection {
         let found = addresses.clone();
         addresses.retain(|address| allow.admits_address(target, *address));
         if let (Host::Name(_), [], Some(address)) = (&target.host, addresses.as_slice(), found.first()) {
-            let told = format!("not allowed: {target} has the address {address}, which a name does not open");
+            let purpose = purpose(*address).unwrap_or_default();
+            let told =
+                format!("not allowed: {target} has the address {address}, which a name does not open ({purpose})");
             return Err(Failure { error: Error::DestinationIpProhibited, told: Some(told) });
         }
         let stream = race::connect(&addresses, target.port).await?;

@@ -5,6 +5,7 @@ mod policy;
 mod race;
 mod resolve;
 mod send;
+mod special;
 mod tls;
 
 pub use connect::Means;

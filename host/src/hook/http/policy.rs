@@ -1,6 +1,7 @@
 //! Where hooks may connect. A request is judged by its parsed scheme, host and port, and then by the address that is
 //! really connected to; never by comparing strings of URLs.
 
+use super::special::{plain, purpose};
 use anyhow::{Context, Result, bail, ensure};
 use std::{
     fmt,
@@ -85,13 +86,11 @@ impl Allow {
         })
     }
 
-    /// Whether an address may be connected to for a target that is admitted. A name does not open what only its
-    /// address would be allowed to be: who controls the name must not reach this pod's loopback, or what is on its
-    /// link, such as a cloud's metadata service, with it.
+    /// Whether an address may be connected to for a target that is admitted. A name does not open what is special;
+    /// a rule that names the address itself does.
     pub fn admits_address(&self, target: &Target, address: IpAddr) -> bool {
-        let address = plain(address);
         let named = self.applicable(target).any(|rule| rule.names_address(address));
-        named || (matches!(target.host, Host::Name(_)) && !is_special(address))
+        named || (matches!(target.host, Host::Name(_)) && purpose(address).is_none())
     }
 
     fn applicable(&self, target: &Target) -> impl Iterator<Item = &Rule> {
@@ -103,35 +102,11 @@ impl Allow {
 impl Rule {
     fn names_address(&self, address: IpAddr) -> bool {
         match &self.hosts {
-            Hosts::One(Host::Localhost) => address.is_loopback(),
-            Hosts::One(Host::Ip(ip)) => *ip == address,
+            // Not what a translator would make of it: its loopback is not ours.
+            Hosts::One(Host::Localhost) => address.to_canonical().is_loopback(),
+            Hosts::One(Host::Ip(ip)) => plain(*ip) == plain(address),
             Hosts::One(Host::Name(_)) | Hosts::Below(_) => false,
         }
-    }
-}
-
-/// Addresses that mean this machine, this link, or nobody.
-fn is_special(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(ip) => {
-            ip.is_loopback() || ip.is_link_local() || ip.is_unspecified() || ip.is_multicast() || ip.is_broadcast()
-        }
-        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unicast_link_local() || ip.is_unspecified() || ip.is_multicast(),
-    }
-}
-
-/// An IPv4 address that was written as an IPv6 one, mapped (`::ffff:10.0.0.1`) or for translation on the way
-/// (`64:ff9b::10.0.0.1`, RFC 6052), is that IPv4 address.
-fn plain(ip: IpAddr) -> IpAddr {
-    match ip {
-        IpAddr::V6(v6) => match v6.segments() {
-            [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
-                let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
-                Ipv4Addr::new(a, b, c, d).into()
-            }
-            _ => ip.to_canonical(),
-        },
-        IpAddr::V4(_) => ip,
     }
 }
 
@@ -161,7 +136,7 @@ impl Host {
     fn parse(text: &str) -> Result<Self> {
         if let Some(inner) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             let ip: Ipv6Addr = inner.parse().with_context(|| format!("{text:?} is not an IPv6 address"))?;
-            return Ok(Self::Ip(plain(ip.into())));
+            return Ok(Self::Ip(ip.to_canonical()));
         }
         if let Ok(ip) = text.parse::<Ipv4Addr>() {
             return Ok(Self::Ip(ip.into()));
@@ -293,6 +268,7 @@ mod tests {
             ("127.255.255.254:65535", true),
             ("[::1]:80", true),
             ("[::ffff:127.0.0.1]:80", true),
+            ("[64:ff9b::7f00:1]:80", false),
             ("localhost@evil", false),
             ("localhost:80@evil", false),
             ("localhost.evil", false),
@@ -404,28 +380,39 @@ mod tests {
     }
 
     #[test]
-    fn a_name_opens_no_address_that_means_this_machine_this_link_or_nobody() {
-        let by_name = Allow::new(vec!["http://example.com".parse().unwrap()]);
-        let both = Allow::new(vec!["http://example.com".parse().unwrap(), "http://localhost".parse().unwrap()]);
+    fn a_name_opens_no_special_address_unless_a_rule_names_that_address() {
+        let rules = |rules: &[&str]| Allow::new(rules.iter().map(|rule| rule.parse().unwrap()).collect());
         let target = Target::parse(Scheme::Http, "example.com").unwrap();
+        let opens = |allow: &Allow, address: &str| allow.admits_address(&target, address.parse().unwrap());
+        let by_name = rules(&["http://example.com"]);
         for (address, opened) in [
             ("93.184.216.34", true),
             ("10.0.0.1", true),
-            ("2001:db8::1", true),
+            ("fd12::1", true),
             ("127.0.0.1", false),
-            ("::1", false),
             ("::ffff:127.0.0.1", false),
             ("169.254.169.254", false),
-            ("fe80::1", false),
             ("64:ff9b::a9fe:a9fe", false),
-            ("64:ff9b::5db8:d822", true),
-            ("0.0.0.0", false),
-            ("::", false),
-            ("224.0.0.1", false),
-            ("255.255.255.255", false),
+            ("fd00:ec2::254", false),
         ] {
-            assert_eq!(by_name.admits_address(&target, address.parse().unwrap()), opened, "{address}");
+            assert_eq!(opens(&by_name, address), opened, "{address}");
         }
-        assert!(both.admits_address(&target, "127.0.0.1".parse().unwrap()));
+        for (rule, address) in [
+            ("http://localhost", "127.0.0.1"),
+            ("http://localhost", "::ffff:127.0.0.1"),
+            ("http://169.254.169.254", "169.254.169.254"),
+            ("http://169.254.169.254", "64:ff9b::a9fe:a9fe"),
+            ("http://[fd00:ec2::254]", "fd00:ec2::254"),
+        ] {
+            assert!(opens(&rules(&["http://example.com", rule]), address), "{rule} {address}");
+        }
+        for (rule, address) in [
+            ("http://localhost", "64:ff9b::7f00:1"),
+            ("http://169.254.169.254:81", "169.254.169.254"),
+            ("https://169.254.169.254:80", "169.254.169.254"),
+            ("http://169.254.169.253", "169.254.169.254"),
+        ] {
+            assert!(!opens(&rules(&["http://example.com", rule]), address), "{rule} {address}");
+        }
     }
 }
