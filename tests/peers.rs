@@ -436,6 +436,36 @@ fn a_thousand_requests_to_a_server_that_never_answers_end_with_the_hooks_time() 
 }
 
 #[test]
+fn a_connection_counts_until_it_is_closed_also_when_its_answer_has_been_read() {
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let seen = most.clone();
+    let peer = Peer::start("127.0.0.1:0", move |mut stream, _| {
+        seen.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        hold(stream);
+        now.fetch_sub(1, Ordering::SeqCst);
+    });
+    let mut run = asking(guests::hook("leaves_requests_open"), &peer);
+    run.env("HOOK_COUNT", "40");
+    let done = finish(run);
+    assert_says(&done, ": 8 answered");
+    assert_fails(&done, "9: no answer: Some(Ok(Err(ErrorCode::ConnectionTimeout");
+    assert_waited(&done);
+    assert_eq!((most.load(Ordering::SeqCst), peer.requests().len()), (8, 8));
+
+    // Whose requests come to their end has as many connections as it likes, one after the other.
+    let twin = Peer::start("127.0.0.1:0", |mut stream, _| {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        hold(stream);
+    });
+    let mut run = asking(guests::hook("leaves_requests_open"), &twin).with(&["--plugin-timeout", "20s"]);
+    run.env("HOOK_COUNT", "40").env("HOOK_FINISH", "1");
+    let done = finish(run);
+    assert_says(&done, ": 40 answered");
+    assert_took(&done, 0.0, 15.0);
+}
+
+#[test]
 fn a_thousand_requests_in_series_leave_no_descriptors_behind() {
     let peer = Peer::with_status(200);
     // As many descriptors as eight connections need, and few more.

@@ -17,7 +17,10 @@ use std::{
     },
     task::{Context, Poll},
 };
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::OwnedSemaphorePermit,
+};
 use wasmtime_wasi_http::Error;
 
 /// What has to be read from files for connecting, before no file can be opened any more.
@@ -58,11 +61,12 @@ impl From<Error> for Failure {
     }
 }
 
-/// A connection that remembers whether anything was sent: a server that closes after the request may have done
-/// what was asked, one that closes before has not.
+/// A connection that counts as one until it is closed, and remembers whether anything was sent: a server that closes
+/// after the request may have done what was asked, one that closes before has not.
 pub struct Connection {
     stream: Box<dyn Stream>,
     sent: Arc<AtomicBool>,
+    _permit: OwnedSemaphorePermit,
 }
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -70,7 +74,12 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 impl Connection {
     /// Connects to an address that passes: the first that accepts.
-    pub async fn open(target: &Target, allow: &Allow, means: &Means) -> Result<Self, Failure> {
+    pub async fn open(
+        target: &Target,
+        allow: &Allow,
+        means: &Means,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<Self, Failure> {
         let mut addresses = means.names.addresses(target).await?;
         let found = addresses.clone();
         addresses.retain(|address| allow.admits_address(target, *address));
@@ -91,7 +100,7 @@ impl Connection {
                 }
             },
         };
-        Ok(Self { stream, sent: Arc::default() })
+        Ok(Self { stream, sent: Arc::default(), _permit: permit })
     }
 
     /// Becomes true once bytes of the request have been handed to the kernel.

@@ -25,7 +25,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::Semaphore,
     time::{Sleep, sleep, timeout},
 };
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks, io::TokioIo};
@@ -77,7 +77,8 @@ impl Outbound {
         *request.uri_mut() = path.parse().map_err(|_| Error::HttpRequestUriInvalid)?;
         declare_length(&mut request);
 
-        let open = timeout(self.clamp(options.connect_timeout), Connection::open(&target, &self.allow, &self.means));
+        let open = Connection::open(&target, &self.allow, &self.means, permit);
+        let open = timeout(self.clamp(options.connect_timeout), open);
         let connection = match open.await {
             Ok(Ok(connection)) => connection,
             Ok(Err(failure)) => {
@@ -113,7 +114,7 @@ impl Outbound {
         let end = tokio::time::Instant::from_std(self.deadline - LAST_WORDS.min(self.left()));
         let answer = answer.map(|body| {
             let (pause, end) = (Box::pin(sleep(between)), Box::pin(tokio::time::sleep_until(end)));
-            AnswerBody { body, between, pause, waiting: false, end, sent, _permit: permit }.boxed_unsync()
+            AnswerBody { body, between, pause, waiting: false, end, sent }.boxed_unsync()
         });
         Ok((answer, Box::new(async move { connection.await.map_err(Error::from) })))
     }
@@ -208,8 +209,6 @@ struct AnswerBody {
     waiting: bool,
     end: Pin<Box<Sleep>>,
     sent: Arc<AtomicBool>,
-    /// Held until the answer has been read or thrown away.
-    _permit: OwnedSemaphorePermit,
 }
 
 impl Body for AnswerBody {
