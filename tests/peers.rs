@@ -466,6 +466,40 @@ fn a_connection_counts_until_it_is_closed_also_when_its_answer_has_been_read() {
 }
 
 #[test]
+fn methods_that_make_tunnels_or_echoes_are_refused_in_whatever_letters_and_all_others_are_sent() {
+    let peer = Peer::with_status(200);
+    let mut run = asking(guests::hook("sends_raw"), &peer);
+    let (refused, sent) = (
+        ["connect /", "trace /", "CONNECT /", "Trace /", "TRACK /x"],
+        ["GET /", "OPTIONS /", "DELETE /x", "PROPFIND /", "CONNECTED /"],
+    );
+    run.env("HOOK_REQUESTS", [refused, sent].concat().join("\n"));
+    let done = finish(run);
+    for line in refused {
+        assert_says(&done, &format!("{line}: failed: ErrorCode::HttpRequestMethodInvalid"));
+    }
+    for line in sent {
+        assert_says(&done, &format!("{line}: answered 200"));
+    }
+    for (method, count) in [("CONNECT", 2), ("TRACE", 2), ("TRACK", 1)] {
+        let words = format!(": not allowed: the method {method}; no option allows it");
+        assert_eq!(done.lines().iter().filter(|line| line.ends_with(&words)).count(), count, "{done:?}");
+    }
+    assert_eq!(peer.requests().len(), sent.len(), "{:?}", peer.requests());
+}
+
+#[test]
+fn a_query_without_a_path_is_one_of_the_root() {
+    let peer = Peer::with_status(200);
+    let mut run = asking(guests::hook("sends_raw"), &peer);
+    let paths = [("?x=1", "/?x=1"), ("?", "/?"), ("/", "/"), ("/a?b=/c", "/a?b=/c"), ("/?", "/?"), ("//a", "//a")];
+    run.env("HOOK_REQUESTS", paths.map(|(path, _)| format!("GET {path}")).join("\n"));
+    let done = finish(run);
+    let lines: Vec<_> = peer.requests().iter().map(|head| head.lines().next().unwrap_or_default().to_owned()).collect();
+    assert_eq!(lines, paths.map(|(_, sent)| format!("GET {sent} HTTP/1.1")), "{done:?}");
+}
+
+#[test]
 fn a_thousand_requests_in_series_leave_no_descriptors_behind() {
     let peer = Peer::with_status(200);
     // As many descriptors as eight connections need, and few more.

@@ -39,6 +39,10 @@ const LAST_WORDS: Duration = Duration::from_millis(200);
 /// What hyper may buffer of an answer's head: twice the 8 KiB that servers usually send at most.
 const HEAD_LIMIT: usize = 16 * 1024;
 
+/// Methods that no hook can use, in whatever letters, as in browsers: they make a proxy a tunnel to where no rule says
+/// anything of, or have a server repeat headers that others put in.
+const FORBIDDEN: [&str; 3] = ["CONNECT", "TRACE", "TRACK"];
+
 /// How much of a request's body is taken from the hook at once. Two such pieces are kept for every request that is not
 /// sent, and a hook can have hundreds of those.
 const BODY_CHUNK: usize = 16 * 1024;
@@ -65,6 +69,7 @@ impl Outbound {
     }
 
     async fn send(self, mut request: Request<WasiBody>, options: RequestOptions) -> Result<Answer, Error> {
+        self.judge_method(request.method())?;
         let target = self.judge(request.uri())?;
         // Whoever waits in the queue until the time is up must not connect after all.
         let permit = timeout(self.clamp(None), self.permits.clone().acquire_owned()).await;
@@ -72,8 +77,9 @@ impl Outbound {
         if self.clamp(None).is_zero() {
             return Err(Error::ConnectionTimeout);
         }
-        // The request line holds the path alone; scheme and host are for proxies.
-        let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+        // The request line holds the path alone; scheme and host are for proxies. An empty path is `/`, also before a
+        // query (RFC 9112, section 3.2.1).
+        let path = request.uri().path_and_query().map_or_else(|| "/".into(), ToString::to_string);
         *request.uri_mut() = path.parse().map_err(|_| Error::HttpRequestUriInvalid)?;
         declare_length(&mut request);
 
@@ -131,6 +137,16 @@ impl Outbound {
         };
         self.tell(Some(refusal));
         Err(error)
+    }
+
+    fn judge_method(&self, method: &Method) -> Result<(), Error> {
+        match FORBIDDEN.iter().find(|forbidden| forbidden.eq_ignore_ascii_case(method.as_str())) {
+            Some(forbidden) => {
+                self.tell(Some(format!("not allowed: the method {forbidden}; no option allows it")));
+                Err(Error::HttpRequestMethodInvalid)
+            }
+            None => Ok(()),
+        }
     }
 
     fn tell(&self, what: Option<String>) {
