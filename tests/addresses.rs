@@ -2,7 +2,7 @@
 //! matters.
 
 use crate::support::{
-    Done, Run, assert_took, guests,
+    Done, LOOK, Run, assert_took, guests,
     names::{can_have_files, wrapper_with},
     network,
     peer::{Peer, Silent, reset},
@@ -10,12 +10,14 @@ use crate::support::{
 };
 use std::{
     fs,
+    io::Write,
     net::{IpAddr, SocketAddr, TcpListener, TcpStream},
     process::Command,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    thread,
 };
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
@@ -26,16 +28,21 @@ const SOON: f64 = 3.0;
 
 /// A server on this address, and one with the same port on each of the others that accepts nobody.
 fn one_alive(alive: &str, silent: &[&str]) -> (Peer, Vec<Silent>) {
+    let (listener, silent) = listening_beside(alive, silent);
+    let answer = |mut stream: TcpStream, _: &str| {
+        let _ = stream.write_all(OK.as_bytes());
+    };
+    (Peer::on(listener, answer), silent)
+}
+
+fn listening_beside(alive: &str, silent: &[&str]) -> (TcpListener, Vec<Silent>) {
     let on = |ip: &str, port| SocketAddr::new(ip.parse::<IpAddr>().unwrap(), port);
     for _ in 0..20 {
         let listener = TcpListener::bind(on(alive, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         if silent.iter().all(|ip| TcpListener::bind(on(ip, port)).is_ok()) {
             let silent = silent.iter().map(|ip| Silent::start(&on(ip, port).to_string())).collect();
-            let answer = |mut stream: TcpStream, _: &str| {
-                let _ = std::io::Write::write_all(&mut stream, OK.as_bytes());
-            };
-            return (Peer::on(listener, answer), silent);
+            return (listener, silent);
         }
     }
     panic!("no port is free on all addresses");
@@ -108,6 +115,25 @@ fn a_built_in_hook_reaches_its_sidecar_behind_a_dead_address() {
     assert_took(&done, 0.0, SOON);
 }
 
+#[test]
+fn eight_connections_at_once_are_as_many_as_before_when_each_passes_a_dead_address() {
+    let (now, most) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
+    let seen = most.clone();
+    let (listener, _silent) = listening_beside("::1", &["127.0.0.1"]);
+    let peer = Peer::on(listener, move |mut stream, _| {
+        seen.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        thread::sleep(LOOK);
+        now.fetch_sub(1, Ordering::SeqCst);
+        let _ = stream.write_all(OK.as_bytes());
+    });
+    let mut run = wrapper().plugin(guests::hook("floods_requests")).with(&["--plugin-timeout", "30s", "true"]);
+    run.env("HOOK_COUNT", "80").env("HOOK_AUTHORITY", format!("localhost:{}", peer.port()));
+    let done = run.done();
+    assert_eq!(done.line(), "wrapper: floods_requests: 80 answered, 0 failed");
+    assert!((2..=8).contains(&most.load(Ordering::SeqCst)), "{most:?}");
+    assert_took(&done, 2.0, 20.0);
+}
+
 /// On a loopback of its own, where ports are free on all of its addresses.
 fn failure_of_localhost(kinds: &str, run: Command, port: u16) {
     let url = format!("http://localhost:{port}/");
@@ -126,7 +152,7 @@ fn who_resets_a_connection_is_never_called_absent_because_the_other_address_refu
         let port = listener.local_addr().unwrap().port();
         let accepted = Arc::new(AtomicUsize::new(0));
         let seen = accepted.clone();
-        std::thread::spawn(move || {
+        thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 seen.fetch_add(1, Ordering::SeqCst);
                 reset(stream);

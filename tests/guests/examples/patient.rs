@@ -1,12 +1,13 @@
 //! Asks HOOK_URL's authority with the longest timeouts there are, a header of HOOK_HEADER bytes and a body of
-//! HOOK_BODY bytes, waits without any deadline of its own, and reads the answer's body to its end.
+//! HOOK_BODY bytes, waits without any deadline of its own, and reads the answer's body to its end
+//! or to where it breaks off, and why. With HOOK_TRAILERS set it asks for what comes after the body instead.
 
 use wrapper_hook::{
     Context, Result,
     bindings::wasi::{
         http::{
             outgoing_handler,
-            types::{Fields, Method, OutgoingBody, OutgoingRequest, RequestOptions, Scheme},
+            types::{Fields, IncomingBody, Method, OutgoingBody, OutgoingRequest, RequestOptions, Scheme},
         },
         io::streams::StreamError,
     },
@@ -60,13 +61,20 @@ fn run(cx: &Context) -> Result {
     };
     log::info(&format!("status {}", answer.status()));
     let body = answer.consume().unwrap();
+    if cx.var("HOOK_TRAILERS").is_some() {
+        let trailers = IncomingBody::finish(body);
+        trailers.subscribe().block();
+        return Err(format!("trailers: {:?}", trailers.get()).into());
+    }
     let stream = body.stream().unwrap();
     let mut count = 0;
     loop {
         match stream.blocking_read(1 << 16) {
             Ok(bytes) => count += bytes.len(),
             Err(StreamError::Closed) => break,
-            Err(StreamError::LastOperationFailed(_)) => return Err(format!("broke off after {count}").into()),
+            Err(StreamError::LastOperationFailed(error)) => {
+                return Err(format!("broke off after {count}: {}", error.to_debug_string()).into());
+            }
         }
     }
     log::info(&format!("body of {count}"));

@@ -36,7 +36,8 @@ const CONNECTIONS: usize = 8;
 /// A wait ends this long before the hook is killed, so that the hook can still say what it waited for.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
-/// What hyper may buffer of an answer's head: twice the 8 KiB that servers usually send at most.
+/// What hyper may buffer of an answer's head: twice the 8 KiB that servers usually send at most. Besides, hyper takes
+/// a hundred headers and no more.
 const HEAD_LIMIT: usize = 16 * 1024;
 
 /// Methods that no hook can use, in whatever letters, as in browsers: they make a proxy a tunnel to where no rule says
@@ -94,10 +95,10 @@ impl Outbound {
             Err(_) => return Err(Error::ConnectionTimeout),
         };
         let sent = connection.sent();
+        let failed = |error: hyper::Error| self.failure(&error, &target, &sent);
         let mut builder = http1::Builder::new();
         builder.max_buf_size(HEAD_LIMIT);
-        let (mut sender, connection) =
-            builder.handshake(TokioIo::new(connection)).await.map_err(|error| translate(&error, &sent))?;
+        let (mut sender, connection) = builder.handshake(TokioIo::new(connection)).await.map_err(failed)?;
 
         // The connection does the reading and writing for the sender, and for the body later.
         let mut connection = Box::pin(connection);
@@ -115,12 +116,12 @@ impl Outbound {
             })
             .await
         };
-        let answer = answer.map_err(|_| Error::ConnectionReadTimeout)?.map_err(|error| translate(&error, &sent))?;
+        let answer = answer.map_err(|_| Error::ConnectionReadTimeout)?.map_err(failed)?;
         let between = self.clamp(options.between_bytes_timeout);
         let end = tokio::time::Instant::from_std(self.deadline - LAST_WORDS.min(self.left()));
         let answer = answer.map(|body| {
             let (pause, end) = (Box::pin(sleep(between)), Box::pin(tokio::time::sleep_until(end)));
-            AnswerBody { body, between, pause, waiting: false, end, sent }.boxed_unsync()
+            AnswerBody { body, between, pause, waiting: false, end }.boxed_unsync()
         });
         Ok((answer, Box::new(async move { connection.await.map_err(Error::from) })))
     }
@@ -146,6 +147,21 @@ impl Outbound {
                 Err(Error::HttpRequestMethodInvalid)
             }
             None => Ok(()),
+        }
+    }
+
+    /// hyper's error before there is an answer, in the words of `wasi:http`, and where those say too little, in ours
+    /// to the operator.
+    fn failure(&self, error: &hyper::Error, target: &Target, sent: &AtomicBool) -> Error {
+        if error.is_parse_too_large() {
+            let most = HEAD_LIMIT >> 10;
+            self.tell(Some(format!("{target}: its answer has more than 100 headers, or more than {most} KiB of them")));
+        }
+        match lost_connection(error) {
+            true if sent.load(Ordering::Relaxed) => Error::ConnectionTerminated,
+            true => Error::DestinationUnavailable,
+            false if error.is_timeout() => Error::HttpResponseTimeout,
+            false => Error::HttpProtocolError,
         }
     }
 
@@ -190,24 +206,29 @@ fn declare_length(request: &mut Request<WasiBody>) {
     }
 }
 
-/// hyper's errors in the words of `wasi:http`.
-fn translate(error: &hyper::Error, sent: &AtomicBool) -> Error {
-    let closed = error.is_incomplete_message() || error.is_closed() || error.is_canceled() || lost_connection(error);
-    match closed {
-        true if sent.load(Ordering::Relaxed) => Error::ConnectionTerminated,
-        true => Error::DestinationUnavailable,
+/// hyper's error while an answer's body comes in. What ends before its announced end is not the protocol's fault.
+fn broken_off(error: &hyper::Error) -> Error {
+    match lost_connection(error) {
+        true => Error::HttpResponseIncomplete,
         false if error.is_timeout() => Error::HttpResponseTimeout,
         false => Error::HttpProtocolError,
     }
 }
 
+/// Whether the connection ended, in whatever way, before what was read from it did.
 fn lost_connection(error: &hyper::Error) -> bool {
+    if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
+        return true;
+    }
     let mut source = std::error::Error::source(error);
     while let Some(error) = source {
         if let Some(error) = error.downcast_ref::<std::io::Error>() {
             return matches!(
                 error.kind(),
-                ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe
+                ErrorKind::ConnectionReset
+                    | ErrorKind::ConnectionAborted
+                    | ErrorKind::BrokenPipe
+                    | ErrorKind::UnexpectedEof
             );
         }
         source = error.source();
@@ -224,7 +245,6 @@ struct AnswerBody {
     /// Whether the hook waits for bytes; while it does something else no time is counted.
     waiting: bool,
     end: Pin<Box<Sleep>>,
-    sent: Arc<AtomicBool>,
 }
 
 impl Body for AnswerBody {
@@ -236,7 +256,7 @@ impl Body for AnswerBody {
             return Poll::Ready(Some(Err(Error::HttpResponseTimeout)));
         }
         match Pin::new(&mut self.body).poll_frame(cx) {
-            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(translate(&error, &self.sent)))),
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(broken_off(&error)))),
             Poll::Ready(Some(Ok(frame))) => {
                 self.waiting = false;
                 Poll::Ready(Some(Ok(frame)))
