@@ -23,22 +23,33 @@ use tokio::{
 };
 use wasmtime_wasi_http::Error;
 
-/// What has to be read from files for connecting, before no file can be opened any more.
-#[derive(Default)]
+/// The files that connecting needs, read before no file can be opened any more, and understood after that.
+pub struct Files {
+    names: resolve::Files,
+    roots: Roots,
+}
+
+impl Files {
+    /// Reads what these rules can need; for the default, loopback without encryption, that is nothing.
+    pub fn read(allow: &Allow) -> Self {
+        Self {
+            names: if allow.names_hosts() { resolve::Files::read() } else { resolve::Files::default() },
+            roots: if allow.any_https() { Roots::load() } else { Roots::default() },
+        }
+    }
+
+    pub fn parse(self) -> Means {
+        Means { names: Names::parse(self.names), roots: self.roots }
+    }
+}
+
+/// What connecting needs to know.
 pub struct Means {
     names: Names,
     roots: Roots,
 }
 
 impl Means {
-    /// Reads what these rules can need; for the default, loopback without encryption, that is nothing.
-    pub fn load(allow: &Allow) -> Self {
-        Self {
-            names: if allow.names_hosts() { Names::load() } else { Names::default() },
-            roots: if allow.any_https() { Roots::load() } else { Roots::default() },
-        }
-    }
-
     /// The ports of TCP that these rules need; nothing if they allow any.
     pub fn ports(allow: &Allow) -> Option<Vec<u16>> {
         let mut ports = allow.ports()?;

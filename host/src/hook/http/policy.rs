@@ -27,6 +27,8 @@ pub struct Rule {
 pub struct Target {
     pub scheme: Scheme,
     pub host: Host,
+    /// Whether a name ended in a dot, and is looked up as it is: without the search domains of resolv.conf.
+    pub absolute: bool,
     pub port: u16,
 }
 
@@ -181,14 +183,14 @@ impl Target {
     fn parse(scheme: Scheme, authority: &str) -> Result<Self> {
         let (host, port) = split_port(authority)?;
         let port = port.map_or(Ok(scheme.port()), number)?;
-        Ok(Self { scheme, host: Host::parse(host)?, port })
+        Ok(Self { scheme, host: Host::parse(host)?, absolute: host.ends_with('.'), port })
     }
 }
 
 impl fmt::Display for Target {
     /// The value of `--allow-http` that would allow it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { scheme, host, port } = self;
+        let Self { scheme, host, port, .. } = self;
         match host {
             Host::Localhost => write!(f, "{scheme}://localhost:{port}"),
             Host::Ip(IpAddr::V4(ip)) => write!(f, "{scheme}://{ip}:{port}"),
@@ -413,6 +415,14 @@ mod tests {
             ("http://169.254.169.253", "169.254.169.254"),
         ] {
             assert!(!opens(&rules(&["http://example.com", rule]), address), "{rule} {address}");
+        }
+    }
+
+    #[test]
+    fn a_dot_at_the_end_makes_a_name_absolute_and_changes_no_rule() {
+        for (authority, absolute) in [("a.example", false), ("a.example.", true), ("a.example.:80", true)] {
+            let target = Target::parse(Scheme::Http, authority).unwrap();
+            assert_eq!((target.absolute, &target.host), (absolute, &Host::Name("a.example".into())));
         }
     }
 }

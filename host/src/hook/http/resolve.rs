@@ -1,42 +1,80 @@
-//! From a name to addresses: the hosts file and the name servers of this container, read before the jail closes.
+//! From a name to addresses: the hosts file and the name servers of this container.
 //!
 //! Not the C library's resolver: in a static program it loads libraries at run time, which an image without any does
 //! not have.
 
-use super::policy::{Host, Target};
+use super::{
+    files,
+    policy::{Host, Target},
+    resolv_conf::ResolvConf,
+};
 use domain::{
-    base::name::RelativeName,
-    resolv::stub::{StubResolver, conf::ResolvConf},
+    base::{
+        iana::{Rcode, Rtype},
+        name::Name,
+    },
+    resolv::{
+        lookup::host::FoundHosts,
+        stub::{Answer, StubResolver},
+    },
 };
 use std::{
-    fs,
-    io::ErrorKind,
+    io::{self, ErrorKind},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    pin::pin,
+    time::Duration,
 };
+use tokio::time::{Instant, sleep, timeout};
 use wasmtime_wasi_http::Error;
 
 const HOSTS: &str = "/etc/hosts";
-const NAME_SERVERS: &str = "/etc/resolv.conf";
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+
+/// How much of these files is read. The kubelet writes a line for each alias, of which a pod's manifest can hold about
+/// a megabyte; of resolv.conf it writes three lines.
+const HOSTS_LIMIT: u64 = 1 << 20;
+const RESOLV_CONF_LIMIT: u64 = 64 << 10;
 
 /// Where name servers listen.
 pub const PORT: u16 = 53;
 
-/// What this container knows of names.
+/// How long is waited for the answer about addresses of the other kind once that about one is there. RFC 8305 has 50 ms; a resolver of a
+/// container is one hop further away.
+const OTHER_KIND: Duration = Duration::from_millis(100);
+
+/// When a question is asked again: a datagram can be lost, and then nobody says so.
+const PATIENCE: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(5)];
+
+/// What this container knows of names, as it is in its files.
 #[derive(Default)]
+pub struct Files {
+    hosts: Vec<u8>,
+    resolv_conf: Vec<u8>,
+}
+
+impl Files {
+    /// What is missing leaves names unresolved, which is told when one is needed.
+    pub fn read() -> Self {
+        Self {
+            hosts: files::read_lines(HOSTS, HOSTS_LIMIT),
+            resolv_conf: files::read_lines(RESOLV_CONF, RESOLV_CONF_LIMIT),
+        }
+    }
+}
+
+/// What this container knows of names.
 pub struct Names {
-    hosts: Vec<(String, IpAddr)>,
-    /// Nothing if no rule names a host that would have to be looked up.
-    servers: Option<StubResolver>,
+    hosts: String,
+    servers: StubResolver,
+    conf: ResolvConf,
 }
 
 impl Names {
-    /// Reads the files. What is missing or malformed leaves names unresolved, which is told when one is needed.
-    pub fn load() -> Self {
-        let mut servers = ResolvConf::new();
-        let _ = servers.parse_file(NAME_SERVERS);
-        servers.finalize();
-        let hosts = parse_hosts(&fs::read_to_string(HOSTS).unwrap_or_default());
-        Self { hosts, servers: Some(StubResolver::from_conf(servers)) }
+    /// Malformed lines are skipped, and the others stand.
+    pub fn parse(files: Files) -> Self {
+        let conf = ResolvConf::parse(&String::from_utf8_lossy(&files.resolv_conf));
+        let hosts = String::from_utf8_lossy(&files.hosts).into_owned();
+        Self { hosts, servers: conf.servers(), conf }
     }
 
     /// The target's addresses, looked up once: what is judged is what is connected to.
@@ -45,41 +83,72 @@ impl Names {
             Host::Localhost => Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]),
             Host::Ip(ip) => Ok(vec![*ip]),
             Host::Name(name) => {
-                let listed: Vec<IpAddr> =
-                    self.hosts.iter().filter(|(host, _)| host == name).map(|(_, address)| *address).collect();
+                let listed = listed(&self.hosts, name);
                 match listed.is_empty() {
-                    true => self.ask(name).await,
+                    true => self.search(name, target.absolute).await,
                     false => Ok(listed),
                 }
             }
         }
     }
 
-    async fn ask(&self, name: &str) -> Result<Vec<IpAddr>, Error> {
-        let unknown = || Error::DnsError { rcode: None, info_code: None };
-        let servers = self.servers.as_ref().ok_or_else(unknown)?;
-        let name = RelativeName::<Vec<u8>>::vec_from_str(name).map_err(|_| unknown())?;
-        let found = servers.search_host(name).await.map_err(|error| match error.kind() {
-            ErrorKind::TimedOut => Error::DnsTimeout,
-            _ => unknown(),
-        })?;
-        let addresses: Vec<IpAddr> = found.iter().collect();
-        match addresses.is_empty() {
-            true => Err(unknown()),
-            false => Ok(addresses),
+    /// Asks for the name, and for it in each search domain, until there is an address.
+    async fn search(&self, name: &str, absolute: bool) -> Result<Vec<IpAddr>, Error> {
+        let mut error = Error::DnsError { rcode: None, info_code: None };
+        for candidate in self.conf.candidates(name, absolute) {
+            let Ok(candidate) = Name::vec_from_str(&candidate) else { continue };
+            match self.look_up(&candidate).await {
+                Ok(addresses) if !addresses.is_empty() => return Ok(addresses),
+                Ok(_) => {}
+                // Another domain's answer would be one to another question.
+                Err(error) if error.kind() == ErrorKind::TimedOut => return Err(Error::DnsTimeout),
+                Err(_) => error = Error::DnsError { rcode: None, info_code: None },
+            }
         }
+        Err(error)
+    }
+
+    /// The addresses of both kinds, or of one if the other's are too long in coming.
+    async fn look_up(&self, name: &Name<Vec<u8>>) -> io::Result<Vec<IpAddr>> {
+        let late = || Err(io::Error::from(ErrorKind::TimedOut));
+        let (mut v6, mut v4) = (pin!(self.ask(name, Rtype::AAAA)), pin!(self.ask(name, Rtype::A)));
+        let (mut found_v6, mut found_v4) = (None, None);
+        let mut enough = pin!(sleep(PATIENCE.iter().sum()));
+        while found_v6.is_none() || found_v4.is_none() {
+            let found = tokio::select! {
+                answer = &mut v6, if found_v6.is_none() => found_v6.insert(answer),
+                answer = &mut v4, if found_v4.is_none() => found_v4.insert(answer),
+                () = &mut enough => break,
+            };
+            // A name that does not exist has no address of the other kind either.
+            let settles =
+                |answer: &Answer| answer.header_counts().ancount() > 0 || answer.header().rcode() == Rcode::NXDOMAIN;
+            if found.as_ref().is_ok_and(settles) {
+                enough.as_mut().reset(Instant::now() + OTHER_KIND);
+            }
+        }
+        let found = FoundHosts::<StubResolver>::new(found_v6.unwrap_or_else(late), found_v4.unwrap_or_else(late))?;
+        Ok(found.iter().collect())
+    }
+
+    async fn ask(&self, name: &Name<Vec<u8>>, kind: Rtype) -> io::Result<Answer> {
+        for patience in PATIENCE {
+            if let Ok(answer) = timeout(patience, self.servers.query((name, kind))).await {
+                return answer;
+            }
+        }
+        Err(ErrorKind::TimedOut.into())
     }
 }
 
-/// Lines of `address name…`, with comments from `#` on (hosts(5)).
-fn parse_hosts(text: &str) -> Vec<(String, IpAddr)> {
-    let mut hosts = Vec::new();
-    for line in text.lines() {
+/// The addresses of a name in a hosts file: lines of `address name…`, with comments from `#` on (hosts(5)).
+fn listed(hosts: &str, name: &str) -> Vec<IpAddr> {
+    let address_of = |line: &str| {
         let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
-        let Some(address) = words.next().and_then(|address| address.parse().ok()) else { continue };
-        hosts.extend(words.map(|name| (name.trim_end_matches('.').to_ascii_lowercase(), address)));
-    }
-    hosts
+        let address = words.next()?.parse().ok()?;
+        words.any(|word| word.strip_suffix('.').unwrap_or(word).eq_ignore_ascii_case(name)).then_some(address)
+    };
+    hosts.lines().filter_map(address_of).collect()
 }
 
 #[cfg(test)]
@@ -88,8 +157,12 @@ mod tests {
 
     #[test]
     fn a_hosts_file_gives_several_names_to_an_address() {
-        let text = "# none\n10.0.0.1 a.example A2\t# b.example\n\nbad c.example\n::1 a.example\n10.0.0.2\n";
-        let found: Vec<_> = parse_hosts(text).into_iter().map(|(name, ip)| format!("{name} {ip}")).collect();
-        assert_eq!(found, ["a.example 10.0.0.1", "a2 10.0.0.1", "a.example ::1"]);
+        let text = "# none\n10.0.0.1 a.example A2\t# b.example\n\nbad c.example\n::1 a.example.\n10.0.0.2\n";
+        let found = |name| listed(text, name).iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(found("a.example"), ["10.0.0.1", "::1"]);
+        assert_eq!(found("a2"), ["10.0.0.1"]);
+        for absent in ["b.example", "c.example", "example", "", "10.0.0.2"] {
+            assert_eq!(found(absent), [""; 0], "{absent}");
+        }
     }
 }
