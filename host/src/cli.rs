@@ -9,7 +9,7 @@ use crate::{
     hook::{Allow, Source},
     log::{Format, Level},
 };
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Result, anyhow, bail, ensure};
 use clap::error::ErrorKind;
 use options::Given;
 use rustix::process::{Resource, getrlimit};
@@ -84,6 +84,17 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request> {
     }
 }
 
+/// A hook's own certificate is of no use without its key.
+fn check_identity(given: &Given, hook: &Source) -> Result<()> {
+    let [certificate, key] = ["TLS_CERT", "TLS_KEY"].map(|setting| hook.variable(setting));
+    let is_set = |name: &str| Ok::<_, anyhow::Error>(given.variable(name, |_| Ok(()))?.is_some());
+    match (is_set(&certificate)?, is_set(&key)?) {
+        (true, false) => bail!("{certificate} is set and {key} is not; a client certificate needs both"),
+        (false, true) => bail!("{key} is set and {certificate} is not; a client certificate needs both"),
+        _ => Ok(()),
+    }
+}
+
 fn config(given: &Given) -> Result<Config> {
     let mut after: Vec<Source> = given.list(&options::PLUGIN, |name| Ok(Source::parse(name)))?;
     if let Some(digests) = given.one(&options::PLUGIN_SHA256, digests)? {
@@ -107,6 +118,7 @@ fn config(given: &Given) -> Result<Config> {
     for hook in &mut after {
         hook.when = given.variable(&hook.variable("ON"), values::when)?.unwrap_or(when);
     }
+    before.iter().chain(&after).try_for_each(|hook| check_identity(given, hook))?;
     Ok(Config {
         command: given.command(),
         before,

@@ -12,6 +12,8 @@ use std::{
 pub enum Answer {
     /// These of the kind that was asked for.
     Addresses(Vec<IpAddr>),
+    NoSuchName,
+    Silence,
 }
 
 impl Answer {
@@ -43,10 +45,16 @@ impl NameServer {
             while let Ok((length, client)) = socket.recv_from(&mut buffer) {
                 let question = Question::read(&buffer[..length]);
                 names.lock().unwrap().push(question.name.clone());
-                let _ = socket.send_to(&question.answer(answer(&question.name, question.kind == AAAA)), client);
+                if let Some(bytes) = question.answer(answer(&question.name, question.kind == AAAA)) {
+                    let _ = socket.send_to(&bytes, client);
+                }
             }
         });
         Some(Self { address, asked })
+    }
+
+    pub fn address(&self) -> Ipv4Addr {
+        self.address
     }
 
     /// The names that were asked for, each as often as it was.
@@ -57,6 +65,11 @@ impl NameServer {
     /// A wrapper whose container has this name server, and a hosts file.
     pub fn wrapper(&self, hosts: &str) -> Command {
         wrapper_with(hosts, &format!("nameserver {}\n", self.address))
+    }
+
+    /// The same with these lines in resolv.conf as well.
+    pub fn wrapper_with_lines(&self, lines: &str) -> Command {
+        wrapper_with("", &format!("nameserver {}\n{lines}", self.address))
     }
 }
 
@@ -119,8 +132,12 @@ impl Question {
         Self { id: [message[0], message[1]], bytes, name: labels.join("."), kind }
     }
 
-    fn answer(&self, answer: Answer) -> Vec<u8> {
-        let Answer::Addresses(addresses) = answer;
+    fn answer(&self, answer: Answer) -> Option<Vec<u8>> {
+        let (addresses, code) = match answer {
+            Answer::Addresses(addresses) => (addresses, 0),
+            Answer::NoSuchName => (Vec::new(), 3),
+            Answer::Silence => return None,
+        };
         let records: Vec<Vec<u8>> = addresses
             .into_iter()
             .filter_map(|address| match (address, self.kind) {
@@ -130,7 +147,7 @@ impl Question {
             })
             .collect();
         let mut message = self.id.to_vec();
-        message.extend([0x81, 0x80, 0, 1, 0, records.len() as u8, 0, 0, 0, 0]);
+        message.extend([0x81, 0x80 | code, 0, 1, 0, records.len() as u8, 0, 0, 0, 0]);
         message.extend(&self.bytes);
         for address in records {
             message.extend([0xc0, 12]);
@@ -138,6 +155,6 @@ impl Question {
             message.extend([0, 1, 0, 0, 0, 0, 0, address.len() as u8]);
             message.extend(address);
         }
-        message
+        Some(message)
     }
 }

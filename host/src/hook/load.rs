@@ -122,12 +122,17 @@ impl Source {
         Self { kind, name, label, sha256: None, when: When::Always }
     }
 
-    /// The variable of one of its settings: `HOOK_ISTIO_QUIT_ON`. guest-sdk's `Context::variable` names it alike.
+    /// The variable of one of its settings: `HOOK_ISTIO_QUIT_ON`.
     pub fn variable(&self, setting: &str) -> String {
-        let capital = |byte: u8| if byte.is_ascii_alphanumeric() { byte.to_ascii_uppercase() } else { b'_' };
-        let name: String = self.name.bytes().map(capital).map(char::from).collect();
-        format!("HOOK_{name}_{setting}")
+        variable(&self.name, setting)
     }
+}
+
+/// guest-sdk's `Context::variable` names it alike.
+fn variable(name: &str, setting: &str) -> String {
+    let capital = |byte: u8| if byte.is_ascii_alphanumeric() { byte.to_ascii_uppercase() } else { b'_' };
+    let name: String = name.bytes().map(capital).map(char::from).collect();
+    format!("HOOK_{name}_{setting}")
 }
 
 /// The name in front of a `=`, if there is one, and the hook.
@@ -145,6 +150,11 @@ fn split(text: &OsStr) -> (Option<String>, &OsStr) {
 }
 
 impl Hook {
+    /// The variable of one of its settings: `HOOK_ISTIO_QUIT_ON`.
+    pub fn variable(&self, setting: &str) -> String {
+        variable(&self.name, setting)
+    }
+
     /// The bytes that were read when the wrapper started.
     pub fn bytes(&self) -> io::Result<Cow<'static, [u8]>> {
         Ok(match &self.bytes {

@@ -61,11 +61,11 @@ impl WasiHttpView for State {
 /// Runs the hook and says how it went: in the log, and by the exit code of this process.
 pub fn run(hook: &Hook, config: &Config, facts: &Facts) -> u8 {
     jail::close_all_but(&hook.descriptors());
-    let files = Files::read(&config.allow_http);
+    let files = Files::read(&config.allow_http, ["TLS_CERT", "TLS_KEY"].map(|setting| hook.variable(setting)));
     if !trusted() {
         jail::enter_as_runner(config);
     }
-    let means = files.parse();
+    let means = files.parse(&hook.label);
     let problem = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime.block_on(execute(hook, config, facts, means)).err(),
         Err(error) => Some(Problem::failed(format!("cannot run: {error}"))),

@@ -6,7 +6,7 @@ use super::{
     race,
     resolve::{self, Names},
     special::purpose,
-    tls::{self, Roots},
+    tls::{self, Encrypted, Trust},
 };
 use std::{
     io,
@@ -26,27 +26,30 @@ use wasmtime_wasi_http::Error;
 /// The files that connecting needs, read before no file can be opened any more, and understood after that.
 pub struct Files {
     names: resolve::Files,
-    roots: Roots,
+    /// Nothing if no rule is for HTTPS.
+    trust: Option<tls::Files>,
+    identity: [String; 2],
 }
 
 impl Files {
-    /// Reads what these rules can need; for the default, loopback without encryption, that is nothing.
-    pub fn read(allow: &Allow) -> Self {
-        Self {
-            names: if allow.names_hosts() { resolve::Files::read() } else { resolve::Files::default() },
-            roots: if allow.any_https() { Roots::load() } else { Roots::default() },
-        }
+    /// Reads what these rules can need; for the default, loopback without encryption, that is nothing. `identity` are
+    /// the variables that name a hook's own certificate and key.
+    pub fn read(allow: &Allow, identity: [String; 2]) -> Self {
+        let names = if allow.names_hosts() { resolve::Files::read() } else { resolve::Files::default() };
+        Self { names, trust: allow.any_https().then(|| tls::Files::read(&identity)), identity }
     }
 
-    pub fn parse(self) -> Means {
-        Means { names: Names::parse(self.names), roots: self.roots }
+    /// What is in them. What is wrong is told about the hook of this label.
+    pub fn parse(self, label: &str) -> Means {
+        let Self { names, trust, identity } = self;
+        Means { names: Names::parse(names), trust: trust.map(|files| Trust::parse(files, identity, label)) }
     }
 }
 
 /// What connecting needs to know.
 pub struct Means {
     names: Names,
-    roots: Roots,
+    trust: Option<Trust>,
 }
 
 impl Means {
@@ -57,6 +60,11 @@ impl Means {
             ports.push(resolve::PORT);
         }
         Some(ports)
+    }
+
+    /// What an error on this connection means, if it is one of TLS.
+    pub fn explain(&self, error: &hyper::Error, seen: &Seen) -> Option<(Error, String)> {
+        self.trust.as_ref()?.explain(error, &seen.asked)
     }
 }
 
@@ -72,12 +80,20 @@ impl From<Error> for Failure {
     }
 }
 
-/// A connection that counts as one until it is closed, and remembers whether anything was sent: a server that closes
-/// after the request may have done what was asked, one that closes before has not.
+/// A connection that remembers what happened on it, and counts as one until it is closed.
 pub struct Connection {
     stream: Box<dyn Stream>,
-    sent: Arc<AtomicBool>,
+    seen: Arc<Seen>,
     _permit: OwnedSemaphorePermit,
+}
+
+/// What happened on a connection.
+pub struct Seen {
+    /// Whether bytes of the request have been handed to the kernel: a server that closes after the request may have
+    /// done what was asked, one that closes before has not.
+    pub sent: AtomicBool,
+    /// Whether a certificate was asked for that the hook does not have.
+    asked: Arc<AtomicBool>,
 }
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -101,22 +117,20 @@ impl Connection {
             return Err(Failure { error: Error::DestinationIpProhibited, told: Some(told) });
         }
         let stream = race::connect(&addresses, target.port).await?;
-        let stream: Box<dyn Stream> = match target.scheme {
-            Scheme::Http => Box::new(stream),
-            Scheme::Https => match means.roots.encrypt(stream, target).await {
-                Ok(stream) => Box::new(stream),
-                Err(error) => {
-                    let (error, why) = tls::explain(&error);
-                    return Err(Failure { error, told: Some(format!("{target}: {why}")) });
-                }
+        let (stream, asked): (Box<dyn Stream>, _) = match (target.scheme, &means.trust) {
+            (Scheme::Http, _) => (Box::new(stream), Arc::default()),
+            (Scheme::Https, Some(trust)) => match trust.encrypt(stream, target).await {
+                Ok(Encrypted { stream, asked }) => (Box::new(stream), asked),
+                Err((error, why)) => return Err(Failure { error, told: Some(format!("{target}: {why}")) }),
             },
+            // No rule is for HTTPS, and so no request of it comes this far.
+            (Scheme::Https, None) => return Err(Error::HttpRequestDenied.into()),
         };
-        Ok(Self { stream, sent: Arc::default(), _permit: permit })
+        Ok(Self { stream, seen: Arc::new(Seen { sent: AtomicBool::new(false), asked }), _permit: permit })
     }
 
-    /// Becomes true once bytes of the request have been handed to the kernel.
-    pub fn sent(&self) -> Arc<AtomicBool> {
-        self.sent.clone()
+    pub fn seen(&self) -> Arc<Seen> {
+        self.seen.clone()
     }
 }
 
@@ -130,7 +144,7 @@ impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
         if matches!(written, Poll::Ready(Ok(1..))) {
-            self.sent.store(true, Ordering::Relaxed);
+            self.seen.sent.store(true, Ordering::Relaxed);
         }
         written
     }

@@ -2,7 +2,7 @@
 //! has an end before the hook's own.
 
 use super::{
-    connect::{Connection, Means},
+    connect::{Connection, Means, Seen},
     policy::{Allow, Target},
 };
 use crate::{
@@ -17,10 +17,7 @@ use hyper::{body::Incoming, client::conn::http1};
 use std::{
     io::ErrorKind,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
@@ -94,8 +91,8 @@ impl Outbound {
             }
             Err(_) => return Err(Error::ConnectionTimeout),
         };
-        let sent = connection.sent();
-        let failed = |error: hyper::Error| self.failure(&error, &target, &sent);
+        let seen = connection.seen();
+        let failed = |error: hyper::Error| self.failure(&error, &target, &seen);
         let mut builder = http1::Builder::new();
         builder.max_buf_size(HEAD_LIMIT);
         let (mut sender, connection) = builder.handshake(TokioIo::new(connection)).await.map_err(failed)?;
@@ -152,13 +149,17 @@ impl Outbound {
 
     /// hyper's error before there is an answer, in the words of `wasi:http`, and where those say too little, in ours
     /// to the operator.
-    fn failure(&self, error: &hyper::Error, target: &Target, sent: &AtomicBool) -> Error {
+    fn failure(&self, error: &hyper::Error, target: &Target, seen: &Seen) -> Error {
+        if let Some((error, why)) = self.means.explain(error, seen) {
+            self.tell(Some(format!("{target}: {why}")));
+            return error;
+        }
         if error.is_parse_too_large() {
             let most = HEAD_LIMIT >> 10;
             self.tell(Some(format!("{target}: its answer has more than 100 headers, or more than {most} KiB of them")));
         }
         match lost_connection(error) {
-            true if sent.load(Ordering::Relaxed) => Error::ConnectionTerminated,
+            true if seen.sent.load(Ordering::Relaxed) => Error::ConnectionTerminated,
             true => Error::DestinationUnavailable,
             false if error.is_timeout() => Error::HttpResponseTimeout,
             false => Error::HttpProtocolError,

@@ -1,52 +1,245 @@
-//! Encrypted connections: whom to believe. The roots of the public web are part of the program, because an image
-//! without anything else has none; private ones are added by the variables that other programs read too.
+//! Encrypted connections: whom to believe, and who this hook is. The roots of the public web are part of the program,
+//! because an image without anything else has none; private ones are added by the variables that other programs read
+//! too, and a hook has a certificate of its own if its variables name one.
 
-use super::policy::{Host, Target};
-use crate::log;
-use std::{env, fs, io, path::PathBuf, sync::Arc};
+mod reasons;
+
+use super::{
+    files,
+    policy::{Host, Target},
+};
+use crate::log::{Level, Line};
+use std::{
+    env,
+    ffi::OsString,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 use tokio::net::TcpStream;
 use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
     rustls::{
-        self, ClientConfig, RootCertStore,
-        pki_types::{CertificateDer, ServerName, pem::PemObject},
+        self, ClientConfig, RootCertStore, SignatureScheme,
+        client::ResolvesClientCert,
+        pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
+        sign::CertifiedKey,
     },
 };
+use wasmtime_wasi_http::Error;
 use webpki_roots::TLS_SERVER_ROOTS;
 
 /// A PEM file, and a folder of PEM files, with further roots.
 const ROOTS_FILE: &str = "SSL_CERT_FILE";
 const ROOTS_FOLDER: &str = "SSL_CERT_DIR";
 
-/// The roots that were added, read before the jail closes.
-#[derive(Clone, Default)]
-pub struct Roots(Vec<CertificateDer<'static>>);
+/// How large one PEM file may be, and all of them together. A distribution's bundle has a quarter of a megabyte, and
+/// a folder of it has each certificate once more, and links to it.
+const FILE_LIMIT: u64 = 4 << 20;
+const FILES_LIMIT: u64 = 16 << 20;
 
-impl Roots {
-    pub fn load() -> Self {
-        let mut files: Vec<PathBuf> = env::var_os(ROOTS_FILE).into_iter().map(PathBuf::from).collect();
-        for folder in env::var_os(ROOTS_FOLDER).iter().flat_map(env::split_paths) {
-            files.extend(fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()));
+/// The files of these variables, read before the sandbox is entered and not yet understood.
+#[derive(Default)]
+pub struct Files {
+    roots: Vec<Pem>,
+    identity: Option<Result<[Pem; 2], String>>,
+    /// What is wrong and does not keep the hook from running.
+    problems: Vec<String>,
+}
+
+/// A file, by the words that name it.
+struct Pem {
+    source: String,
+    bytes: Vec<u8>,
+}
+
+impl Files {
+    /// `identity` are the variables that name the hook's own certificate and key.
+    pub fn read(identity: &[String; 2]) -> Self {
+        let mut files = Self { identity: read_identity(identity), ..Self::default() };
+        if let Some(file) = set(ROOTS_FILE) {
+            match Pem::read(ROOTS_FILE, file.as_ref()) {
+                Ok(pem) => files.roots.push(pem),
+                Err(problem) => files.problems.push(problem),
+            }
         }
-        let mut roots = Vec::new();
-        for file in files.iter().filter(|file| file.is_file()) {
-            let pem = fs::read(file).unwrap_or_default();
-            roots.extend(CertificateDer::pem_slice_iter(&pem).flatten());
+        if let Some(folders) = set(ROOTS_FOLDER) {
+            env::split_paths(&folders).for_each(|folder| files.read_folder(&folder));
         }
-        Self(roots)
+        files
+    }
+
+    fn read_folder(&mut self, folder: &Path) {
+        let entries = match fs::read_dir(folder) {
+            Ok(entries) => entries,
+            Err(error) => return self.problems.push(problem(ROOTS_FOLDER, folder, &crate::words::words(error))),
+        };
+        let mut files: Vec<PathBuf> =
+            entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()).collect();
+        // So that what is beyond the limit is the same in each run.
+        files.sort();
+        for file in files {
+            let read: usize = self.roots.iter().map(|pem| pem.bytes.len()).sum();
+            if read as u64 > FILES_LIMIT {
+                let rest = format!("only the first {} MiB of its files are read", FILES_LIMIT >> 20);
+                return self.problems.push(problem(ROOTS_FOLDER, folder, &rest));
+            }
+            match Pem::read(ROOTS_FOLDER, &file) {
+                Ok(pem) => self.roots.push(pem),
+                Err(problem) => self.problems.push(problem),
+            }
+        }
+    }
+}
+
+impl Pem {
+    fn read(variable: &str, path: &Path) -> Result<Self, String> {
+        let bytes = files::read(path, FILE_LIMIT).map_err(|why| problem(variable, path, &why))?;
+        if bytes.len() as u64 > FILE_LIMIT {
+            return Err(problem(variable, path, &format!("larger than {} MiB", FILE_LIMIT >> 20)));
+        }
+        Ok(Self { source: format!("{variable} {path:?}"), bytes })
+    }
+}
+
+fn problem(variable: &str, path: &Path, why: &str) -> String {
+    format!("{variable} {path:?}: {why}")
+}
+
+/// The value of a variable; an empty one counts as not set.
+fn set(variable: &str) -> Option<OsString> {
+    env::var_os(variable).filter(|value| !value.is_empty())
+}
+
+/// The hook's own certificate and key, if it has any.
+fn read_identity(variables: &[String; 2]) -> Option<Result<[Pem; 2], String>> {
+    let [certificate, key] = variables;
+    match (set(certificate), set(key)) {
+        (None, None) => None,
+        (Some(certificate_path), Some(key_path)) => {
+            let read = |variable: &String, path: OsString| Pem::read(variable, &PathBuf::from(path));
+            let both = read(certificate, certificate_path).and_then(|pem| Ok([pem, read(key, key_path)?]));
+            Some(both)
+        }
+        // Refused when wrapper starts.
+        (Some(_), None) => Some(Err(format!("{key} is not set"))),
+        (None, Some(_)) => Some(Err(format!("{certificate} is not set"))),
+    }
+}
+
+/// Whom to believe and who to be.
+pub struct Trust {
+    /// Nothing that could be used, and why.
+    config: Result<ClientConfig, String>,
+    /// Whether roots were added to the public ones.
+    roots_added: bool,
+    has_identity: bool,
+    identity_variables: [String; 2],
+}
+
+impl Trust {
+    /// Understands the files. What is wrong with the roots is told at once, about the hook of this label; what is
+    /// wrong with the hook's own certificate when a connection needs it.
+    pub fn parse(files: Files, identity_variables: [String; 2], label: &str) -> Self {
+        let mut problems = files.problems;
+        let mut roots = RootCertStore { roots: TLS_SERVER_ROOTS.to_vec() };
+        let public = roots.len();
+        for pem in files.roots {
+            let found: Vec<_> = CertificateDer::pem_slice_iter(&pem.bytes).flatten().collect();
+            let (usable, _) = roots.add_parsable_certificates(found);
+            // A folder has other files as well.
+            if usable == 0 && !pem.source.starts_with(ROOTS_FOLDER) {
+                problems.push(format!("{}: no certificate in it", pem.source));
+            }
+        }
+        for problem in problems {
+            Line::new(Level::Warn, problem).about(label).write();
+        }
+        let (roots_added, has_identity) = (roots.len() > public, files.identity.is_some());
+        Self { config: config(roots, files.identity), roots_added, has_identity, identity_variables }
     }
 
     /// Makes a connection an encrypted one with the target's own name on its certificate.
-    pub async fn encrypt(&self, stream: TcpStream, target: &Target) -> io::Result<TlsStream<TcpStream>> {
-        let mut roots = RootCertStore { roots: TLS_SERVER_ROOTS.to_vec() };
-        let (_, ignored) = roots.add_parsable_certificates(self.0.iter().cloned());
-        log::debug(|| format!("{} roots added, {ignored} not understood", self.0.len() - ignored));
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let config = config.map_err(io::Error::other)?.with_root_certificates(roots).with_no_client_auth();
-        TlsConnector::from(Arc::new(config)).connect(name(target)?, stream).await
+    pub async fn encrypt(&self, stream: TcpStream, target: &Target) -> Result<Encrypted, (Error, String)> {
+        let mut config = self.config.clone().map_err(|why| (Error::ConfigurationError, why))?;
+        let asked = Arc::new(AtomicBool::new(false));
+        if !self.has_identity {
+            config.client_auth_cert_resolver = Arc::new(Nobody { asked: asked.clone() });
+        }
+        let connect = async { TlsConnector::from(Arc::new(config)).connect(name(target)?, stream).await };
+        match connect.await {
+            Ok(stream) => Ok(Encrypted { stream, asked }),
+            Err(error) => Err(self.explain(&error, &asked).unwrap_or_else(|| {
+                let why = if asked.load(Ordering::Relaxed) { self.wanted() } else { String::new() };
+                (Error::TlsProtocolError, format!("no TLS: {}{why}", crate::words::words(error)))
+            })),
+        }
     }
+
+    /// What an error of a connection that is encrypted means, if it is one of TLS: in the words of `wasi:http` and in
+    /// ours.
+    pub fn explain(&self, error: &(dyn std::error::Error + 'static), asked: &AtomicBool) -> Option<(Error, String)> {
+        let cause = rustls_error(error)?;
+        let (error, mut words) = reasons::explain(cause, self.roots_added);
+        if matches!(cause, rustls::Error::AlertReceived(_)) && asked.load(Ordering::Relaxed) {
+            words += &self.wanted();
+        }
+        Some((error, words))
+    }
+
+    /// Said where a server asked for a certificate, there was none, and it did not go on.
+    fn wanted(&self) -> String {
+        let [certificate, key] = &self.identity_variables;
+        format!("; it asked for a client certificate, which {certificate} and {key} name")
+    }
+}
+
+/// A connection that is encrypted, and whether the other side has asked for a certificate that we do not have.
+pub struct Encrypted {
+    pub stream: TlsStream<TcpStream>,
+    pub asked: Arc<AtomicBool>,
+}
+
+/// No certificate, noting that one was asked for.
+#[derive(Debug)]
+struct Nobody {
+    asked: Arc<AtomicBool>,
+}
+
+impl ResolvesClientCert for Nobody {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.asked.store(true, Ordering::Relaxed);
+        None
+    }
+
+    fn has_certs(&self) -> bool {
+        false
+    }
+}
+
+fn config(roots: RootCertStore, identity: Option<Result<[Pem; 2], String>>) -> Result<ClientConfig, String> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let config = config.map_err(|error| error.to_string())?.with_root_certificates(roots);
+    let Some(identity) = identity else { return Ok(config.with_no_client_auth()) };
+    let [certificate, key] = identity?;
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(&certificate.bytes).flatten().collect();
+    if chain.is_empty() {
+        return Err(format!("{}: no certificate in it", certificate.source));
+    }
+    let private = PrivateKeyDer::from_pem_slice(&key.bytes)
+        .map_err(|_| format!("{}: no private key in it that is not encrypted", key.source))?;
+    config.with_client_auth_cert(chain, private).map_err(|error| match error {
+        rustls::Error::InconsistentKeys(_) => {
+            format!("{} is not the key of the certificate in {}", key.source, certificate.source)
+        }
+        rustls::Error::InvalidCertificate(_) => format!("{}: malformed", certificate.source),
+        _ => format!("{}: neither an RSA key of 2048 bits or more, nor one for ECDSA or Ed25519", key.source),
+    })
 }
 
 fn name(target: &Target) -> io::Result<ServerName<'static>> {
@@ -57,20 +250,15 @@ fn name(target: &Target) -> io::Result<ServerName<'static>> {
     })
 }
 
-/// What went wrong, in the words of `wasi:http` and in ours.
-pub fn explain(error: &io::Error) -> (wasmtime_wasi_http::Error, String) {
-    use wasmtime_wasi_http::Error;
-    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
-    match cause {
-        Some(rustls::Error::InvalidCertificate(why)) => (
-            Error::TlsCertificateError,
-            format!("its certificate is not trusted: {why}; a private CA is added with {ROOTS_FILE}"),
-        ),
-        Some(rustls::Error::AlertReceived(alert)) => {
-            let alert_message = Some(format!("{alert:?}"));
-            (Error::TlsAlertReceived { alert_id: None, alert_message }, format!("it refused: {alert:?}"))
+/// The error of TLS beneath others, of which an I/O error hides what it was made of from `source`.
+fn rustls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
         }
-        Some(error) => (Error::TlsProtocolError, format!("no TLS: {error}")),
-        None => (Error::TlsProtocolError, format!("no TLS: {error}")),
+        let within = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        next = within.map(|error| error as &(dyn std::error::Error + 'static)).or_else(|| error.source());
     }
+    None
 }
