@@ -418,6 +418,17 @@ fn roots_that_cannot_be_read_are_told_and_https_goes_on_without_them() {
         done.lines()[0].ends_with(&format!("SSL_CERT_DIR {:?}: No such file or directory", path("nope"))),
         "{done:?}"
     );
+    // A folder may have 16 MiB of files, and the next one is told.
+    let folder = path("folder");
+    fs::create_dir(&folder).unwrap();
+    for (number, told) in [(4, false), (5, true)] {
+        (0..number).for_each(|file| fs::write(folder.join(file.to_string()), vec![b'x'; 4 << 20]).unwrap());
+        let mut run = wrapper().with(&["--allow-http", "https://localhost:*"]);
+        run.env("SSL_CERT_DIR", &folder);
+        let done = post(run, &url);
+        let line = format!("SSL_CERT_DIR {folder:?}: only the first 16 MiB of its files are read");
+        assert_eq!(done.lines()[0].ends_with(&line), told, "{done:?}");
+    }
     // Where no rule is for HTTPS nobody needs them.
     let peer = Peer::answering(OK);
     let mut run = wrapper();

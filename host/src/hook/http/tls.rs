@@ -84,7 +84,7 @@ impl Files {
         files.sort();
         for file in files {
             let read: usize = self.roots.iter().map(|pem| pem.bytes.len()).sum();
-            if read as u64 > FILES_LIMIT {
+            if read as u64 >= FILES_LIMIT {
                 let rest = format!("only the first {} MiB of its files are read", FILES_LIMIT >> 20);
                 return self.problems.push(problem(ROOTS_FOLDER, folder, &rest));
             }
