@@ -45,4 +45,5 @@ mod stdio;
 mod stopping;
 mod terminal;
 mod termination;
+mod throttled;
 mod walls;
