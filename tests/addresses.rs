@@ -171,7 +171,7 @@ fn who_does_not_answer_is_never_called_absent_because_the_other_address_refuses(
             let run = wrapper().with(&["--plugin-timeout", "3s"]);
             let url = format!("http://localhost:{}/", silent.address().port());
             let done = asking(run, &url);
-            assert!(done.stderr.contains(&format!("{url} failed: Timeout")), "{address}: {done:?}");
+            assert!(done.stderr.contains(&format!("{url} failed: Unreachable")), "{address}: {done:?}");
         }
     });
 }

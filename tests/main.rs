@@ -46,4 +46,5 @@ mod stopping;
 mod terminal;
 mod termination;
 mod throttled;
+mod values;
 mod walls;

@@ -42,7 +42,7 @@ fn a_bad_option_is_125_in_one_line_and_nothing_starts() {
         (&["--nosuch"][..], "--nosuch"),
         (&["--plugin", "nosuch"], "no such built-in hook (there are: cloudsql-quit, "),
         (&["--plugin", ""], "no such built-in hook"),
-        (&["--plugin-timeout", "10"], r#"--plugin-timeout "10": not a time"#),
+        (&["--plugin-timeout", "10x"], r#"--plugin-timeout "10x": not a time such as 500ms, 10s or 1m30s"#),
         (&["--plugin-timeout", "0s"], "more than 0"),
         (&["--plugin-memory", "1KiB"], "between 64KiB and 4GiB"),
         (&["--plugin-on", "sometimes"], "must be always or success or failure"),

@@ -93,9 +93,9 @@ fn a_hook_that_cannot_be_loaded_is_the_reason() {
 fn an_option_that_is_wrong_is_told_where_the_variable_says() {
     let log = Log::new("");
     let mut run = telling(&log.path).with(&["true"]);
-    run.env("WRAPPER_PLUGIN_TIMEOUT", "10");
+    run.env("WRAPPER_PLUGIN_TIMEOUT", "10x");
     assert_eq!(run.done().code(), 125);
-    assert!(log.line().starts_with(r#"exit code 125: WRAPPER_PLUGIN_TIMEOUT "10": not a time"#), "{}", log.line());
+    assert!(log.line().starts_with(r#"exit code 125: WRAPPER_PLUGIN_TIMEOUT "10x": not a time"#), "{}", log.line());
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use crate::{
     Error, Result, format,
     host::{self, get_environment},
+    values,
 };
 use alloc::{string::String, vec::Vec};
 use core::time::Duration;
@@ -156,6 +157,14 @@ impl Context {
         (!value.is_empty()).then_some(value)
     }
 
+    /// [`var`](Self::var) without white space around it, if anything else is there: YAML's `value: |` leaves a newline at
+    /// a value's end, and so does `echo` at that of a secret.
+    pub fn trimmed(&self, name: &str) -> Option<String> {
+        let value = self.var(name)?;
+        let value = value.trim_ascii();
+        (!value.is_empty()).then(|| value.into())
+    }
+
     /// The name of the variable for one of this hook's own settings: `HOOK_`, its [`name`](Self::name) in capitals, and
     /// the setting's. The hook `slack` finds its setting `URL` in `HOOK_SLACK_URL`; what is no letter or digit is `_`.
     ///
@@ -175,32 +184,53 @@ impl Context {
     /// under another name keeps the settings it is documented with: `variable_or("URL", "HOOK_ISTIO_QUIT")`.
     pub fn variable_or(&self, setting: &str, prefix: &str) -> String {
         match self.variable(setting) {
-            own if self.var(&own).is_some() => own,
+            own if self.trimmed(&own).is_some() => own,
             _ => format!("{prefix}_{setting}"),
         }
     }
 
-    /// A span of time in a variable: a whole number and its unit, `500ms`, `5s` or `2m`; without a unit, seconds.
+    /// A span of time in a variable: whole numbers with their units, `500ms`, `5s`, `2m`, `1h` or `1m30s`; a number
+    /// without a unit is in seconds. These are the times that wrapper's own options take.
     ///
     /// # Errors
     ///
     /// [`Error::Misconfigured`], naming the variable, when it is set to anything else.
     pub fn duration(&self, name: &str) -> Result<Option<Duration>> {
-        self.parse(name, "a time such as 5s, 500ms or 2m", duration)
+        let Some(value) = self.trimmed(name) else { return Ok(None) };
+        let time = values::duration(&value);
+        if time.is_none() {
+            return Err(Error::Misconfigured(format!("{name}=\"{value}\": not {}", values::DURATION)));
+        }
+        Ok(time)
     }
 
-    /// A switch in a variable: `true` or `false`, or `1` or `0`; off when it is not set.
+    /// A switch in a variable: `true`, `yes`, `on` or `1`, or `false`, `no`, `off` or `0`, in capital or small letters;
+    /// off when it is not set.
     ///
     /// # Errors
     ///
     /// [`Error::Misconfigured`], naming the variable, when it is set to anything else.
     pub fn flag(&self, name: &str) -> Result<bool> {
-        let on = self.parse(name, "true or false", |value| match value {
-            "true" | "1" => Some(true),
-            "false" | "0" => Some(false),
-            _ => None,
-        })?;
-        Ok(on.unwrap_or(false))
+        Ok(self.choose(name, &values::SWITCH)?.is_some_and(|place| place < values::SWITCH.len() / 2))
+    }
+
+    /// One of several words in a variable, which may have it in capital or small letters.
+    ///
+    /// ```
+    /// # use wrapper_hook::{Context, Result, testing::Job};
+    /// fn run(cx: &Context) -> Result {
+    ///     let mode = cx.choice("HOOK_MODE", &["strict", "lenient"])?.unwrap_or("lenient");
+    ///     # assert_eq!(mode, "strict");
+    ///     # Ok(())
+    /// }
+    /// # assert_eq!(Job::exited(0).var("HOOK_MODE", "Strict").run(run).result, Ok(()));
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Misconfigured`], naming the variable and the words, when it is set to anything else.
+    pub fn choice<'a>(&self, name: &str, words: &[&'a str]) -> Result<Option<&'a str>> {
+        Ok(self.choose(name, words)?.and_then(|place| words.get(place)).copied())
     }
 
     /// Several values in a variable, with a comma or white space between them; none when it is not set.
@@ -208,12 +238,20 @@ impl Context {
         self.var(name).as_deref().map(list).unwrap_or_default()
     }
 
-    fn parse<T>(&self, name: &str, what: &str, parse: fn(&str) -> Option<T>) -> Result<Option<T>> {
-        let Some(value) = self.var(name) else { return Ok(None) };
-        match parse(&value) {
-            Some(parsed) => Ok(Some(parsed)),
-            None => Err(Error::Misconfigured(format!("{name}=\"{value}\": not {what}"))),
+    fn choose(&self, name: &str, words: &[&str]) -> Result<Option<usize>> {
+        let Some(value) = self.trimmed(name) else { return Ok(None) };
+        let place = values::choice(&value, words);
+        if place.is_none() {
+            let mut text = format!("{name}=\"{value}\": not one of");
+            let mut comma = " ";
+            for word in words {
+                text.push_str(comma);
+                text.push_str(word);
+                comma = ", ";
+            }
+            return Err(Error::Misconfigured(text));
         }
+        Ok(place)
     }
 }
 
@@ -230,20 +268,6 @@ fn list(text: &str) -> Vec<String> {
     values
 }
 
-fn duration(text: &str) -> Option<Duration> {
-    let digits = text.bytes().take(10).take_while(u8::is_ascii_digit);
-    let (count, number) =
-        digits.fold((0, 0), |(count, number), digit| (count + 1, number * 10 + u64::from(digit - b'0')));
-    // Nine digits at most: no product here leaves its 64 bits.
-    match text.split_at_checked(count)?.1 {
-        _ if !(1..=9).contains(&count) => None,
-        "ms" => Some(Duration::from_millis(number)),
-        "" | "s" => Some(Duration::from_secs(number)),
-        "m" => Some(Duration::from_secs(number * 60)),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -252,16 +276,5 @@ mod tests {
     fn a_list_has_commas_or_white_space_between_its_values() {
         assert_eq!(list("a, b\n c,,d "), ["a", "b", "c", "d"]);
         assert_eq!(list(" , "), [""; 0]);
-    }
-
-    #[test]
-    fn a_time_is_a_number_and_a_unit() {
-        for (text, milliseconds) in [("5", 5_000), ("5s", 5_000), ("0", 0), ("250ms", 250), ("2m", 120_000)] {
-            assert_eq!(duration(text), Some(Duration::from_millis(milliseconds)), "{text}");
-        }
-        for text in ["", "s", "5 s", "-5", "+5s", "1.5s", "5h", "1234567890", "99999999999999999999999", "5ms5s", " 5"]
-        {
-            assert_eq!(duration(text), None, "{text}");
-        }
     }
 }

@@ -81,11 +81,11 @@ pub enum ErrorKind {
     Denied,
     /// The name could not be resolved. Nothing was sent.
     Unresolved,
-    /// The host cannot be reached. Nothing was sent.
+    /// The host cannot be reached, or not in time. Nothing was sent.
     Unreachable,
     /// Nobody listens there. Nothing was sent.
     Refused,
-    /// The time was up.
+    /// No answer came in time, after a connection was made.
     Timeout,
     /// The connection was closed after the request was sent and before an answer came.
     Closed,
@@ -99,7 +99,8 @@ pub enum ErrorKind {
     Other,
 }
 
-/// A GET request. The URL is `http://` or `https://`, a host, and optionally port, path and query.
+/// A GET request. The URL is `http://` or `https://`, a host, and optionally port, path and query; white space around it
+/// does not count.
 pub fn get(url: &str) -> Request {
     Request::new("GET", url)
 }
@@ -123,7 +124,7 @@ impl Request {
     fn new(method: &str, url: &str) -> Self {
         Self {
             method: method.to_owned(),
-            url: url.to_owned(),
+            url: url.trim_ascii().to_owned(),
             outgoing: wire::Outgoing::new(),
             timeout: DEFAULT_TIMEOUT,
         }
@@ -265,13 +266,15 @@ impl From<&'static str> for Failure {
 
 /// Scheme with `://`, authority, and path with query of a URL. What the parts may hold is judged by the host.
 fn split(url: &str) -> Result<(&str, &str, String), Failure> {
-    let scheme = if url.starts_with(HTTP) { HTTP } else { HTTPS };
+    let invalid = || Failure::new(ErrorKind::Invalid, "not a URL of the form http://host:port/path");
+    let is = |scheme: &&str| url.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
+    let scheme = [HTTP, HTTPS].into_iter().find(is).ok_or_else(invalid)?;
     // Searching bytes: `str::find` brings a search engine of 3 kB along.
     let url = url.get(..url.bytes().position(|byte| byte == b'#').unwrap_or(url.len())).unwrap_or(url);
-    let rest = url.strip_prefix(scheme).unwrap_or_default();
+    let rest = url.get(scheme.len()..).unwrap_or_default();
     let end = rest.bytes().position(|byte| byte == b'/' || byte == b'?').unwrap_or(rest.len());
     match rest.split_at_checked(end) {
-        None | Some(("", _)) => Err(Failure::new(ErrorKind::Invalid, "not a URL of the form http://host:port/path")),
+        None | Some(("", _)) => Err(invalid()),
         Some((authority, path)) => {
             let root = if path.starts_with('/') { "" } else { "/" };
             Ok((scheme, authority, format!("{root}{path}")))
@@ -290,11 +293,13 @@ mod tests {
             ("http://localhost:15020/quitquitquit", "localhost:15020", "/quitquitquit"),
             ("https://[::1]:8443/a?b=c#d", "[::1]:8443", "/a?b=c"),
             ("http://host?x=/y", "host", "/?x=/y"),
+            ("HTTP://LOCALHOST:15020/Q", "LOCALHOST:15020", "/Q"),
+            ("Https://host", "host", "/"),
         ] {
             let (_, found, full) = split(url).unwrap();
             assert_eq!((found, full.as_str()), (authority, path), "{url}");
         }
-        for url in ["", "localhost:15020", "ftp://host/", "http://", "http:///path"] {
+        for url in ["", "localhost:15020", "ftp://host/", "http://", "http:///path", "http:/host", "https"] {
             assert!(split(url).is_err(), "{url}");
         }
     }

@@ -70,6 +70,7 @@ pub mod testing;
 mod text;
 #[cfg(target_family = "wasm")]
 mod time;
+mod values;
 
 /// Where what a hook asks comes from: wrapper, or in a native test the test.
 #[cfg(target_family = "wasm")]

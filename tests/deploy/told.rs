@@ -144,7 +144,7 @@ fn what_wrapper_would_not_take_is_noticed() {
     assert_eq!(run(options(&["--plugin", "/hooks/istio-quitt.wasm"])), 125);
     let env = |name: &str, value: &str| Told { env: vec![(name.into(), value.into())], ..Told::default() };
     assert_eq!(run(env("WRAPPER_PLUGIN_PATH", "/hooks/istio-quit.wasm")), 7);
-    assert_eq!(run(env("WRAPPER_STOP_TIMEOUT", "60")), 125);
+    assert_eq!(run(env("WRAPPER_STOP_TIMEOUT", "60x")), 125);
 }
 
 #[test]

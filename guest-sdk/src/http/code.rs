@@ -33,11 +33,11 @@ pub fn meaning(code: u8) -> Failure {
         HTTP_REQUEST_DENIED => (ErrorKind::Denied, "not allowed"),
         DESTINATION_IP_PROHIBITED => (ErrorKind::Denied, "not allowed: its address is one that a name does not open"),
         CONNECTION_REFUSED => (ErrorKind::Refused, "connection refused"),
-        CONNECTION_TIMEOUT => (ErrorKind::Timeout, "no connection within its time"),
         CONNECTION_READ_TIMEOUT | HTTP_RESPONSE_TIMEOUT => (ErrorKind::Timeout, "no answer within its time"),
         CONNECTION_WRITE_TIMEOUT => (ErrorKind::Timeout, "the request was not taken within its time"),
         DNS_TIMEOUT => (ErrorKind::Unresolved, "the name server did not answer"),
         DNS_ERROR => (ErrorKind::Unresolved, "no such host"),
+        CONNECTION_TIMEOUT => (ErrorKind::Unreachable, "no connection within its time"),
         DESTINATION_NOT_FOUND | DESTINATION_UNAVAILABLE | DESTINATION_IP_UNROUTABLE => {
             (ErrorKind::Unreachable, "the host cannot be reached")
         }

@@ -24,9 +24,11 @@ impl Opt {
     }
 }
 
-/// The value of a variable; an empty one counts as not given.
+/// The value of a variable, without the white space around it that YAML can leave; an empty one counts as not given.
 fn variable(name: &str) -> Option<OsString> {
-    env::var_os(name).filter(|value| !value.is_empty())
+    let value = env::var_os(name)?;
+    let value = value.as_bytes().trim_ascii();
+    (!value.is_empty()).then(|| OsStr::from_bytes(value).to_owned())
 }
 
 /// How an option is written.

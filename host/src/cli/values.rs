@@ -1,4 +1,4 @@
-//! What the options' values may be.
+//! What the options' values may be. White space around a value is none of it: YAML's `value: |` leaves a newline.
 
 use crate::{
     hook::Rule,
@@ -7,6 +7,10 @@ use crate::{
 };
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use std::{ffi::OsStr, time::Duration};
+
+/// Times and switches are those of the hooks' own settings.
+#[path = "../../../guest-sdk/src/values.rs"]
+mod shared;
 
 /// Longer than any Job; beyond it lie overflows.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -18,7 +22,7 @@ const LEAST_MEMORY: u64 = 64 << 10;
 const MOST_MEMORY: (u64, &str) = if cfg!(target_pointer_width = "64") { (4 << 30, "4GiB") } else { (1 << 30, "1GiB") };
 
 pub fn duration(value: &OsStr) -> Result<Duration> {
-    let time = humantime::parse_duration(text(value)?).map_err(|_| anyhow!("not a time such as 500ms, 10s or 2m"))?;
+    let time = shared::duration(text(value)?).with_context(|| format!("not {}", shared::DURATION))?;
     ensure!(!time.is_zero(), "must be more than 0");
     ensure!(time <= LONGEST, "must be at most a year");
     Ok(time)
@@ -34,9 +38,8 @@ pub fn memory(value: &OsStr) -> Result<usize> {
 }
 
 pub fn flag(value: &OsStr) -> Result<bool> {
-    choose(value, &[("true", true), ("1", true), ("yes", true), ("on", true)])
-        .or_else(|_| choose(value, &[("false", false), ("0", false), ("no", false), ("off", false)]))
-        .map_err(|_| anyhow!("must be true or false"))
+    let place = shared::choice(text(value)?, &shared::SWITCH).context("must be true or false")?;
+    Ok(place < shared::SWITCH.len() / 2)
 }
 
 pub fn failure_counts(value: &OsStr) -> Result<bool> {
@@ -44,7 +47,7 @@ pub fn failure_counts(value: &OsStr) -> Result<bool> {
 }
 
 pub fn prepare(value: &OsStr) -> Result<bool> {
-    choose(value, &[("on", true), ("off", false)])
+    flag(value).map_err(|_| anyhow!("must be on or off"))
 }
 
 pub fn when(value: &OsStr) -> Result<When> {
@@ -62,6 +65,7 @@ pub fn format(value: &OsStr) -> Result<Format> {
 pub fn variable(value: &OsStr) -> Result<String> {
     match text(value)? {
         name if name.contains('=') => bail!("must be the name of a variable, without ="),
+        name if name.is_empty() || name.contains(char::is_whitespace) => bail!("must be the name of a variable"),
         name => Ok(name.into()),
     }
 }
@@ -72,7 +76,7 @@ pub fn allowed(value: &OsStr) -> Result<Rule> {
 
 /// SHA-256 digests of 64 hexadecimal digits, separated by colons.
 pub fn digests(value: &OsStr) -> Result<Vec<[u8; 32]>> {
-    let digests = text(value)?.split(':').map(hex);
+    let digests = text(value)?.split(':').map(str::trim_ascii).map(hex);
     digests.collect::<Option<_>>().context("not a SHA-256 digest of 64 hexadecimal digits")
 }
 
@@ -89,15 +93,13 @@ fn hex(digits: &str) -> Option<[u8; 32]> {
 }
 
 fn text(value: &OsStr) -> Result<&str> {
-    value.to_str().context("not UTF-8")
+    value.to_str().map(str::trim_ascii).context("not UTF-8")
 }
 
 fn choose<T: Copy>(value: &OsStr, choices: &[(&str, T)]) -> Result<T> {
-    let found = choices.iter().find(|(name, _)| value == *name);
-    found.map(|(_, choice)| *choice).ok_or_else(|| {
-        let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
-        anyhow!("must be {}", names.join(" or "))
-    })
+    let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
+    let found = text(value).ok().and_then(|text| choices.get(shared::choice(text, &names)?));
+    found.map(|(_, choice)| *choice).with_context(|| format!("must be {}", names.join(" or ")))
 }
 
 #[cfg(test)]
@@ -105,18 +107,40 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_have_a_unit_and_are_not_zero() {
-        for (text, time) in [("500ms", 500), ("10s", 10_000), ("2m", 120_000), ("1h", 3_600_000), ("1m 30s", 90_000)] {
-            assert_eq!(duration(text.as_ref()).unwrap(), Duration::from_millis(time), "{text}");
+    fn a_time_is_more_than_zero_and_at_most_a_year() {
+        for (text, time) in [("500ms", 500), ("10", 10_000), (" 1m 30s\n", 90_000), ("8760h", 31_536_000_000)] {
+            assert_eq!(duration(text.as_ref()).unwrap(), Duration::from_millis(time), "{text:?}");
         }
-        for text in ["", "0s", "10", "-1s", "soon", "10 years", "99999999999999999999s"] {
-            assert!(duration(text.as_ref()).is_err(), "{text}");
+        for text in ["", "\n", "0", "0s", "-1s", "soon", "8761h", "10 years", "99999999999999999999s"] {
+            assert!(duration(text.as_ref()).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn words_and_switches_count_in_any_case_and_with_white_space_around_them() {
+        for text in ["failure", "Failure", " FAILURE\n"] {
+            assert_eq!(when(text.as_ref()).unwrap(), When::Failure, "{text:?}");
+        }
+        for (text, on) in [("True", true), ("on\n", true), ("1", true), ("Off", false), (" no ", false)] {
+            assert_eq!((flag(text.as_ref()).unwrap(), prepare(text.as_ref()).unwrap()), (on, on), "{text:?}");
+        }
+        for text in ["", "\n", "fail ure", "failures", "maybe"] {
+            assert!(when(text.as_ref()).is_err() && flag(text.as_ref()).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_name_of_a_variable_has_no_white_space_in_it() {
+        assert_eq!(variable(" POD_NAME\n".as_ref()).unwrap(), "POD_NAME");
+        for text in ["", " ", "A B", "A=b"] {
+            assert!(variable(text.as_ref()).is_err(), "{text:?}");
         }
     }
 
     #[test]
     fn sizes_lie_between_a_page_and_a_32_bit_memory() {
-        for (text, size) in [("64KiB", 65_536), ("64MiB", 67_108_864), ("4GiB", 4_294_967_296)] {
+        for (text, size) in [("64KiB", 65_536), (" 64MiB\n", 67_108_864), ("64Mi", 67_108_864), ("4GiB", 4_294_967_296)]
+        {
             assert_eq!(memory(text.as_ref()).unwrap(), size, "{text}");
         }
         for text in ["", "65535", "4294967297", "-1", "much", "64 elephants"] {
@@ -128,7 +152,7 @@ mod tests {
     fn digests_have_64_hexadecimal_digits_each() {
         let zero = "0".repeat(64);
         assert_eq!(digests(zero.as_ref()).unwrap(), vec![[0; 32]]);
-        assert_eq!(digests(format!("{zero}:{zero}").as_ref()).unwrap(), vec![[0; 32]; 2]);
+        assert_eq!(digests(format!("{zero}:\n{zero}\n").as_ref()).unwrap(), vec![[0; 32]; 2]);
         for text in ["", "00", &"0".repeat(63), &"0".repeat(65), &"g".repeat(64), &format!("{zero}:")] {
             assert!(digests(text.as_ref()).is_err(), "{text}");
         }

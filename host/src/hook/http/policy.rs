@@ -204,11 +204,12 @@ impl FromStr for Rule {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let (scheme, rest) = match text.split_once("://") {
-            Some(("http", rest)) => (Scheme::Http, rest),
-            Some(("https", rest)) => (Scheme::Https, rest),
+        let (scheme, rest) = match text.trim_ascii().split_once("://") {
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (Scheme::Http, rest),
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (Scheme::Https, rest),
             _ => bail!("must start with http:// or https://"),
         };
+        ensure!(!rest.contains(char::is_whitespace), "must be one URL; several are separated by \",\" in the variable");
         ensure!(!rest.contains(['/', '?', '#']), "must end after the host and port");
         let (host, port) = split_port(rest)?;
         let port = match port {
@@ -229,6 +230,7 @@ fn split_port(authority: &str) -> Result<(&str, Option<&str>)> {
     ensure!(!authority.contains('@'), "a user name does not belong here");
     let end = match authority.find(']') {
         Some(bracket) => bracket + 1,
+        None if authority.starts_with('[') => bail!("the bracket is not closed"),
         None => authority.find(':').unwrap_or(authority.len()),
     };
     let (host, rest) = authority.split_at_checked(end).unwrap_or((authority, ""));
@@ -330,6 +332,9 @@ mod tests {
             ("http://*.example.com", "example.com", false),
             ("http://*.example.com", "evilexample.com", false),
             ("http://*.example.com:*", "a.example.com:8080", true),
+            ("HTTP://LOCALHOST:15020", "localhost:15020", true),
+            ("Https://*.EXAMPLE.com.", "a.example.COM", true),
+            (" http://localhost:15020\n", "localhost:15020", true),
         ] {
             assert_eq!(reaches(rule, authority), reached, "{rule} {authority}");
         }
@@ -359,7 +364,8 @@ mod tests {
             "http://a..b",
             "http://a b",
             "http://1.2.3.4.5",
-            "HTTP://localhost",
+            "httpx://localhost",
+            "http ://localhost",
         ] {
             assert!(rule.parse::<Rule>().is_err(), "{rule}");
         }
