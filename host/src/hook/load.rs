@@ -163,6 +163,15 @@ impl Hook {
         })
     }
 
+    /// The variables of a product itself that a built-in hook for it reads besides `HOOK_…`. A file is given none of them.
+    pub fn product_variables(&self) -> &'static [&'static str] {
+        let Bytes::BuiltIn(bytes) = self.bytes else { return &[] };
+        match BUILT_IN.iter().find(|(_, built_in)| *built_in == bytes) {
+            Some(("dapr-shutdown", _)) => &["DAPR_HTTP_PORT", "DAPR_API_TOKEN"],
+            _ => &[],
+        }
+    }
+
     /// How many bytes of WebAssembly it has.
     pub fn length(&self) -> u64 {
         self.bytes.length()

@@ -116,7 +116,9 @@ async fn execute(hook: &Hook, config: &Config, facts: &Facts, means: Means) -> R
     let output = Output::new(&facts.name);
     let (stdout, stderr) = (output.stream(), output.stream());
     let mut wasi = WasiCtx::builder();
-    wasi.envs(&facts.variables(&config.hook_env)).stdout(stdout.clone()).stderr(stderr.clone());
+    let of_product = hook.product_variables().iter().map(|name| (*name).to_owned());
+    let listed: Vec<_> = config.hook_env.iter().cloned().chain(of_product).collect();
+    wasi.envs(&facts.variables(&listed)).stdout(stdout.clone()).stderr(stderr.clone());
     wasi.arg(&facts.name);
     limits::limit_wasi(&mut wasi);
     let state = State {
