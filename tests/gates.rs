@@ -97,7 +97,7 @@ impl Gate {
     }
 
     fn absent(&self) -> String {
-        format!("No {} running to wait for", self.name)
+        format!("{} is taken for absent: \"{NOBODY}\": connection refused", self.name)
     }
 }
 
@@ -206,7 +206,7 @@ fn a_gates_own_time_is_kept() {
 
 #[test]
 fn what_is_misconfigured_is_125_and_named_and_nobody_is_asked() {
-    const TIME: &str = "a time such as 5s, 500ms or 2m";
+    const TIME: &str = "a time such as 500ms, 10s or 1m30s";
     let peer = Peer::with_status(200);
     for (setting, value, what) in [
         ("PERIOD", "often", TIME),

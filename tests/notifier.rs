@@ -482,7 +482,7 @@ fn with_secrets(url: &str) -> Command {
         ("HEADERS", "Authorization: Bearer S3CRET-header\nX-Token: {TOKEN}"),
         ("BODY", r#"{"key":"S3CRET-body","token":"{TOKEN}"}"#),
     ];
-    let mut run = telling(url, &settings).with(&["--log", "debug", "--plugin-timeout", "1s", "--plugin-env", "TOKEN"]);
+    let mut run = telling(url, &settings).with(&["--log", "debug", "--plugin-timeout", "3s", "--plugin-env", "TOKEN"]);
     run.env("TOKEN", "S3CRET-variable");
     run
 }

@@ -195,7 +195,7 @@ fn assert_body_is_given_up(peer: &Peer) {
     assert_waited(&done);
 
     let done = finish(istio_quit(peer));
-    assert_says(&done, "Success to send quit message to istio-proxy");
+    assert_says(&done, "asked istio-proxy to quit (200)");
     assert_at_once(&done);
 }
 

@@ -12,7 +12,7 @@ use std::{thread, time::Duration};
 /// What a pod has by default.
 const GRACE: Duration = Duration::from_secs(30);
 
-const QUIT: &str = "istio-quit: Success to send quit message to istio-proxy";
+const QUIT: &str = "istio-quit: asked istio-proxy to quit (200)";
 
 /// A pod whose only container of its own is this, beside fields that are the same for all.
 fn pod_of(container: Value) -> Pod {

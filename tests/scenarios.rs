@@ -210,7 +210,7 @@ impl Origin {
     }
 
     fn says_quit(&self) -> String {
-        format!("wrapper: {}: Success to send quit message to {}", self.quit, self.proxy)
+        format!("wrapper: {}: asked {} to quit (200)", self.quit, self.proxy)
     }
 
     fn not_ready(&self, proxy: &Peer) -> String {
@@ -405,16 +405,19 @@ fn the_same_manifest_runs_without_a_proxy_after_five_seconds_and_with_one_at_onc
     both(|origin| {
         let run = |port| origin.run("With or without a sidecar", port, "echo started; exit 7").running();
         let (proxy, _) = proxy(true);
-        let (without, with) = (run(free_port()), run(proxy.port()));
+        let nobodys = free_port();
+        let (without, with) = (run(nobodys), run(proxy.port()));
         let done = with.done();
         assert_ended(&done, 7, "started\n", &[origin.says_ready(), origin.says_quit()]);
         let done = without.done();
-        let warning = format!(
-            "wrapper: {}: warning: No {} running to wait for; the command starts without",
-            origin.gate, origin.proxy
-        );
-        let nobody = format!("wrapper: {}: No {} running to quit", origin.quit, origin.proxy);
-        assert_ended(&done, 7, "started\n", &[warning, nobody]);
+        assert_eq!((done.code(), done.stdout.as_str()), (7, "started\n"), "{done:?}");
+        let absent = format!("warning: {} is taken for absent: ", origin.proxy);
+        let (gate, quit) =
+            (format!("wrapper: {}: {absent}", origin.gate), format!("wrapper: {}: {absent}", origin.quit));
+        let lines = done.lines();
+        assert!(lines.len() == 2 && lines[0].starts_with(&gate) && lines[1].starts_with(&quit), "{lines:?}");
+        assert!(lines[0].ends_with("; the command starts without"), "{lines:?}");
+        assert!(lines[1].contains(&format!("http://localhost:{nobodys}/")), "{lines:?}");
         assert_took(&done, 5.0, 15.0);
     });
 }

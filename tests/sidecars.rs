@@ -1,18 +1,21 @@
-//! Each sidecar is asked to quit in the way it wants to be asked, and only once; every answer of it is read rightly; and
-//! one that is not there, not there yet, silent or never gone costs no more than its time.
+//! Each sidecar is asked to quit in the way it wants to be asked, and never again once it has agreed; the log says of it
+//! what is known and no more; and one that is absent, late, silent, busy or never gone costs no more than its time.
 
 use crate::support::{
-    Done, Run, assert_took,
+    Done, Run, Running, assert_took,
     envoy::Envoy,
-    eventually, network,
-    peer::{Peer, hold},
-    wrapper,
+    eventually, guests, network,
+    peer::{Peer, hold, reset},
+    repository, wrapper,
 };
 use std::{
     io::{ErrorKind, Write},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
+    path::Path,
     process::Command,
+    sync::atomic::{AtomicUsize, Ordering},
     thread,
+    time::{Duration, Instant},
 };
 
 struct Sidecar {
@@ -75,7 +78,7 @@ const SIDECARS: [Sidecar; 7] = [
         ports: &[3500],
         path: "/v1.0/shutdown",
         headers: &[],
-        enabled_by: "HOOK_DAPR_SHUTDOWN_TOKEN",
+        enabled_by: "HOOK_DAPR_SHUTDOWN_TOKEN or DAPR_API_TOKEN",
     },
     Sidecar {
         hook: "vault-quit",
@@ -122,19 +125,53 @@ impl Sidecar {
         run
     }
 
-    fn success(&self) -> String {
-        format!("wrapper: {}: Success to send quit message to {}", self.hook, self.name)
+    /// What it says in the log.
+    fn line(&self, words: &str) -> String {
+        format!("wrapper: {}: {words}", self.hook)
+    }
+
+    fn asked(&self, status: u16) -> String {
+        self.line(&format!("asked {} to quit ({status})", self.name))
+    }
+
+    fn gone(&self) -> String {
+        self.line(&format!("{} is gone", self.name))
     }
 
     #[track_caller]
     fn assert_success(&self, done: &Done) {
-        assert_eq!((done.code(), done.line()), (0, self.success().as_str()));
+        assert_eq!((done.code(), done.line()), (0, self.asked(200).as_str()));
     }
 
     #[track_caller]
-    fn assert_nobody(&self, done: &Done) {
-        let line = format!("wrapper: {}: No {} running to quit", self.hook, self.name);
+    fn assert_gone(&self, done: &Done) {
+        assert_eq!((done.code(), done.line()), (0, self.gone().as_str()));
+    }
+
+    /// Its usual addresses.
+    fn urls(&self) -> Vec<String> {
+        self.ports.iter().map(|port| format!("http://localhost:{port}{}", self.path)).collect()
+    }
+
+    fn refused(&self, urls: &[String]) -> String {
+        let urls: String = urls.iter().map(|url| format!(" \"{url}\"")).collect();
+        format!("connection refused by{urls}")
+    }
+
+    /// The only line is the warning that it is taken for absent, what was tried, and which setting says otherwise.
+    #[track_caller]
+    fn assert_absent(&self, done: &Done, urls: &[String]) {
+        let (name, refused) = (self.name, self.refused(urls));
+        let otherwise = format!("if it is only late, set {}=wait", self.variable("ABSENT"));
+        let line = self.line(&format!("warning: {name} is taken for absent: {refused}; {otherwise}"));
         assert_eq!((done.code(), done.line()), (0, line.as_str()));
+    }
+
+    /// A failure after which nothing is known of it but that it listens.
+    #[track_caller]
+    fn assert_no_answer(&self, done: &Done, peer: &Peer, why: &str) {
+        let words = "accepted but no answer came that it quits";
+        self.assert_failure(done, &format!("{} {words}: \"{}\": {why}", self.name, peer.url(self.path)));
     }
 
     fn failure(&self, words: &str) -> String {
@@ -178,7 +215,8 @@ fn each_is_sent_one_post_without_a_body_and_any_2xx_is_success() {
     each(|sidecar| {
         for status in [200, 204, 299] {
             let peer = Peer::with_status(status);
-            sidecar.assert_success(&sidecar.quit_at(&peer, &[]).with(&["true"]).done());
+            let done = sidecar.quit_at(&peer, &[]).with(&["true"]).done();
+            assert_eq!((done.code(), done.line()), (0, sidecar.asked(status).as_str()));
             let (first, headers) = only_request(&peer);
             assert_eq!(first, format!("POST {} HTTP/1.1", sidecar.path));
             let host = format!("host: localhost:{}", peer.port());
@@ -189,20 +227,186 @@ fn each_is_sent_one_post_without_a_body_and_any_2xx_is_success() {
 
 #[test]
 fn dapr_is_sent_its_token_where_there_is_one() {
-    for (token, header) in [("Ab-1+c/2==", Some("dapr-api-token: Ab-1+c/2==")), ("", None)] {
+    for (token, header) in [
+        ("Ab-1+c/2==", Some("dapr-api-token: Ab-1+c/2==")),
+        ("from-a-file\n", Some("dapr-api-token: from-a-file")),
+        ("", None),
+    ] {
         let (peer, dapr) = (Peer::with_status(204), sidecar("dapr-shutdown"));
-        dapr.assert_success(&dapr.quit_at(&peer, &[("TOKEN", token)]).with(&["true"]).done());
+        assert_eq!(dapr.quit_at(&peer, &[("TOKEN", token)]).with(&["true"]).done().code(), 0);
         let (_, headers) = only_request(&peer);
         assert_eq!(headers.iter().find(|it| it.starts_with("dapr")).map(String::as_str), header);
     }
 }
 
 #[test]
-fn a_connection_that_closes_after_the_request_is_success() {
+fn dapr_is_found_by_the_variables_that_its_injector_sets_and_by_settings_before_them() {
+    let dapr = sidecar("dapr-shutdown");
+    let (injected, named) = (Peer::with_status(204), Peer::with_status(204));
+    let port = injected.port().to_string();
+    for name in ["dapr-shutdown", "quit=dapr-shutdown"] {
+        let run = |settings: &[(&str, &str)]| {
+            let mut run = wrapper().with(&["--plugin-failure", "fail"]).plugin(name).with(&["true"]);
+            run.env("DAPR_HTTP_PORT", &port).env("DAPR_API_TOKEN", "injected\n").envs(settings.iter().copied());
+            let done = run.done();
+            assert_eq!(done.code(), 0, "{done:?}");
+        };
+        run(&[]);
+        let url = named.url("/v1.0/shutdown");
+        run(&[("HOOK_DAPR_SHUTDOWN_URL", &url), ("HOOK_DAPR_SHUTDOWN_TOKEN", "set")]);
+    }
+    for (peer, token) in [(&injected, "dapr-api-token: injected\r\n"), (&named, "dapr-api-token: set\r\n")] {
+        let requests = peer.requests();
+        assert_eq!(requests.len(), 2, "{requests:?}");
+        assert!(requests.iter().all(|request| request.starts_with("POST /v1.0/shutdown HTTP/1.1\r\n")), "{requests:?}");
+        assert!(requests.iter().all(|request| request.contains(token)), "{requests:?}");
+    }
+    let mut run = dapr.quit(&[]).with(&["true"]);
+    run.env("DAPR_HTTP_PORT", "http");
+    dapr.assert_failure(&run.done(), "DAPR_HTTP_PORT=\"http\": not a port");
+}
+
+#[test]
+fn daprs_variables_are_given_to_no_other_hook_and_to_no_file() {
+    for hook in [guests::program("print-environment"), repository("hooks/dist/dapr-shutdown.wasm")] {
+        let peer = Peer::with_status(204);
+        let mut run = wrapper().plugin(&hook).with(&["true"]);
+        run.env("DAPR_HTTP_PORT", peer.port().to_string()).env("DAPR_API_TOKEN", "secret");
+        run.env("HOOK_DAPR_SHUTDOWN_STARTUP", "0");
+        let done = run.done();
+        assert!(!done.stderr.contains("DAPR_HTTP_PORT") && !done.stderr.contains("secret"), "{done:?}");
+        assert_eq!(peer.requests(), [""; 0], "{}", Path::new(&hook).display());
+    }
+}
+
+/// What a peer does that accepts a connection and gives no answer.
+const CLOSES: [fn(TcpStream); 2] = [drop, reset];
+
+#[test]
+fn one_that_closes_or_resets_connections_is_asked_until_the_time_is_up_and_was_not_asked_to_quit() {
     each(|sidecar| {
-        let peer = Peer::start("127.0.0.1:0", |stream, _| drop(stream));
-        sidecar.assert_success(&sidecar.quit_at(&peer, &[]).with(&["true"]).done());
-        assert_eq!(peer.requests().len(), 1);
+        let runs = CLOSES.map(|close| {
+            let peer = Peer::start("127.0.0.1:0", move |stream, _| close(stream));
+            // Not taken for absent, either.
+            let settings = [("STARTUP", "0")];
+            let run = sidecar.quit_at(&peer, &settings).with(&["--plugin-timeout", "3s", "true"]).running();
+            (peer, run)
+        });
+        for (peer, run) in runs {
+            let done = run.done();
+            sidecar.assert_no_answer(&done, &peer, "the connection was closed before an answer came");
+            assert_took(&done, 2.0, 10.0);
+            assert!(peer.requests().len() > 2, "{:?}", peer.requests());
+        }
+    });
+}
+
+#[test]
+fn one_that_closes_its_connections_because_it_ends_is_gone_which_is_success() {
+    each(|sidecar| {
+        for close in CLOSES {
+            let peer = Peer::start("127.0.0.1:0", move |stream, _| close(stream));
+            let mut run = sidecar.quit_at(&peer, &[]).with(&["--plugin-timeout", "1m", "true"]).running();
+            eventually("it is asked", || peer.requests().len() > 1);
+            assert!(!run.has_ended(), "{}", run.stderr_so_far());
+            drop(peer);
+            let done = run.done();
+            sidecar.assert_gone(&done);
+            assert_took(&done, 0.0, 20.0);
+        }
+    });
+}
+
+#[test]
+fn who_resets_every_connection_on_one_address_is_never_absent_although_the_other_address_refuses() {
+    let istio = sidecar("istio-quit");
+    for address in ["127.0.0.1:0", "[::1]:0"] {
+        let listener = TcpListener::bind(address).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        // At once, so that the client may be connecting, writing, or reading.
+        thread::spawn(move || listener.incoming().flatten().for_each(reset));
+        let url = format!("http://localhost:{port}/quitquitquit");
+        for _ in 0..5 {
+            let settings = [("URL", url.as_str()), ("STARTUP", "0")];
+            let runs = [(); 2].map(|()| istio.quit(&settings).with(&["--plugin-timeout", "3s", "true"]).running());
+            for done in runs.map(Running::done) {
+                assert_eq!(done.code(), 125, "{done:?}");
+                let starts = ["istio-proxy accepted but no answer", "istio-proxy could not be reached"];
+                assert!(starts.iter().any(|start| done.line().starts_with(&istio.failure(start))), "{done:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn with_wait_gone_who_resets_every_connection_is_not_gone() {
+    let istio = sidecar("istio-quit");
+    let agreed = AtomicUsize::new(0);
+    let peer = Peer::start("127.0.0.1:0", move |stream, _| match agreed.fetch_add(1, Ordering::SeqCst) {
+        0 => agree(stream),
+        _ => reset(stream),
+    });
+    let done = istio.quit_at(&peer, &[("WAIT_GONE", "true")]).with(&["--plugin-timeout", "3s", "true"]).done();
+    let stays = format!("istio-proxy still runs: \"{}\" does not refuse yet", peer.url("/"));
+    assert_eq!(done.lines(), [istio.asked(200), istio.failure(&stays)]);
+    assert_eq!(done.code(), 125);
+}
+
+#[test]
+fn an_answer_that_counts_for_the_moment_is_asked_again_until_it_agrees() {
+    each(|sidecar| {
+        let runs = [408, 429, 500, 503, 599].map(|status| {
+            let asked = AtomicUsize::new(0);
+            let peer = Peer::start("127.0.0.1:0", move |mut stream, _| match asked.fetch_add(1, Ordering::SeqCst) {
+                0..3 => _ = write!(stream, "HTTP/1.1 {status} Busy\r\nContent-Length: 0\r\n\r\n"),
+                _ => agree(stream),
+            });
+            let run = sidecar.quit_at(&peer, &[("STARTUP", "0")]).with(&["--plugin-timeout", "1m", "true"]).running();
+            (peer, run)
+        });
+        for (peer, run) in runs {
+            sidecar.assert_success(&run.done());
+            // And never again after it has agreed.
+            assert_eq!(peer.requests().len(), 4);
+        }
+    });
+}
+
+#[test]
+fn one_that_is_busy_for_longer_than_a_startup_time_is_asked_again() {
+    let istio = sidecar("istio-quit");
+    let since = Instant::now();
+    let peer = Peer::start("127.0.0.1:0", move |mut stream, _| match since.elapsed() < Duration::from_millis(2500) {
+        true => _ = stream.write_all(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"),
+        false => agree(stream),
+    });
+    let done = istio.quit_at(&peer, &[("STARTUP", "1s")]).with(&["true"]).done();
+    istio.assert_success(&done);
+    assert_took(&done, 2.0, 9.5);
+}
+
+#[test]
+fn one_that_is_busy_until_the_time_is_up_did_not_agree_and_its_answer_is_named() {
+    each(|sidecar| {
+        let peer = Peer::with_status(503);
+        let done = sidecar.quit_at(&peer, &[]).with(&["--plugin-timeout", "4s", "true"]).done();
+        sidecar.assert_no_answer(&done, &peer, "answered 503");
+        assert_took(&done, 3.0, 10.0);
+        assert!(peer.requests().len() > 2);
+    });
+}
+
+#[test]
+fn who_listens_at_another_address_when_the_sidecar_is_gone_is_not_asked() {
+    let envoy = sidecar("envoy-quit");
+    network::alone(|| {
+        let closes = Peer::start("127.0.0.1:9901", |stream, _| drop(stream));
+        let other = listening("127.0.0.1", 15000);
+        let run = envoy.quit(&[]).with(&["--plugin-timeout", "1m", "true"]).running();
+        eventually("it is asked", || closes.requests().len() > 1);
+        gone(vec![closes]);
+        envoy.assert_gone(&run.done());
+        assert_eq!(other.requests(), [""; 0]);
     });
 }
 
@@ -225,7 +429,7 @@ fn an_answer_that_there_is_no_such_endpoint_names_what_enables_it_and_the_variab
 #[test]
 fn any_other_answer_is_a_failure_with_its_status() {
     each(|sidecar| {
-        for status in [300, 302, 400, 402, 406, 500] {
+        for status in [300, 302, 400, 402, 406] {
             let peer = Peer::with_status(status);
             let done = sidecar.quit_at(&peer, &[]).with(&["true"]).done();
             sidecar.assert_failure(&done, &format!("\"{}\": answered {status}", peer.url(sidecar.path)));
@@ -235,19 +439,28 @@ fn any_other_answer_is_a_failure_with_its_status() {
 }
 
 #[test]
-fn one_that_never_answers_costs_five_seconds_or_the_hooks_time_if_that_is_less() {
+fn one_that_never_answers_costs_the_hooks_time_and_is_a_failure() {
     each(|sidecar| {
-        let runs = [("3s", 2.5, 10.0), ("30s", 4.9, 9.0)].map(|(hooks_time, at_least, at_most)| {
-            let peer = Peer::start("127.0.0.1:0", |stream, _| hold(stream));
-            let run = sidecar.quit_at(&peer, &[]).with(&["--plugin-timeout", hooks_time, "true"]).running();
-            (peer, run, at_least, at_most)
+        let peer = Peer::start("127.0.0.1:0", |stream, _| hold(stream));
+        let done = sidecar.quit_at(&peer, &[("STARTUP", "0")]).with(&["--plugin-timeout", "3s", "true"]).done();
+        sidecar.assert_no_answer(&done, &peer, "no answer within its time");
+        assert_took(&done, 2.3, 10.0);
+        assert_eq!(peer.requests().len(), 1);
+    });
+}
+
+#[test]
+fn one_that_does_not_answer_is_asked_again_after_five_seconds() {
+    each(|sidecar| {
+        let asked = AtomicUsize::new(0);
+        let peer = Peer::start("127.0.0.1:0", move |stream, _| match asked.fetch_add(1, Ordering::SeqCst) {
+            0 => hold(stream),
+            _ => agree(stream),
         });
-        for (peer, run, at_least, at_most) in runs {
-            let done = run.done();
-            sidecar.assert_failure(&done, &format!("\"{}\": no answer within its time", peer.url(sidecar.path)));
-            assert_took(&done, at_least, at_most);
-            assert_eq!(peer.requests().len(), 1);
-        }
+        let done = sidecar.quit_at(&peer, &[]).with(&["--plugin-timeout", "30s", "true"]).done();
+        sidecar.assert_success(&done);
+        assert_took(&done, 4.9, 12.0);
+        assert_eq!(peer.requests().len(), 2);
     });
 }
 
@@ -281,7 +494,7 @@ fn no_usual_address_is_asked_when_another_is_named() {
         network::alone(|| {
             let peers: Vec<_> = sidecar.ports.iter().map(|port| listening("127.0.0.1", *port)).collect();
             let settings = [("URL", "http://localhost:1/"), ("STARTUP", "0")];
-            sidecar.assert_nobody(&sidecar.quit(&settings).with(&["true"]).done());
+            sidecar.assert_absent(&sidecar.quit(&settings).with(&["true"]).done(), &["http://localhost:1/".into()]);
             assert!(peers.iter().all(|peer| peer.requests().is_empty()), "{}", sidecar.hook);
         });
     });
@@ -312,14 +525,18 @@ fn one_that_is_still_starting_is_asked_again_until_it_answers() {
 }
 
 #[test]
-fn none_that_listens_for_five_seconds_or_the_startup_time_is_no_error_and_told() {
+fn one_that_refuses_for_five_seconds_or_the_startup_time_is_taken_for_absent_with_a_warning() {
     each(|sidecar| {
         network::alone(|| {
             let quit = |settings| sidecar.quit(settings).with(&["--plugin-timeout", "30s", "true"]).running();
-            let runs = [(quit(&[("STARTUP", "500ms")]), 0.5, 4.5), (quit(&[]), 4.9, 9.0)];
+            let runs = [
+                (quit(&[("STARTUP", "500ms")]), 0.5, 4.5),
+                (quit(&[("STARTUP", "500ms"), ("ABSENT", "ok")]), 0.5, 4.5),
+                (quit(&[]), 4.9, 9.0),
+            ];
             for (run, at_least, at_most) in runs {
                 let done = run.done();
-                sidecar.assert_nobody(&done);
+                sidecar.assert_absent(&done, &sidecar.urls());
                 assert_took(&done, at_least, at_most);
             }
         });
@@ -327,12 +544,84 @@ fn none_that_listens_for_five_seconds_or_the_startup_time_is_no_error_and_told()
 }
 
 #[test]
+fn one_that_is_absent_is_a_failure_if_that_was_chosen() {
+    each(|sidecar| {
+        network::alone(|| {
+            let settings = [("STARTUP", "500ms"), ("ABSENT", "fail")];
+            let done = sidecar.quit(&settings).with(&["--plugin-timeout", "30s", "true"]).done();
+            let refused = sidecar.refused(&sidecar.urls());
+            sidecar.assert_failure(&done, &format!("{} is taken for absent: {refused}", sidecar.name));
+            assert_took(&done, 0.5, 10.0);
+        });
+    });
+}
+
+#[test]
+fn one_that_listens_after_the_startup_time_is_asked_if_waiting_was_chosen() {
+    each(|sidecar| {
+        for absent in ["wait", "Wait\n"] {
+            network::alone(|| {
+                let settings = [("STARTUP", "500ms"), ("ABSENT", absent)];
+                let mut run = sidecar.quit(&settings).with(&["--plugin-timeout", "1m", "true"]).running();
+                let since = Instant::now();
+                eventually("the startup time is over", || since.elapsed() > Duration::from_secs(2));
+                assert!(!run.has_ended(), "{}", run.stderr_so_far());
+                let late = listening("127.0.0.1", *sidecar.ports.last().unwrap());
+                sidecar.assert_success(&run.done());
+                assert_eq!(late.requests().len(), 1);
+            });
+        }
+    });
+}
+
+#[test]
+fn one_that_is_waited_for_and_never_listens_is_a_failure_at_the_end_of_the_hooks_time() {
+    each(|sidecar| {
+        network::alone(|| {
+            let settings = [("STARTUP", "0"), ("ABSENT", "wait")];
+            let done = sidecar.quit(&settings).with(&["--plugin-timeout", "4s", "true"]).done();
+            let (name, refused) = (sidecar.name, sidecar.refused(&sidecar.urls()));
+            let more = "--plugin-timeout gives it more time";
+            sidecar.assert_failure(&done, &format!("{name} is not listening yet: {refused}; {more}"));
+            assert_took(&done, 3.0, 10.0);
+        });
+    });
+}
+
+#[test]
+fn another_address_of_the_product_that_listens_is_named_and_not_asked_to_quit() {
+    for (hook, port) in [
+        ("istio-quit", 15000),
+        ("linkerd-shutdown", 4143),
+        ("cloudsql-quit", 9090),
+        ("dapr-shutdown", 3501),
+        ("vault-quit", 8100),
+    ] {
+        let sidecar = sidecar(hook);
+        network::alone(|| {
+            for answer in [agree as fn(TcpStream), drop, hold] {
+                let other = Peer::start(&format!("127.0.0.1:{port}"), move |stream, _| answer(stream));
+                let done = sidecar.quit(&[("STARTUP", "0")]).with(&["true"]).done();
+                let refused = sidecar.refused(&sidecar.urls());
+                let listens = format!("{refused}; but \"{}\" accepts connections; ", other.url("/"));
+                let (line, variable) = (done.line(), sidecar.variable("URL"));
+                assert!(line.contains(&listens) && line.contains(sidecar.enabled_by), "{done:?}");
+                assert!(line.contains(&format!("; {variable} names another address; ")), "{done:?}");
+                assert_eq!(done.code(), 0, "{done:?}");
+                assert!(other.requests().iter().all(|request| request.starts_with("GET / ")), "{:?}", other.requests());
+                gone(vec![other]);
+            }
+        });
+    }
+}
+
+#[test]
 fn a_startup_time_without_a_unit_is_in_seconds() {
     let istio = sidecar("istio-quit");
     network::alone(|| {
-        for (startup, at_least) in [("0", 0.0), ("0m", 0.0), ("1", 1.0), ("1s", 1.0)] {
+        for (startup, at_least) in [("0", 0.0), ("0m", 0.0), ("1", 1.0), ("1s", 1.0), ("1s 500ms\n", 1.5)] {
             let done = istio.quit(&[("STARTUP", startup)]).with(&["true"]).done();
-            istio.assert_nobody(&done);
+            istio.assert_absent(&done, &istio.urls());
             assert_took(&done, at_least, 4.5);
         }
     });
@@ -342,10 +631,11 @@ fn a_startup_time_without_a_unit_is_in_seconds() {
 fn a_startup_time_that_is_longer_than_the_hooks_ends_before_it_and_is_no_success() {
     each(|sidecar| {
         network::alone(|| {
-            let done = sidecar.quit(&[("STARTUP", "2m")]).with(&["--plugin-timeout", "2s", "true"]).done();
-            let words = "may still be starting: --plugin-timeout is shorter than";
-            sidecar.assert_failure(&done, &format!("{} {words} {}", sidecar.name, sidecar.variable("STARTUP")));
-            assert_took(&done, 1.2, 5.0);
+            let done = sidecar.quit(&[("STARTUP", "2m")]).with(&["--plugin-timeout", "4s", "true"]).done();
+            let (name, refused) = (sidecar.name, sidecar.refused(&sidecar.urls()));
+            let limit = format!("--plugin-timeout is shorter than {}", sidecar.variable("STARTUP"));
+            sidecar.assert_failure(&done, &format!("{name} is not listening yet: {refused}; {limit}"));
+            assert_took(&done, 3.0, 10.0);
         });
     });
 }
@@ -354,10 +644,13 @@ fn a_startup_time_that_is_longer_than_the_hooks_ends_before_it_and_is_no_success
 fn a_setting_that_is_none_is_named_and_nothing_is_sent() {
     each(|sidecar| {
         let peer = Peer::with_status(200);
-        const TIME: &str = "a time such as 5s, 500ms or 2m";
-        for (setting, value, what) in
-            [("STARTUP", "soon", TIME), ("STARTUP", "1.5s", TIME), ("WAIT_GONE", "yes", "true or false")]
-        {
+        const TIME: &str = "a time such as 500ms, 10s or 1m30s";
+        for (setting, value, what) in [
+            ("STARTUP", "soon", TIME),
+            ("STARTUP", "1.5s", TIME),
+            ("WAIT_GONE", "maybe", "one of true, yes, on, 1, false, no, off, 0"),
+            ("ABSENT", "start", "one of ok, wait, fail"),
+        ] {
             let done = sidecar.quit_at(&peer, &[(setting, value)]).with(&["true"]).done();
             sidecar.assert_failure(&done, &format!("{}=\"{value}\": not {what}", sidecar.variable(setting)));
         }
@@ -368,18 +661,19 @@ fn a_setting_that_is_none_is_named_and_nothing_is_sent() {
 #[test]
 fn with_wait_gone_the_end_comes_when_nobody_listens_any_more() {
     each(|sidecar| {
-        for on in ["true", "1"] {
+        for on in ["true", "1", "Yes"] {
             let peer = Peer::with_status(200);
             let mut run = sidecar.quit_at(&peer, &[("WAIT_GONE", on)]).with(&["true"]).running();
             eventually("it looks whether anybody listens, and again", || peer.requests().len() > 2);
             assert!(!run.has_ended(), "{}", run.stderr_so_far());
             let requests = peer.requests();
             drop(peer);
-            sidecar.assert_success(&run.done());
+            let done = run.done();
+            assert_eq!((done.code(), done.lines()), (0, vec![sidecar.asked(200).as_str(), sidecar.gone().as_str()]));
             assert!(requests[0].starts_with("POST "), "{requests:?}");
             assert!(requests[1..].iter().all(|request| request.starts_with("GET / ")), "{requests:?}");
         }
-        for off in ["false", "0"] {
+        for off in ["false", "0", "off"] {
             let peer = Peer::with_status(200);
             sidecar.assert_success(&sidecar.quit_at(&peer, &[("WAIT_GONE", off)]).with(&["true"]).done());
             assert_eq!(peer.requests().len(), 1);
@@ -404,7 +698,7 @@ fn with_wait_gone_one_that_stays_is_told_before_the_hooks_time_is_up() {
             let done = run.done();
             let stays = format!("{} still runs: \"{}\" does not refuse yet", sidecar.name, peer.url("/"));
             assert_eq!(done.code(), 125, "{done:?}");
-            assert_eq!(done.lines(), [sidecar.success(), sidecar.failure(&stays)]);
+            assert_eq!(done.lines(), [sidecar.asked(200), sidecar.failure(&stays)]);
             assert_took(&done, 2.0, 6.0);
         }
     });
@@ -427,7 +721,8 @@ fn a_real_envoy_exits_and_without_the_hook_it_stays() {
 fn with_wait_gone_the_end_of_a_real_envoy_is_seen() {
     network::alone(|| {
         let (envoy, hook) = (Envoy::start(9901), sidecar("envoy-quit"));
-        hook.assert_success(&hook.quit(&[("WAIT_GONE", "true")]).with(&["true"]).done());
+        let done = hook.quit(&[("WAIT_GONE", "true")]).with(&["true"]).done();
+        assert_eq!((done.code(), done.lines()), (0, vec![hook.asked(200).as_str(), hook.gone().as_str()]));
         let connection = TcpStream::connect(("127.0.0.1", 9901));
         assert_eq!(connection.map_err(|error| error.kind()).err(), Some(ErrorKind::ConnectionRefused));
         assert_eq!(envoy.exit_code(), Some(0));

@@ -10,6 +10,7 @@ const CLOUD_SQL: Sidecar = Sidecar {
     name: "cloud-sql-proxy",
     variable: "HOOK_CLOUDSQL_QUIT",
     urls: &["http://localhost:9091/quitquitquit"],
+    elsewhere: &["http://localhost:9090/"],
     enabled_by: "the proxy serves it when it is started with --quitquitquit",
 };
 

@@ -12,6 +12,7 @@ const CONSUL: Sidecar = Sidecar {
     name: "consul-dataplane",
     variable: "HOOK_CONSUL_SHUTDOWN",
     urls: &["http://localhost:20600/graceful_shutdown", "http://localhost:20300/graceful_shutdown"],
+    elsewhere: &[],
     enabled_by: "the endpoint comes with the annotation consul.hashicorp.com/enable-sidecar-proxy-lifecycle: \"true\"",
 };
 

@@ -1,23 +1,35 @@
 //! `dapr-shutdown`: asks Dapr's sidecar to shut down.
 //!
-//! `HOOK_DAPR_SHUTDOWN_TOKEN` is the token of Dapr's API, where one is required.
+//! Dapr's injector puts `DAPR_HTTP_PORT` and, where its API wants a token, `DAPR_API_TOKEN` into the job's container, and
+//! wrapper passes them on to this hook alone. `HOOK_DAPR_SHUTDOWN_URL` and `HOOK_DAPR_SHUTDOWN_TOKEN` win over them.
 #![cfg_attr(target_family = "wasm", no_std)]
 
 use quit::{Sidecar, quit};
-use wrapper_hook::{Context, Result};
+use wrapper_hook::{Context, Error, Result, format};
 
 wrapper_hook::hook!(run);
 
-const DAPR: Sidecar = Sidecar {
-    name: "daprd",
-    variable: "HOOK_DAPR_SHUTDOWN",
-    urls: &["http://localhost:3500/v1.0/shutdown"],
-    enabled_by: "where Dapr's API requires a token, HOOK_DAPR_SHUTDOWN_TOKEN has to hold it",
-};
+const PREFIX: &str = "HOOK_DAPR_SHUTDOWN";
+
+/// Where daprd listens unless the annotation `dapr.io/sidecar-http-port` (or `--dapr-http-port`) says otherwise.
+const PORT: &str = "3500";
 
 fn run(cx: &Context) -> Result {
-    let token = cx.var("HOOK_DAPR_SHUTDOWN_TOKEN");
-    quit(cx, &DAPR, |request| match &token {
+    let token = cx.trimmed(&cx.variable_or("TOKEN", PREFIX)).or_else(|| cx.trimmed("DAPR_API_TOKEN"));
+    let port = cx.trimmed("DAPR_HTTP_PORT");
+    let port = port.as_deref().unwrap_or(PORT);
+    if !port.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(Error::Misconfigured(format!("DAPR_HTTP_PORT=\"{port}\": not a port")));
+    }
+    let url = format!("http://localhost:{port}/v1.0/shutdown");
+    let daprd = Sidecar {
+        name: "daprd",
+        variable: PREFIX,
+        urls: &[&url],
+        elsewhere: &["http://localhost:3501/"],
+        enabled_by: "where Dapr's API requires a token, HOOK_DAPR_SHUTDOWN_TOKEN or DAPR_API_TOKEN has to hold it",
+    };
+    quit(cx, &daprd, |request| match &token {
         Some(token) => request.header("dapr-api-token", token),
         None => request,
     })

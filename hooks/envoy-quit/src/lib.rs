@@ -16,6 +16,7 @@ const ENVOY: Sidecar = Sidecar {
         "http://localhost:15000/quitquitquit",
         "http://localhost:19000/quitquitquit",
     ],
+    elsewhere: &[],
     enabled_by: "its admin interface takes POST, if `admin.address` is configured",
 };
 

@@ -16,14 +16,15 @@ wrapper_hook::hook!(run);
 const BODY: &str = r#"{"command":"{command}","phase":"{phase}","outcome":"{outcome}","result":"{result}","exit_code":{exit_code},"signal":{signal},"duration_ms":{duration_ms},"summary":"{summary}"}"#;
 
 fn run(cx: &Context) -> Result {
-    let setting = |name: &str| cx.var(&cx.variable(name));
+    // A body is sent as it is; white space around anything else is none of it.
+    let setting = |name: &str| cx.trimmed(&cx.variable(name));
     let missing = || Error::Misconfigured(format!("{} is not set", cx.variable("URL")));
-    let url = fill(cx, setting("URL").ok_or_else(missing)?.trim_ascii(), Escape::Url)?;
+    let url = fill(cx, &setting("URL").ok_or_else(missing)?, Escape::Url)?;
     let mut method = setting("METHOD").unwrap_or_else(|| "POST".into());
     method.make_ascii_uppercase();
     let headers = headers(cx, &setting("HEADERS").unwrap_or_default())?;
     let typed = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
-    let body = match setting("BODY") {
+    let body = match cx.var(&cx.variable("BODY")) {
         Some(body) => body,
         None if matches!(method.as_str(), "GET" | "HEAD" | "DELETE") => String::new(),
         None => BODY.into(),

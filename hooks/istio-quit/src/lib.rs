@@ -12,6 +12,7 @@ const ISTIO: Sidecar = Sidecar {
     name: "istio-proxy",
     variable: "HOOK_ISTIO_QUIT",
     urls: &["http://localhost:15020/quitquitquit"],
+    elsewhere: &["http://localhost:15000/"],
     enabled_by: "pilot-agent takes POST from the pod's own loopback on port 15020, Envoy itself on port 15000",
 };
 

@@ -12,6 +12,7 @@ const LINKERD: Sidecar = Sidecar {
     name: "linkerd-proxy",
     variable: "HOOK_LINKERD_SHUTDOWN",
     urls: &["http://localhost:4191/shutdown"],
+    elsewhere: &["http://localhost:4143/"],
     enabled_by: "the proxy's endpoint is enabled with proxy.enableShutdownEndpoint=true (LINKERD2_PROXY_SHUTDOWN_ENDPOINT_ENABLED)",
 };
 

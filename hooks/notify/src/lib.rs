@@ -58,7 +58,8 @@ pub fn send(cx: &Context, url: &str, request: impl Fn() -> Request) -> Result {
 
 /// Scheme, host and port, if that is what the URL begins with: whatever else stands there may be a secret.
 fn origin(url: &str) -> Option<&str> {
-    let scheme = ["http://", "https://"].into_iter().find(|scheme| url.starts_with(scheme))?.len();
+    let begins = |scheme: &str| url.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
+    let scheme = ["http://", "https://"].into_iter().find(|scheme| begins(scheme))?.len();
     let rest = url.bytes().enumerate().skip(scheme);
     let end = rest.clone().find(|(_, byte)| matches!(byte, b'/' | b'?' | b'#')).map_or(url.len(), |(place, _)| place);
     let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);

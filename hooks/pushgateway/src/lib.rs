@@ -17,7 +17,7 @@ fn run(cx: &Context) -> Result {
     if cx.phase() == Phase::Before {
         return Err(Error::Misconfigured("there is nothing to tell before the command has run".into()));
     }
-    let setting = |name: &str| cx.var(&cx.variable(name));
+    let setting = |name: &str| cx.trimmed(&cx.variable(name));
     let mut url = setting("URL").unwrap_or_else(|| URL.into());
     while url.ends_with('/') {
         url.pop();

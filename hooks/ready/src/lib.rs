@@ -36,14 +36,6 @@ const STARTUP: Duration = Duration::from_secs(5);
 /// What the hook needs for its last words, in milliseconds.
 const RESERVE: u64 = 500;
 
-/// What happens when the gate does not open.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Otherwise {
-    Wait,
-    Start,
-    Fail,
-}
-
 /// Waits until one of the addresses is ready.
 ///
 /// `HOOK_…_URL` names others, with commas between several; `HOOK_…_PERIOD` and `HOOK_…_TIMEOUT` are times;
@@ -60,8 +52,8 @@ pub fn wait(cx: &Context, gate: &Gate) -> Result {
     }
     let period = cx.duration(&variable("PERIOD"))?.unwrap_or(PERIOD);
     let startup = cx.duration(&variable("STARTUP"))?.unwrap_or(STARTUP);
-    let on_timeout = choice(cx, &variable("ON_TIMEOUT"), Otherwise::Fail)?;
-    let absent = choice(cx, &variable("ABSENT"), Otherwise::Wait)?;
+    let on_timeout = cx.choice(&variable("ON_TIMEOUT"), &["start", "fail"])?.unwrap_or("fail");
+    let absent = cx.choice(&variable("ABSENT"), &["wait", "start", "fail"])?.unwrap_or("wait");
     // In milliseconds: arithmetic with `Duration` carries the words for its overflows.
     let given = milliseconds(cx.time_left()).saturating_sub(RESERVE);
     let timeout = cx.duration(&variable("TIMEOUT"))?.map_or(given, milliseconds);
@@ -93,8 +85,8 @@ pub fn wait(cx: &Context, gate: &Gate) -> Result {
         }
         sleep(Duration::from_millis(milliseconds(period).min(left())));
         let late = left() == 0;
-        if !heard && absent != Otherwise::Wait && (late || cx.uptime() >= startup) {
-            return decide(absent, format!("No {} running to wait for", gate.name));
+        if !heard && absent != "wait" && (late || cx.uptime() >= startup) {
+            return decide(absent, format!("{} is taken for absent: {why}", gate.name));
         }
         if late {
             let cut = if timeout > given { "; --plugin-timeout allows no more" } else { "" };
@@ -107,27 +99,11 @@ fn milliseconds(time: Duration) -> u64 {
     time.as_secs() * 1000 + u64::from(time.subsec_millis())
 }
 
-fn decide(otherwise: Otherwise, why: String) -> Result {
-    match otherwise {
-        Otherwise::Start => {
-            log::warn(&format!("{why}; the command starts without"));
-            Ok(())
-        }
-        _ => Err(why.into()),
+/// What was chosen for a gate that does not open: `start` or `fail`.
+fn decide(otherwise: &str, why: String) -> Result {
+    if otherwise != "start" {
+        return Err(why.into());
     }
-}
-
-/// `fail` and `start`, and `wait` where that is the default.
-fn choice(cx: &Context, name: &str, default: Otherwise) -> Result<Otherwise> {
-    let value = cx.var(name);
-    match value.as_deref() {
-        None => Ok(default),
-        Some("start") => Ok(Otherwise::Start),
-        Some("fail") => Ok(Otherwise::Fail),
-        Some("wait") if default == Otherwise::Wait => Ok(default),
-        Some(value) => {
-            let wait = if default == Otherwise::Wait { "wait, " } else { "" };
-            Err(Error::Misconfigured(format!("{name}=\"{value}\": not one of {wait}start, fail")))
-        }
-    }
+    log::warn(&format!("{why}; the command starts without"));
+    Ok(())
 }
