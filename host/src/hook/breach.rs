@@ -73,6 +73,7 @@ fn panic_now() -> Result<(), String> {
 
 /// Allocates and touches memory until there is no more.
 fn hoard() -> Result<(), String> {
+    super::heap::without_limit();
     let mut hoard: Vec<Vec<u8>> = Vec::new();
     loop {
         let mut block = Vec::new();

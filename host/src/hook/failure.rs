@@ -1,6 +1,9 @@
 //! Why a hook failed, in one line. The engine's own errors are several lines, with the cause last.
 
+use super::{heap, jail, limits};
+use crate::cli::Config;
 use rustc_demangle::demangle;
+use rustix::process::{Resource, getrlimit};
 use std::{
     fmt::Write,
     io::{self, ErrorKind},
@@ -46,12 +49,48 @@ pub fn flatten(error: &Error) -> String {
     cause.split('\n').map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
 }
 
+/// What the exit code of a hook's process says about memory, which the process had none left to say itself.
+pub fn out_of_memory(code: u8, config: &Config) -> Option<String> {
+    let ours = jail::runner_memory(config);
+    let given = getrlimit(Resource::Data).current.unwrap_or(u64::MAX);
+    Some(match code {
+        heap::OUT_OF_MEMORY if !config.roomy => "out of memory: loading it takes more address space than ulimit -v \
+            leaves; raise that limit, or lower --plugin-memory, which is reserved"
+            .into(),
+        heap::OUT_OF_MEMORY if given < ours => {
+            format!("out of memory: loading it takes more than {}; ulimit -d sets that limit", mib(given))
+        }
+        heap::OUT_OF_MEMORY => {
+            format!("out of memory: loading it takes more than {}; --plugin-memory raises that limit", mib(ours))
+        }
+        heap::TOO_MUCH_KEPT => format!(
+            "out of memory: what it holds and what wrapper keeps for it (requests, headers, bodies) exceeds {}; \
+             --plugin-memory raises that limit",
+            mib(limits::budget(config) as u64)
+        ),
+        _ => return None,
+    })
+}
+
+fn mib(bytes: u64) -> String {
+    format!("{} MiB", bytes >> 20)
+}
+
 /// Whether the system forbade something, rather than that it could not be done.
 pub fn forbidden(error: &Error) -> bool {
+    is(error, ErrorKind::PermissionDenied)
+}
+
+/// Whether the system had no memory, or no address space, for something.
+pub fn exhausted(error: &Error) -> bool {
+    is(error, ErrorKind::OutOfMemory)
+}
+
+fn is(error: &Error, kind: ErrorKind) -> bool {
     error.chain().any(|cause| {
         let io = cause.downcast_ref::<io::Error>().map(io::Error::kind);
         let errno = cause.downcast_ref::<rustix::io::Errno>().map(|errno| errno.kind());
-        io.or(errno) == Some(ErrorKind::PermissionDenied)
+        io.or(errno) == Some(kind)
     })
 }
 

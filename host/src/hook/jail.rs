@@ -59,12 +59,22 @@ pub fn enter_as_compiler(reports: &[i32]) {
 pub fn enter_as_runner(config: &Config) {
     let memories = MEMORIES as u64 * config.hook_memory as u64;
     // What can be written to; a reservation cannot.
-    limit(Resource::Data, BESIDES + memories);
+    limit(Resource::Data, runner_memory(config));
     limit(Resource::As, BESIDES + if config.roomy { MEMORIES as u64 * RESERVATION } else { memories });
     let network = if config.allow_http.names_hosts() { Network::TcpAndLookups } else { Network::Tcp };
     let ports = Means::ports(&config.allow_http);
     let walls = [common(), landlock(ports.as_deref()), seccomp(network)];
     log_layers("runner", walls);
+}
+
+/// Bytes that the runner can have in memory, for compiling a hook and for running it.
+pub fn runner_memory(config: &Config) -> u64 {
+    BESIDES + MEMORIES as u64 * config.hook_memory as u64
+}
+
+/// Why a hook is not checked whose process has run out of memory.
+pub fn too_large_to_check() -> String {
+    format!("out of memory: that takes more than {} MiB, the limit for it", COMPILER_SPACE >> 20)
 }
 
 /// Takes away the last right that loading code needs: from here on nothing more becomes executable.

@@ -1,7 +1,11 @@
 //! What a hook can make the host spend. Time is the supervisor's business; everything else is counted here, in numbers
 //! that no honest hook comes near.
 
-use super::runner::State;
+mod kept;
+
+use super::{heap, runner::State};
+use crate::cli::Config;
+pub use kept::limit_strings;
 use wasmtime::{ResourceLimiter, Result, Store, component::ResourceTable};
 use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi_http::WasiHttpCtx;
@@ -20,15 +24,24 @@ const TABLE_ELEMENTS: usize = 200_000;
 /// Things the host keeps for a hook at one time: streams, requests, pollables.
 const HANDLES: usize = 2048;
 
-/// Bytes of the headers of one message, as they are in memory. Servers take 8 KiB or 16 KiB on the wire; with the limit
-/// above, what a hook hoards stays below its own memory.
+/// Bytes of the headers of one message, as they are in memory. Servers take 8 KiB or 16 KiB on the wire.
 const HEADER_BYTES: usize = 32 * 1024;
+
+/// Bytes that the host may keep for a hook even if the hook's own memory takes all of --plugin-memory. The arguments of
+/// one call are at most half of it; an ordinary hook needs 100 kB.
+pub const KEPT: usize = 16 << 20;
 
 /// Bytes that one call may hand to the host: strings and lists.
 const CALL_BYTES: usize = 8 << 20;
 
 /// Bytes of randomness one call may ask for; a seed has 32.
 const RANDOM_BYTES: u64 = 64 * 1024;
+
+/// Bytes for a hook's own memory and for what the host keeps for it (see [`kept`]) together. As the former grows, less is
+/// left for the latter.
+pub fn budget(config: &Config) -> usize {
+    config.hook_memory.saturating_add(KEPT)
+}
 
 /// The memory a hook has left, and what else is counted while it runs.
 pub struct Limits {
@@ -45,7 +58,13 @@ impl Limits {
 
 impl ResourceLimiter for Limits {
     fn memory_growing(&mut self, current: usize, desired: usize, most: Option<usize>) -> Result<bool> {
-        Ok(take(&mut self.memory, current, desired, most))
+        let before = self.memory;
+        let fits = take(&mut self.memory, current, desired, most);
+        if fits && !heap::take(before - self.memory) {
+            self.memory = before;
+            return Ok(false);
+        }
+        Ok(fits)
     }
 
     fn table_growing(&mut self, current: usize, desired: usize, most: Option<usize>) -> Result<bool> {

@@ -10,6 +10,7 @@ mod context;
 mod engine;
 mod failure;
 mod handover;
+mod heap;
 mod http;
 mod jail;
 mod limits;
@@ -129,6 +130,9 @@ fn run_one(hook: &Hook, config: &Config, facts: context::Facts, supervisor: &mut
     let (verdict, untold) = match waited {
         // If there is something to say, the runner itself has said it.
         Waited::Ended(Ended::Exited(runner::SUCCEEDED)) => (Verdict::Succeeded, None),
+        Waited::Ended(Ended::Exited(code)) if let Some(limit) = failure::out_of_memory(code, config) => {
+            (Verdict::Failed, Some(limit))
+        }
         Waited::Ended(Ended::Exited(_)) => (Verdict::Failed, None),
         Waited::Ended(Ended::Killed { signal, .. }) => {
             (Verdict::Crashed, Some(format!("crashed: {}", name(signal.into()))))

@@ -6,7 +6,7 @@
 //! that is ever run as such: it was made by this binary, from bytes that were checked, in this run, and nobody else had
 //! a descriptor of it while it was written.
 
-use super::{CHECK_TIMEOUT, check, engine, failure, handover, jail, load::Hook, memory, share, turn::Turn};
+use super::{CHECK_TIMEOUT, check, engine, failure, handover, heap, jail, load::Hook, memory, share, turn::Turn};
 use crate::{
     cli::Config,
     log::{self, Level, Line},
@@ -161,6 +161,7 @@ fn judged(hook: &mut Hook, deadline: Instant, supervisor: &mut Supervisor) -> Ju
     let why = match (heard, ended) {
         // Nothing is wrong with the hook.
         (Heard::Interrupted, _) => return Judged::Unknown,
+        (Heard::Readable, Some(Ended::Exited(heap::OUT_OF_MEMORY))) => jail::too_large_to_check(),
         (Heard::Readable, Some(Ended::Exited(code))) => format!("its process exited with {code}"),
         (Heard::Readable, Some(Ended::Killed { signal, .. })) => {
             format!("its process was killed by {}", name(signal.into()))
@@ -176,6 +177,7 @@ fn process(work: &[(&Hook, &OwnedFd)], config: &Config, turn: Option<&Turn>) -> 
     let reports: Vec<i32> = work.iter().map(|(_, report)| report.as_raw_fd()).collect();
     let hooks = work.iter().flat_map(|(hook, _)| hook.descriptors());
     jail::close_all_but(&hooks.chain(reports.iter().copied()).chain(turn.map(Turn::descriptor)).collect::<Vec<_>>());
+    heap::end_when_exhausted();
     let share = share::of_memory();
     jail::enter_as_compiler(&reports);
     for (hook, report) in work {

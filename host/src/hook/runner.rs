@@ -5,7 +5,7 @@ use super::{
     check,
     context::{Facts, bindings},
     engine::{self, Code},
-    failure,
+    failure, heap,
     http::{Files, Means, Outbound},
     jail,
     limits::{self, Limits},
@@ -61,6 +61,7 @@ impl WasiHttpView for State {
 /// Runs the hook and says how it went: in the log, and by the exit code of this process.
 pub fn run(hook: &Hook, config: &Config, facts: &Facts) -> u8 {
     jail::close_all_but(&hook.descriptors());
+    heap::end_when_exhausted();
     let files = Files::read(&config.allow_http, ["TLS_CERT", "TLS_KEY"].map(|setting| hook.variable(setting)));
     if !trusted() {
         jail::enter_as_runner(config);
@@ -71,6 +72,9 @@ pub fn run(hook: &Hook, config: &Config, facts: &Facts) -> u8 {
         Err(error) => Some(Problem::failed(format!("cannot run: {error}"))),
     };
     let Some(Problem { text, kind }) = problem else { return SUCCEEDED };
+    if kind == EXHAUSTED {
+        return heap::OUT_OF_MEMORY;
+    }
     let line = Line::new(Level::Error, failure::cut(text)).about(&hook.label).field("phase", facts.phase.name());
     line.field("outcome", kind).write();
     WRAPPER_FAILED
@@ -98,15 +102,20 @@ impl Problem {
 
 impl From<wasmtime::Error> for Problem {
     fn from(error: wasmtime::Error) -> Self {
-        Self::failed(failure::flatten(&error))
+        let kind = if failure::exhausted(&error) { EXHAUSTED } else { "failed" };
+        Self { text: failure::flatten(&error), kind }
     }
 }
+
+/// The kind of problem that the supervisor logs, as when the allocator has no more.
+const EXHAUSTED: &str = "out of memory";
 
 async fn execute(hook: &Hook, config: &Config, facts: &Facts, means: Means) -> Result<(), Problem> {
     let component = code(hook, config)?;
     if !trusted() {
         jail::seal_code();
     }
+    heap::limit(limits::budget(config));
     #[cfg(debug_assertions)]
     super::breach::attempt();
     let pre = linker(&component)?.instantiate_pre(&component).map_err(|error| {
@@ -187,6 +196,7 @@ fn linker(component: &Component) -> wasmtime::Result<Linker<State>> {
         refused::add_to_linker(&mut linker)?;
     }
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+    limits::limit_strings(&mut linker)?;
     bindings::Hook::add_to_linker::<_, HasSelf<_>>(&mut linker, |state: &mut State| state)?;
     Ok(linker)
 }
@@ -208,6 +218,7 @@ async fn call(pre: InstancePre<State>, store: &mut Store<State>) -> Result<(), P
     };
     match called {
         Ok(result) => result,
+        Err(error) if failure::exhausted(&error) => Err(error.into()),
         Err(error) => failure::describe(&error).map_or(Ok(()), |text| Err(Problem::failed(text))),
     }
 }
