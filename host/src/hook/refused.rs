@@ -11,9 +11,15 @@ use wasmtime_wasi::{
     filesystem::Descriptor,
     p2::{
         TcpSocket, UdpSocket,
-        bindings::sockets::network::{ErrorCode, IpAddressFamily},
+        bindings::sockets::{
+            ip_name_lookup::ResolveAddressStream,
+            network::{ErrorCode, IpAddressFamily, Network},
+        },
     },
 };
+
+/// How much of a name is told: the longest that DNS has.
+const NAME_LENGTH: usize = 253;
 
 /// Takes the place of the functions by which files and sockets come into a hook's hands: all others need what these
 /// give.
@@ -36,6 +42,14 @@ pub fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
         |store, (_,): (IpAddressFamily,)| {
             tell(store.data(), Level::Warn, "a UDP socket");
             Ok((Err::<Resource<UdpSocket>, _>(ErrorCode::AccessDenied),))
+        },
+    )?;
+    linker.instance("wasi:sockets/ip-name-lookup@0.2.12")?.func_wrap(
+        "resolve-addresses",
+        |store, (_, name): (Resource<Network>, String)| {
+            let name = name.get(..name.floor_char_boundary(NAME_LENGTH)).unwrap_or(&name);
+            tell(store.data(), Level::Warn, &format!("a name lookup of {name:?}"));
+            Ok((Err::<Resource<ResolveAddressStream>, _>(ErrorCode::AccessDenied),))
         },
     )?;
     linker.allow_shadowing(false);
