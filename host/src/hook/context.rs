@@ -1,7 +1,7 @@
 //! What a hook learns: the facts about the command, as typed functions of `wrapper:hook` and as variables for
 //! programs that know nothing of it.
 
-use super::runner::State;
+use super::{output::Output, runner::State};
 use crate::{
     cli::Config,
     log::{Level, Line},
@@ -230,7 +230,7 @@ impl logging::Host for State {
             logging::Level::Warn => Level::Warn,
             logging::Level::Error => Level::Error,
         };
-        for line in message.lines() {
+        for line in Output::lines(&message) {
             self.output.admit(line, |line| Line::new(level, line).said_by(&self.facts.name).write());
         }
     }

@@ -44,6 +44,21 @@ impl Output {
         Self { name: name.into(), left: Arc::new(Mutex::new(left)) }
     }
 
+    /// The lines of a message, each cut where a line of a stream is cut too.
+    pub fn lines(message: &str) -> impl Iterator<Item = &str> {
+        message.lines().flat_map(|line| {
+            let mut rest = line;
+            std::iter::from_fn(move || {
+                if rest.is_empty() {
+                    return None;
+                }
+                let (piece, after) = rest.split_at_checked(rest.floor_char_boundary(LINE_LIMIT))?;
+                rest = after;
+                Some(piece)
+            })
+        })
+    }
+
     /// Has the part of a line written that still fits, and says so once if that is not all.
     pub fn admit(&self, line: &str, write: impl FnOnce(&str)) {
         let mut left = lock(&self.left);
