@@ -5,8 +5,11 @@ use crate::support::{
     Done, Run, assert_took,
     guests::{self, as_program},
     memory::peak,
+    peer::Peer,
+    processes::command_of,
     wrapper,
 };
+use nix::sys::resource::{Resource, setrlimit};
 use std::{
     ffi::OsStr,
     io::Write,
@@ -20,6 +23,9 @@ const BASE_MIB: u64 = 60;
 
 /// The default of --plugin-memory.
 const MEMORY_MIB: u64 = 64;
+
+/// What wrapper keeps for a hook beside that.
+const KEPT_MIB: u64 = 16;
 
 fn command(hook: impl AsRef<OsStr>, options: &[&str], variables: &[(&str, &str)]) -> Command {
     let mut run = wrapper().with(options).plugin(hook).with(&["sh", "-c", "exit 7"]);
@@ -306,7 +312,9 @@ fn a_huge_message_costs_no_more_than_the_memory_it_is_in() {
     let hook = guests::hook("logs_one_message");
     let done = run(&hook, &[], &[("HOOK_MIB", "1")]);
     assert_eq!(done.stderr.matches("output truncated").count(), 1);
-    assert_eq!(done.stderr.matches('m').count() - done.stderr.matches("messag").count(), 64 * 1024, "not 64 KiB");
+    let letters: usize =
+        done.stderr.lines().filter_map(|line| line.strip_prefix("wrapper: logs_one_message: ")).map(str::len).sum();
+    assert!((65_000..=65_536).contains(&letters), "{letters}");
     let (done, mib) = run_measured(&hook, &[], &[("HOOK_MIB", "50"), ("HOOK_TIMES", "5")]);
     assert!(done.stderr.len() < 70_000, "{} bytes", done.stderr.len());
     assert!(mib < MEMORY_MIB + BASE_MIB, "{mib} MiB");
@@ -331,6 +339,219 @@ fn what_a_hook_hoards_in_the_host_is_bounded() {
         let (done, mib) = run_measured(&hook, &[], &[("HOOK_COUNT", count), ("HOOK_BYTES", bytes)]);
         assert_eq!(done.lines().len(), 1, "{count} × {bytes}: {done:?}");
         assert!(mib < MEMORY_MIB + BASE_MIB, "{count} × {bytes}: {mib} MiB");
+    }
+}
+
+fn keeping<'a>(what: &'a str, count: &'a str, bytes: &'a str) -> [(&'a str, &'a str); 3] {
+    [("HOOK_WHAT", what), ("HOOK_COUNT", count), ("HOOK_BYTES", bytes)]
+}
+
+#[test]
+fn a_string_that_is_too_long_for_a_request_is_refused_like_a_malformed_one() {
+    let hook = guests::hook("keeps");
+    // A path has a slash before its text.
+    for (what, fits, too_long) in [
+        ("method", "64", "65"),
+        ("method", "17", "7000000"),
+        ("scheme", "64", "65"),
+        ("authority", "1024", "1025"),
+        ("path", "65533", "65534"),
+    ] {
+        assert_eq!(run(&hook, &[], &keeping(what, "3", fits)).line(), "wrapper: keeps: has 3", "{what}");
+        assert_eq!(run(&hook, &[], &keeping(what, "3", too_long)).line(), "wrapper: keeps: refused after 0", "{what}");
+    }
+}
+
+#[test]
+fn what_wrapper_keeps_for_a_hook_counts_for_its_memory() {
+    let hook = guests::hook("keeps");
+    // What ends it first is the number of things, or what they take together.
+    let ends = ["limit exceeded", "no free keys", "out of memory: "];
+    for (what, bytes) in [
+        ("pollable", "0"),
+        ("options", "0"),
+        ("scheme", "64"),
+        ("authority", "1024"),
+        ("path", "65000"),
+        ("value", "30000"),
+        ("list", "30000"),
+        ("names", "0"),
+        ("clones", "0"),
+        ("response", "0"),
+        ("body", "32768"),
+    ] {
+        assert_eq!(run(&hook, &[], &keeping(what, "20", bytes)).line(), "wrapper: keeps: has 20", "{what}");
+        for (memory, mib) in [("2MiB", 2), ("16MiB", 16)] {
+            let options = ["--plugin-timeout", "40s", "--plugin-memory", memory];
+            let (done, peak) = run_measured(&hook, &options, &keeping(what, "1000000", bytes));
+            assert!(ends.iter().any(|end| done.line().contains(end)), "{what}: {done:?}");
+            assert!(peak < mib + KEPT_MIB + BASE_MIB, "{what}: {peak} MiB of {memory}");
+        }
+    }
+}
+
+#[test]
+fn more_memory_lets_a_hook_have_more_kept() {
+    let hook = guests::hook("keeps");
+    // Some 40 MiB.
+    let variables = keeping("path", "600", "65000");
+    assert_eq!(run(&hook, &["--plugin-memory", "64MiB"], &variables).line(), "wrapper: keeps: has 600");
+    let done = run(&hook, &["--plugin-memory", "8MiB"], &variables);
+    let words = "out of memory: what it holds and what wrapper keeps for it (requests, headers, bodies) exceeds 24 MiB; \
+        --plugin-memory raises that limit";
+    assert_eq!(done.line(), format!("wrapper: hook {hook:?}: {words}"));
+    let done = run(&hook, &["--plugin-memory", "8MiB", "--log-format", "json"], &variables);
+    let line: serde_json::Value = serde_json::from_str(done.line()).unwrap();
+    assert_eq!((&line["message"], &line["outcome"]), (&words.into(), &"failed".into()));
+}
+
+#[test]
+fn answers_that_a_hook_does_not_let_go_of_count_for_its_memory() {
+    let filler = "x".repeat(14_000);
+    let peer = Peer::answering(&format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Filler: {filler}\r\n\r\n"));
+    let authority = format!("127.0.0.1:{}", peer.port());
+    let hook = guests::hook("keeps");
+    let run = |count: &str| {
+        let allowed = format!("http://{authority}");
+        let options = ["--plugin-timeout", "50s", "--plugin-memory", "2MiB", "--allow-http", &allowed];
+        let mut variables = keeping("answer", count, "0").to_vec();
+        variables.push(("HOOK_AUTHORITY", &authority));
+        run_measured(&hook, &options, &variables)
+    };
+    let (done, _) = run("100");
+    assert_eq!(done.line(), "wrapper: keeps: has 100");
+    let (done, mib) = run("3000");
+    assert!(done.line().contains("out of memory: "), "{done:?}");
+    assert!(mib < 2 + KEPT_MIB + BASE_MIB, "{mib} MiB");
+}
+
+#[test]
+fn instances_count_for_a_hooks_memory() {
+    // Each of them has 16 bytes for every global.
+    let globals = |count: usize| {
+        let (globals, instances) =
+            ("(global (mut i64) (i64.const 1))".repeat(count), "(core instance (instantiate $g)) ");
+        guests::text(&format!(
+            r#"(component
+                (core module $g {globals})
+                {}
+                (core module $m (func (export "run") (result i32) i32.const 0))
+                (core instance $i (instantiate $m))
+                (func $run (result (result)) (canon lift (core func $i "run")))
+                (instance $interface (export "run" (func $run)))
+                (export "wasi:cli/run@0.2.0" (instance $interface)))"#,
+            instances.repeat(90)
+        ))
+    };
+    assert_eq!(run(globals(1000), &[], &[]).stderr, "");
+    let (done, mib) = run_measured(globals(300_000), &["--plugin-timeout", "40s"], &[]);
+    assert!(done.line().contains("out of memory: "), "{done:?}");
+    assert!(mib < MEMORY_MIB + KEPT_MIB + BASE_MIB, "{mib} MiB");
+}
+
+/// A program with this many data segments of a byte each, in a memory of its own or of another module.
+fn data_segments(count: usize, own: bool) -> tempfile::TempPath {
+    let segments: String = (0..count).map(|index| format!(r#"(data (i32.const {}) "d")"#, index * 16)).collect();
+    let pages = (count * 16).div_ceil(65_536).max(1);
+    if own {
+        return as_program(&format!(r#"(memory {pages}) {segments} (func (export "run") (result i32) i32.const 0)"#));
+    }
+    guests::text(&format!(
+        r#"(component
+            (core module $o (memory (export "m") {pages}))
+            (core instance $o (instantiate $o))
+            (core module $m (memory (import "o" "m") {pages}) {segments} (func (export "run") (result i32) i32.const 0))
+            (core instance $i (instantiate $m (with "o" (instance $o))))
+            (func $run (result (result)) (canon lift (core func $i "run")))
+            (instance $interface (export "run" (func $run)))
+            (export "wasi:cli/run@0.2.0" (instance $interface)))"#
+    ))
+}
+
+#[test]
+fn thousands_of_data_segments_are_compiled_in_little_memory() {
+    // As Go's linker makes them, which leaves out zeroes.
+    let hook = data_segments(30_000, true);
+    for prepare in ["on", "off"] {
+        let (done, mib) = run_measured(&hook, &["--plugin-prepare", prepare, "--plugin-timeout", "40s"], &[]);
+        assert_eq!(done.stderr, "");
+        assert!(mib < 100, "{prepare}: {mib} MiB");
+    }
+}
+
+#[test]
+fn data_segments_put_their_bytes_where_they_belong() {
+    // The first byte, one in the middle, the last byte of the memory; a later segment lies over an earlier one.
+    let module = r#"(memory 3)
+        (data (i32.const 0) "a") (data (i32.const 70000) "xyz") (data (i32.const 196607) "c") (data (i32.const 70001) "b")
+        (func (export "run") (result i32)
+            (if (i32.ne (i32.load8_u (i32.const 0)) (i32.const 97)) (then unreachable))
+            (if (i32.ne (i32.load8_u (i32.const 1)) (i32.const 0)) (then unreachable))
+            (if (i32.ne (i32.load (i32.const 70000)) (i32.const 0x7a6278)) (then unreachable))
+            (if (i32.ne (i32.load8_u (i32.const 196607)) (i32.const 99)) (then unreachable))
+            i32.const 0)"#;
+    for prepare in ["on", "off"] {
+        assert_eq!(run(as_program(module), &["--plugin-prepare", prepare], &[]).stderr, "");
+    }
+    let outside = r#"(memory 1) (data (i32.const 65535) "ab") (func (export "run") (result i32) i32.const 0)"#;
+    assert_fails(&run(as_program(outside), &[], &[]), "out of bounds memory access");
+}
+
+/// Runs a hook that takes several hundred MiB to compile.
+fn run_out_of_memory(options: &[&str], limit: Option<Resource>) -> (Done, String) {
+    let hook = data_segments(80_000, false);
+    let options = [&["--plugin-prepare", "off", "--plugin-timeout", "50s"], options].concat();
+    let mut run = command(&hook, &options, &[]);
+    if let Some(limit) = limit {
+        run = run.first(move || Ok(setrlimit(limit, 200 << 20, 200 << 20)?));
+    }
+    let done = run.done();
+    assert_kept(&done);
+    (done, hook.display().to_string())
+}
+
+#[test]
+fn a_hook_that_is_too_large_to_compile_is_told_with_the_limit() {
+    let (done, hook) = run_out_of_memory(&["--plugin-memory", "2MiB"], None);
+    let words = "out of memory: loading it takes more than 520 MiB; --plugin-memory raises that limit";
+    assert_eq!(done.line(), format!("wrapper: hook \"{hook}\": {words}"));
+    let (done, _) = run_out_of_memory(&["--plugin-memory", "2MiB", "--log-format", "json"], None);
+    let line: serde_json::Value = serde_json::from_str(done.line()).unwrap();
+    assert_eq!((&line["message"], &line["outcome"]), (&words.into(), &"failed".into()));
+}
+
+#[test]
+fn where_memory_is_limited_from_outside_that_limit_is_told() {
+    let (done, _) = run_out_of_memory(&[], Some(Resource::RLIMIT_DATA));
+    let words = ": out of memory: loading it takes more than 200 MiB; ulimit -d sets that limit";
+    assert!(done.line().ends_with(words), "{done:?}");
+    let words = ": out of memory: loading it takes more address space than ulimit -v leaves; raise that limit, or lower \
+        --plugin-memory, which is reserved";
+    let (done, _) = run_out_of_memory(&[], Some(Resource::RLIMIT_AS));
+    assert!(done.line().ends_with(words), "{done:?}");
+    // Its memory alone is too much.
+    let run = |memory: &str| {
+        let run = command(guests::program("exit"), &["--plugin-memory", memory], &[("HOOK_EXIT", "0")]);
+        run.first(|| Ok(setrlimit(Resource::RLIMIT_AS, 400 << 20, 400 << 20)?)).done()
+    };
+    let done = run("1GiB");
+    assert!(done.line().ends_with(words), "{done:?}");
+    assert_eq!(run("64MiB").stderr, "");
+}
+
+#[test]
+fn a_compiler_that_runs_out_of_memory_beside_the_command_says_nothing_in_words_of_its_own() {
+    let hook = data_segments(80_000, false);
+    let options = ["--plugin-on", "success", "--log-format", "json", "--", "sh", "-c", "echo ready; exec sleep 60"];
+    let mut running = wrapper().plugin(&hook).with(&options).running();
+    running.until_stdout_has("ready");
+    // The compiler ends in its own time.
+    command_of(running.pid());
+    running.signal(15);
+    let done = running.done();
+    assert_eq!(done.code(), 143);
+    for line in done.stderr.lines() {
+        serde_json::from_str::<serde_json::Value>(line).unwrap_or_else(|_| panic!("{line:?} of {done:?}"));
     }
 }
 

@@ -34,6 +34,69 @@ fn the_text_of_a_hooks_error_is_cut_at_4_kib() {
     }
 }
 
+fn logging(message: &str, repeat: usize, options: &[&str]) -> Done {
+    let mut run = wrapper().with(options).plugin(guests::hook("logs_one_message")).with(&["true"]);
+    run.env("HOOK_MESSAGE", message).env("HOOK_REPEAT", repeat.to_string());
+    run.done()
+}
+
+#[test]
+fn a_logged_line_is_cut_at_4_kib_like_one_that_is_printed() {
+    for (letter, count, lines) in [
+        ("m", 4096, vec![4096]),
+        ("m", 4097, vec![4096, 1]),
+        ("m", 60_000, [vec![4096; 14], vec![2656]].concat()),
+        // Two bytes each, and three: never cut in their middle.
+        ("\u{e4}", 2049, vec![4096, 2]),
+        ("\u{20ac}", 1366, vec![4095, 3]),
+    ] {
+        let done = logging(letter, count, &[]);
+        let own = done.lines().into_iter().map(|line| line.strip_prefix("wrapper: logs_one_message: ").unwrap().len());
+        assert_eq!(own.collect::<Vec<_>>(), lines, "{letter} x {count}");
+        assert!(!done.stderr.contains('\u{fffd}'), "{letter} x {count}");
+    }
+    // Lines of its own stay what they are.
+    assert_eq!(logging("short\n", 3, &[]).lines(), ["wrapper: logs_one_message: short"; 3]);
+}
+
+#[test]
+fn what_would_turn_a_line_around_or_hide_in_it_is_replaced() {
+    for steering in
+        ["\u{61c}", "\u{200e}", "\u{202e}", "\u{2067}", "\u{206a}", "\u{2028}", "\u{85}", "\u{e0041}", "\u{1b}"]
+    {
+        let message = format!("a{steering}b");
+        let done = logging(&message, 1, &[]);
+        assert_eq!(done.line(), "wrapper: logs_one_message: a\u{fffd}b", "{steering:?}");
+        let done = logging(&message, 1, &["--log-format", "json"]);
+        assert!(!done.stderr.contains(steering), "{steering:?}: {done:?}");
+        let line: serde_json::Value = serde_json::from_str(done.line()).unwrap();
+        assert_eq!(line["message"], message.as_str());
+    }
+    // Scripts and emoji are written with these.
+    let joined =
+        "\u{645}\u{6cc}\u{200c}\u{62e}\u{648}\u{627}\u{647}\u{645} \u{1f468}\u{200d}\u{1f469}\u{200d}\u{1f467}";
+    assert_eq!(logging(joined, 1, &[]).line(), format!("wrapper: logs_one_message: {joined}"));
+}
+
+#[test]
+fn a_name_lookup_is_told_with_the_name_and_refused() {
+    let hook = guests::program("look-up");
+    let long = "n".repeat(1000);
+    for (name, told) in [
+        ("localhost", "localhost"),
+        ("api.example.com", "api.example.com"),
+        ("a\u{202e}b", r"a\u{202e}b"),
+        (&long, &long[..253]),
+    ] {
+        let done = run(hook.clone(), &[("HOOK_NAME", name)]);
+        let words = format!("not allowed: a name lookup of \"{told}\"; hooks have HTTP and nothing else");
+        assert_eq!(done.lines(), [format!("wrapper: hook \"look-up\": {words}"), "wrapper: look-up: not found".into()]);
+    }
+    // An address needs no lookup.
+    let done = run(hook, &[("HOOK_NAME", "127.0.0.1")]);
+    assert!(!done.stderr.contains("not allowed"), "{done:?}");
+}
+
 #[test]
 fn a_program_that_exits_with_0_is_silent_and_any_other_end_is_reported() {
     let hook = guests::program("exit");
