@@ -72,6 +72,9 @@ impl Preparation {
         let heard = supervisor.wait_for(Some(self.told.as_fd()), Instant::now() + slow.min(half), patience);
         if heard != Heard::Readable {
             supervisor.end_helper(self.process, Instant::now());
+        } else if let Some(Ended::Exited(heap::OUT_OF_MEMORY)) = supervisor.ended(self.process) {
+            let limit = "compiling it takes more memory beside the command than its part of the container's";
+            log::debug(|| format!("{} is compiled when it runs: {limit}", hook.name));
         }
         heard
     }

@@ -222,6 +222,11 @@ impl Supervisor {
         Ok(helper)
     }
 
+    /// How such a process ended, if it has.
+    pub fn ended(&self, helper: Pid) -> Option<Ended> {
+        self.helpers.iter().find(|(pid, _)| *pid == helper).and_then(|(_, ended)| *ended)
+    }
+
     /// Says how such a process ended by itself, and ends it if it has not by the deadline.
     pub fn end_helper(&mut self, helper: Pid, deadline: Instant) -> Option<Ended> {
         let place = self.helpers.iter().position(|(pid, _)| *pid == helper)?;
