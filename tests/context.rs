@@ -80,8 +80,8 @@ fn a_program_finds_the_facts_in_variables_and_no_variable_it_was_not_given() {
         let mut names = Vec::new();
         for variable in told.iter().filter_map(|line| line.strip_prefix("variable ")) {
             names.push(variable.split('=').next().unwrap());
-            let expected =
-                [&facts[..], &["HOOK_GREETING=hello", "LISTED=shown", "WRAPPER_PHASE=after", &command]].concat();
+            let others = ["HOOK_GREETING=hello", "LISTED=shown", "WRAPPER_PHASE=after", &command];
+            let expected = [&facts[..], &others].concat();
             let times = ["WRAPPER_ELAPSED_MS", "WRAPPER_STARTED_AT_MS"];
             assert!(expected.contains(&variable) || times.iter().any(|name| variable.starts_with(name)), "{variable}");
         }
@@ -114,4 +114,59 @@ fn a_program_learns_that_the_command_was_not_started() {
             "variable WRAPPER_REASON=No such file or directory",
         ],
     );
+}
+
+/// Which of these variables a program sees as a hook of this name, with these options.
+#[track_caller]
+fn seen(name: &str, options: &[&str], variables: &[&str]) -> Vec<String> {
+    let hook = format!("{name}={}", guests::program("print-environment").display());
+    let mut run = wrapper().with(options).plugin(hook).with(&["true"]);
+    run.envs(variables.iter().map(|variable| (variable, "secret")));
+    let done = run.done();
+    assert_eq!(done.code(), 0, "{done:?}");
+    let mark = format!("wrapper: {name}: variable ");
+    let told = done.stderr.lines().filter_map(|line| line.strip_prefix(&mark)?.strip_suffix("=secret"));
+    told.map(Into::into).collect()
+}
+
+#[test]
+fn a_hook_sees_no_variable_that_begins_with_the_name_of_another_listed_hook() {
+    const VARIABLES: [&str; 6] = [
+        "HOOK_SLACK_URL",
+        "HOOK_DAPR_SHUTDOWN_TOKEN",
+        "HOOK_GATE_HEADERS",
+        "HOOK_MINE_TOKEN",
+        "HOOK_POD",
+        "HOOK_SLACKER_URL",
+    ];
+    let others = ["--before", "gate=echo", "--plugin", "slack=echo", "--plugin", "dapr-shutdown=echo"];
+    assert_eq!(seen("mine", &others, &VARIABLES), ["HOOK_MINE_TOKEN", "HOOK_POD", "HOOK_SLACKER_URL"]);
+    // Where they are not listed, nobody else's.
+    assert_eq!(seen("mine", &[], &VARIABLES).len(), VARIABLES.len());
+}
+
+#[test]
+fn of_two_names_that_a_variable_begins_with_the_longer_is_its_owner() {
+    const VARIABLES: [&str; 3] = ["HOOK_SLACK_EXTRA_URL", "HOOK_SLACK_EXTRAS", "HOOK_SLACK_URL"];
+    let seen = |name, other| seen(name, &["--plugin", &format!("{other}=echo")], &VARIABLES);
+    assert_eq!(seen("slack-extra", "slack"), ["HOOK_SLACK_EXTRA_URL"]);
+    assert_eq!(seen("slack", "slack-extra"), ["HOOK_SLACK_EXTRAS", "HOOK_SLACK_URL"]);
+}
+
+#[test]
+fn a_hook_under_another_name_sees_the_variables_of_its_own_unless_a_hook_of_that_name_is_listed() {
+    const VARIABLES: [&str; 2] = ["HOOK_MINE_URL", "HOOK_PRINT_ENVIRONMENT_URL"];
+    assert_eq!(seen("mine", &["--plugin", "print=echo"], &VARIABLES), VARIABLES);
+    assert_eq!(seen("mine", &["--plugin", "print-environment=echo"], &VARIABLES), ["HOOK_MINE_URL"]);
+}
+
+#[test]
+fn hooks_of_one_name_share_their_variables() {
+    assert_eq!(seen("mine", &["--before", "mine=echo"], &["HOOK_MINE_URL"]), ["HOOK_MINE_URL"]);
+}
+
+#[test]
+fn plugin_env_shows_every_hook_even_what_begins_with_the_name_of_one() {
+    let options = ["--plugin", "slack=echo", "--plugin-env", "HOOK_SLACK_CHANNEL"];
+    assert_eq!(seen("mine", &options, &["HOOK_SLACK_CHANNEL", "HOOK_SLACK_URL"]), ["HOOK_SLACK_CHANNEL"]);
 }

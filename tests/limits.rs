@@ -56,7 +56,7 @@ fn run_measured(hook: impl AsRef<OsStr>, options: &[&str], variables: &[(&str, &
 #[track_caller]
 fn assert_timed_out(done: &Done, seconds: u32) {
     let last = done.lines().last().copied().unwrap_or_default();
-    let words = format!(": timed out after {seconds}s; --plugin-timeout gives it more time");
+    let words = format!(": timed-out after {seconds}s; --plugin-timeout gives it more time");
     assert!(last.ends_with(&words), "{done:?}");
     assert_took(done, seconds.into(), f64::from(seconds) + 3.0);
 }

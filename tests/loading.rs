@@ -1,7 +1,7 @@
 //! What cannot be a hook is found before the command starts: 125, one line, and the command is not started. The
 //! after-hooks that can run do, so that a sidecar is not left behind.
 
-use crate::support::{Run, digest, guests, repository, wrapper};
+use crate::support::{Run, digest, guests, repository, with_source, wrapper};
 use std::{ffi::OsStr, fs, os::unix::fs::symlink, path::Path};
 
 /// Runs a command that leaves a mark, and returns wrapper's only line.
@@ -27,7 +27,7 @@ fn a_file_that_cannot_be_read_is_told_in_the_systems_words() {
         ("loop.wasm", "Too many levels of symbolic links"),
     ] {
         let line = refusal(path(name));
-        assert_eq!(line, format!("wrapper: hook {:?}: {words}", path(name)));
+        assert_eq!(line, format!("wrapper: hook {}: {words}", with_source(&path(name))));
     }
 }
 
@@ -139,8 +139,8 @@ fn hooks_that_can_run_do_when_another_cannot_be_loaded() {
     assert_eq!(
         done.lines(),
         [
-            r#"wrapper: hook "/nosuch.wasm": No such file or directory"#,
-            r#"wrapper: echo: Echo demo plugin: "true" was not started: hook "/nosuch.wasm" cannot be loaded"#,
+            r#"wrapper: hook "nosuch" (/nosuch.wasm): No such file or directory"#,
+            r#"wrapper: echo: Echo demo plugin: "true" was not started: hook "nosuch" (/nosuch.wasm) cannot be loaded"#,
         ]
     );
 }

@@ -37,6 +37,7 @@ mod reaping;
 mod scarce_processes;
 mod scenarios;
 mod sdk;
+mod settings;
 mod sidecars;
 mod signals;
 mod soak;

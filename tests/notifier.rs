@@ -1,7 +1,7 @@
 //! The hook `http`: what it tells, whom, how often it tries, and what it keeps to itself.
 
 use crate::support::{
-    Done, Run, assert_took,
+    Done, Run, assert_took, failed, misconfigured,
     peer::{Peer, free_port, hold},
     tls::TlsServer,
     wrapper,
@@ -114,7 +114,7 @@ fn origin(peer: &Peer) -> String {
 /// The hook failed with these words of its own, told with the address and nothing more of the URL.
 #[track_caller]
 fn assert_fails(done: &Done, origin: &str, words: &str) {
-    let line = format!("wrapper: hook \"http\": \"{origin}\": {words}");
+    let line = failed("http", &format!("\"{origin}\": {words}"));
     assert_eq!(done.lines().last(), Some(&line.as_str()), "{done:?}");
 }
 
@@ -125,7 +125,7 @@ fn assert_misconfigured(mut run: Command, words: &str) {
     let done = finish(run);
     let lines: Vec<Value> = done.stderr.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let last = lines.last().unwrap_or_else(|| panic!("nothing is said: {done:?}"));
-    assert_eq!(last["outcome"], "misconfigured", "{done:?}");
+    assert_eq!(last["verdict"], "misconfigured", "{done:?}");
     assert!(last["message"].as_str().unwrap().contains(words), "{words:?}: {done:?}");
 }
 
@@ -276,7 +276,8 @@ fn a_fact_with_a_line_end_adds_no_header() {
     let done = run.done();
     assert_eq!(done.code(), 0);
     assert_eq!(peer.requests(), [""; 0]);
-    assert_fails(&done, &origin(&peer), "header \"X-Command\" is malformed");
+    let words = format!("\"{}\": header \"X-Command\" is malformed", origin(&peer));
+    assert_eq!(done.line(), misconfigured("http", &words));
 }
 
 #[test]
@@ -364,8 +365,8 @@ fn a_missing_url_is_named_under_the_hooks_own_name() {
 #[test]
 fn a_time_or_a_header_that_is_none_names_its_variable() {
     let peer = Peer::with_status(200);
-    let run = telling(&peer.url("/"), &[("TIMEOUT", "soon")]);
-    assert_misconfigured(run, "HOOK_HTTP_TIMEOUT=\"soon\": not a time");
+    let run = telling(&peer.url("/"), &[("TRY_TIMEOUT", "soon")]);
+    assert_misconfigured(run, "HOOK_HTTP_TRY_TIMEOUT=\"soon\": not a time");
     let run = telling(&peer.url("/"), &[("HEADERS", "X-Good: 1\nX-Bad=1")]);
     assert_misconfigured(run, "HOOK_HTTP_HEADERS: a line is not \"Name: value\"");
     assert_eq!(peer.requests(), [""; 0]);
@@ -461,7 +462,7 @@ fn a_server_that_hangs_is_given_up_in_time_to_say_so() {
 }
 
 #[test]
-fn the_timeout_is_that_of_one_try() {
+fn the_try_timeout_is_that_of_one_try() {
     let next = AtomicUsize::new(0);
     let peer = Peer::start("127.0.0.1:0", move |mut stream, _| match next.fetch_add(1, Ordering::Relaxed) {
         0 => hold(stream),
@@ -469,7 +470,7 @@ fn the_timeout_is_that_of_one_try() {
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
         }
     });
-    let done = finish(telling(&peer.url("/"), &[("TIMEOUT", "300ms")]));
+    let done = finish(telling(&peer.url("/"), &[("TRY_TIMEOUT", "300ms")]));
     assert_eq!((done.line(), peer.requests().len()), (format!("wrapper: http: told {}", origin(&peer)).as_str(), 2));
     assert_took(&done, 0.5, 3.0);
 }

@@ -1,7 +1,7 @@
 //! The hook `pushgateway`: metrics that a Prometheus Pushgateway takes, in the group that the variables name.
 
 use crate::support::{
-    Done, Run, network,
+    Done, Run, failed, misconfigured, network,
     peer::{Peer, free_port},
     wrapper,
 };
@@ -159,7 +159,7 @@ fn without_a_url_the_gateway_is_the_one_beside_the_job() {
 fn metrics_that_the_gateway_refuses_are_a_failure_with_its_status() {
     let gateway = Peer::answering("HTTP/1.1 400 Bad Request\r\nContent-Length: 11\r\n\r\nbad metrics");
     let done = finish(pushing(&gateway.url(""), &[]));
-    assert_eq!(done.line(), format!("wrapper: hook \"pushgateway\": \"{}\": answered 400", gateway.url("")));
+    assert_eq!(done.line(), failed("pushgateway", &format!("\"{}\": answered 400", gateway.url(""))));
     assert_eq!(gateway.requests().len(), 1);
 }
 
@@ -167,7 +167,7 @@ fn metrics_that_the_gateway_refuses_are_a_failure_with_its_status() {
 fn a_gateway_that_is_not_there_is_a_failure_within_the_hooks_time() {
     let url = format!("http://localhost:{}", free_port());
     let done = finish(pushing(&url, &[]).with(&["--plugin-timeout", "1s"]));
-    assert_eq!(done.line(), format!("wrapper: hook \"pushgateway\": \"{url}\": connection refused"));
+    assert_eq!(done.line(), failed("pushgateway", &format!("\"{url}\": connection refused")));
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn a_label_without_a_value_names_the_variable_and_nothing_is_sent() {
         let gateway = gateway();
         let done = finish(pushing(&gateway.url(""), &[("GROUPING", label)]));
         let words = format!("HOOK_PUSHGATEWAY_GROUPING: \"{label}\" is not of the form label=value");
-        assert_eq!(done.line(), format!("wrapper: hook \"pushgateway\": {words}"));
+        assert_eq!(done.line(), misconfigured("pushgateway", &words));
         assert_eq!(gateway.requests(), [""; 0]);
     }
 }

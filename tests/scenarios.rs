@@ -2,7 +2,7 @@
 //! there beside a proxy that is ready, late, never ready or absent.
 
 use crate::support::{
-    Done, Run, assert_took, eventually,
+    Done, Run, assert_took, eventually, failed,
     peer::{Peer, free_port},
     repository, wrapper,
 };
@@ -393,7 +393,7 @@ fn the_command_is_not_started_after_its_timeout_and_the_proxy_is_asked_to_quit()
     both(|origin| {
         let (proxy, _) = proxy(false);
         let done = origin.run("Fail after a timeout", proxy.port(), "echo started; exit 7").done();
-        let failure = format!("wrapper: hook \"{}\": {}", origin.gate, origin.not_ready(&proxy));
+        let failure = failed(origin.gate, &origin.not_ready(&proxy));
         assert_ended(&done, 125, "", &[failure, origin.says_quit()]);
         assert_eq!(origin.asked(&proxy).1, 1);
         assert_took(&done, 4.0, 15.0);

@@ -4,7 +4,7 @@
 use crate::support::{
     Done, Run, Running, assert_took,
     envoy::Envoy,
-    eventually, guests, network,
+    eventually, failed, guests, misconfigured, network,
     peer::{Peer, hold, reset},
     repository, wrapper,
 };
@@ -175,7 +175,7 @@ impl Sidecar {
     }
 
     fn failure(&self, words: &str) -> String {
-        format!("wrapper: hook \"{}\": {words}", self.hook)
+        failed(self.hook, words)
     }
 
     #[track_caller]
@@ -417,7 +417,8 @@ fn an_answer_that_there_is_no_such_endpoint_names_what_enables_it_and_the_variab
             let peer = Peer::with_status(status);
             let done = sidecar.quit_at(&peer, &[]).with(&["true"]).done();
             assert_eq!(done.code(), 125, "{done:?}");
-            let start = sidecar.failure(&format!("\"{}\": answered {status}; ", peer.url(sidecar.path)));
+            let words = format!("\"{}\": answered {status}; ", peer.url(sidecar.path));
+            let start = misconfigured(sidecar.hook, &words);
             let end = format!("; {} names another address", sidecar.variable("URL"));
             let middle = done.line().strip_prefix(&start).and_then(|line| line.strip_suffix(&end));
             assert!(middle.is_some_and(|words| words.contains(sidecar.enabled_by)), "{done:?}");
@@ -652,7 +653,8 @@ fn a_setting_that_is_none_is_named_and_nothing_is_sent() {
             ("ABSENT", "start", "one of ok, wait, fail"),
         ] {
             let done = sidecar.quit_at(&peer, &[(setting, value)]).with(&["true"]).done();
-            sidecar.assert_failure(&done, &format!("{}=\"{value}\": not {what}", sidecar.variable(setting)));
+            let line = misconfigured(sidecar.hook, &format!("{}=\"{value}\": not {what}", sidecar.variable(setting)));
+            assert_eq!((done.code(), done.line()), (125, line.as_str()));
         }
         assert_eq!(peer.requests(), [""; 0]);
     });

@@ -161,12 +161,12 @@ fn a_second_stop_signal_ends_the_hook_at_once_and_skips_the_rest_and_the_code_is
             let wrapper = role.pid(&run);
             eventually("the hook is ended", || {
                 kill(wrapper, second);
-                run.stderr_so_far().contains("ended early")
+                run.stderr_so_far().contains("ended-early")
             });
             let done = run.done();
             assert_eq!(done.code(), 7, "{role:?}");
             let lines = done.lines();
-            assert!(lines.len() == 2 && lines[1].ends_with("ended early: wrapper was told to stop"), "{lines:?}");
+            assert!(lines.len() == 2 && lines[1].ends_with("ended-early: wrapper was told to stop"), "{lines:?}");
             assert_took(&done, 0.0, 10.0);
         }
     });

@@ -315,7 +315,7 @@ fn ctrl_c_again_ends_a_hook() {
     // A terminal takes its time, and two that come together are one.
     eventually("the hook is ended", || {
         terminal.types(CTRL_C);
-        terminal.shows().contains("ended early: wrapper was told to stop")
+        terminal.shows().contains("ended-early: wrapper was told to stop")
     });
     assert_eq!(terminal.exit_code(), Some(7));
 }

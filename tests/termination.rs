@@ -55,7 +55,7 @@ fn the_line_tells_how_the_command_and_each_hook_ended() {
     assert_eq!(run.done().code(), 7);
     let line = log.line();
     assert!(line.starts_with(r#"exit code 7: "sh" exited with 7 after 0."#), "{line}");
-    assert!(line.ends_with(" s; hooks: echo succeeded, quit failed"), "{line}");
+    assert!(line.ends_with(" s; hooks: echo succeeded, quit misconfigured"), "{line}");
 }
 
 #[test]
@@ -79,14 +79,14 @@ fn every_verdict_has_its_words() {
     run.env("HOOK_LATE_ON", "failure");
     let run = run.plugin("echo").plugin(guests::program("loop-forever")).plugin("late=echo").with(&["true"]);
     assert_eq!(run.done().code(), 0);
-    assert!(log.line().ends_with("; hooks: echo succeeded, loop-forever timed out, late skipped"), "{}", log.line());
+    assert!(log.line().ends_with("; hooks: echo succeeded, loop-forever timed-out, late skipped"), "{}", log.line());
 }
 
 #[test]
 fn a_hook_that_cannot_be_loaded_is_the_reason() {
     let log = Log::new("");
     assert_eq!(telling(&log.path).plugin("/nowhere.wasm").with(&["true"]).done().code(), 125);
-    assert_eq!(log.line(), r#"exit code 125: "true" was not started: hook "/nowhere.wasm" cannot be loaded"#);
+    assert_eq!(log.line(), r#"exit code 125: "true" was not started: hook "nowhere" (/nowhere.wasm) cannot be loaded"#);
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn an_option_that_is_wrong_is_told_where_the_variable_says() {
 fn a_gate_that_did_not_open_is_told_with_the_hooks_that_followed() {
     let log = Log::new("");
     let mut run = telling(&log.path).with(&["--before", "gate=http-ready", "--plugin", "echo", "true"]);
-    run.env("HOOK_GATE_URL", "http://127.0.0.1:9/").env("HOOK_GATE_TIMEOUT", "1ms");
+    run.env("HOOK_GATE_URL", "http://127.0.0.1:9/").env("HOOK_GATE_ABSENT", "fail").env("HOOK_GATE_STARTUP", "0");
     assert_eq!(run.done().code(), 125);
     let words = r#"exit code 125: "true" was not started: a hook before it failed; hooks: gate failed, echo succeeded"#;
     assert_eq!(log.line(), words);
@@ -129,7 +129,7 @@ fn with_log_format_json_it_is_an_object() {
     assert!(told["duration"].as_f64().unwrap() > 0.0 && told.get("stop_signal").is_none(), "{told}");
     let [hook] = told["hooks"].as_array().unwrap().as_slice() else { panic!("{told}") };
     assert_eq!(
-        (&hook["hook"], &hook["phase"], &hook["outcome"]),
+        (&hook["hook"], &hook["phase"], &hook["verdict"]),
         (&"echo".into(), &"after".into(), &"succeeded".into())
     );
     assert!(hook["duration"].as_f64().unwrap() > 0.0, "{told}");

@@ -5,6 +5,14 @@
 #[allow(dead_code)]
 mod check;
 
+/// What the check's module expects beside it.
+mod settings {
+    pub struct Set<T> {
+        pub value: T,
+        pub by: String,
+    }
+}
+
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -1,15 +1,16 @@
 //! The command line and the variables, turned into a `Config`. What is wrong with either is said here, in one line,
 //! before anything starts.
 
+mod hooks;
 mod options;
 mod slips;
 mod values;
 
 use crate::{
-    hook::{Allow, Source},
+    hook::Listed,
     log::{Format, Level},
 };
-use anyhow::{Result, anyhow, bail, ensure};
+use anyhow::{Result, anyhow};
 use clap::error::ErrorKind;
 use options::Given;
 use rustix::process::{Resource, getrlimit};
@@ -18,17 +19,7 @@ use std::{
     path::PathBuf,
     time::{Duration, Instant},
 };
-use values::{digests, flag};
-
-/// The total time of one hook. kubelet gives a pod 30 s to stop (`terminationGracePeriodSeconds`); a hook that takes
-/// a third of it leaves room for the command.
-const HOOK_TIMEOUT: &str = "10s";
-
-/// The linear memory of one hook: ten times what an ordinary one uses, and little enough for a small pod's limit.
-const HOOK_MEMORY: &str = "64MiB";
-
-/// Plain HTTP to the pod's own loopback, where sidecars listen.
-const HOOK_HTTP: &str = "http://localhost:*";
+use values::flag;
 
 /// What the user asked for.
 pub enum Request {
@@ -43,16 +34,13 @@ pub enum Request {
 #[derive(Debug)]
 pub struct Config {
     pub command: Vec<OsString>,
-    pub before: Vec<Source>,
-    pub after: Vec<Source>,
-    pub hook_timeout: Duration,
-    /// In bytes.
-    pub hook_memory: usize,
+    pub before: Vec<Listed>,
+    pub after: Vec<Listed>,
     /// Whether hooks are compiled beside the command, and not only when they run.
     pub hook_prepare: bool,
     pub hook_failure_counts: bool,
+    /// Variables that every hook may read, whatever their names.
     pub hook_env: Vec<String>,
-    pub allow_http: Allow,
     pub stop_timeout: Option<Duration>,
     pub kill_group: bool,
     /// The file that the kubelet reads a container's termination message from.
@@ -84,54 +72,15 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request> {
     }
 }
 
-/// A hook's own certificate is of no use without its key.
-fn check_identity(given: &Given, hook: &Source) -> Result<()> {
-    let [certificate, key] = ["TLS_CERT", "TLS_KEY"].map(|setting| hook.variable(setting));
-    let is_set = |name: &str| Ok::<_, anyhow::Error>(given.variable(name, |_| Ok(()))?.is_some());
-    match (is_set(&certificate)?, is_set(&key)?) {
-        (true, false) => bail!("{certificate} is set and {key} is not; a client certificate needs both"),
-        (false, true) => bail!("{key} is set and {certificate} is not; a client certificate needs both"),
-        _ => Ok(()),
-    }
-}
-
 fn config(given: &Given) -> Result<Config> {
-    let mut after: Vec<Source> = given.list(&options::PLUGIN, |name| Ok(Source::parse(name)))?;
-    if let Some(digests) = given.one(&options::PLUGIN_SHA256, digests)? {
-        ensure!(
-            digests.len() == after.len(),
-            "{} has {} digests for {} hooks; give one for each, in their order",
-            given.name(&options::PLUGIN_SHA256),
-            digests.len(),
-            after.len()
-        );
-        for (hook, digest) in after.iter_mut().zip(digests) {
-            hook.sha256 = Some(digest);
-        }
-    }
-    let mut before = given.list(&options::BEFORE, |name| Ok(Source::parse(name)))?;
-    if given.one(&options::DISABLE_HOOKS, flag)?.unwrap_or(false) {
-        after.clear();
-        before.clear();
-    }
-    let when = given.or(&options::PLUGIN_ON, "always", values::when)?;
-    for hook in &mut after {
-        hook.when = given.variable(&hook.variable("ON"), values::when)?.unwrap_or(when);
-    }
-    before.iter().chain(&after).try_for_each(|hook| check_identity(given, hook))?;
+    let (before, after) = hooks::listed(given)?;
     Ok(Config {
         command: given.command(),
         before,
         after,
-        hook_timeout: given.or(&options::PLUGIN_TIMEOUT, HOOK_TIMEOUT, values::duration)?,
-        hook_memory: given.or(&options::PLUGIN_MEMORY, HOOK_MEMORY, values::memory)?,
         hook_prepare: given.or(&options::PLUGIN_PREPARE, "on", values::prepare)?,
         hook_failure_counts: given.or(&options::PLUGIN_FAILURE, "ignore", values::failure_counts)?,
         hook_env: given.list(&options::PLUGIN_ENV, values::variable)?,
-        allow_http: match given.list(&options::ALLOW_HTTP, values::allowed)? {
-            none if none.is_empty() => Allow::new(vec![values::allowed(HOOK_HTTP.as_ref())?]),
-            rules => Allow::new(rules),
-        },
         stop_timeout: given.one(&options::STOP_TIMEOUT, values::duration)?,
         kill_group: given.one(&options::KILL_GROUP, flag)?.unwrap_or(false),
         termination_log: given.one(&options::TERMINATION_LOG, |path| Ok(path.into()))?,

@@ -1,21 +1,19 @@
-//! The one place that writes to stderr; nothing of ours is ever written to stdout.
+//! Lines of the log. They are the one thing wrapper writes to stderr; nothing of ours is ever written to stdout.
 //!
-//! A log reader may have gone or stalled, and neither may keep a Job from ending: a line that is not taken in time
-//! is dropped.
+//! Every line says whose words it has: what begins with `hook "NAME": ` is wrapper's about a hook, what begins with
+//! `NAME: ` is the hook's own output, and a hook's own reason for its failure follows `it reports: `.
 
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    io::{Errno, IoSlice, ReadWriteFlags, pwritev2, write},
-    stdio::stderr,
-};
+mod stderr;
+
+use humantime::format_rfc3339_micros;
 use serde_json::{Map, Value};
 use std::{
-    sync::{
-        OnceLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    fmt,
+    sync::OnceLock,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
+
+pub use stderr::writer_was_killed;
 
 /// How much a line matters; `--log` chooses from which level on lines are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,17 +33,9 @@ pub enum Format {
 /// Set once, as soon as the options are known; lines before that are about the options themselves.
 static SETTINGS: OnceLock<(Level, Format)> = OnceLock::new();
 
-/// How long a process waits for a stalled reader, over all its lines. Long enough for a reader that is only slow,
-/// short beside any time limit of a Job.
-const PATIENCE: Duration = Duration::from_millis(200);
-
-static WAITED_MICROS: AtomicU64 = AtomicU64::new(0);
-
-/// Whether the last line was given up in its middle.
-static TORN: AtomicBool = AtomicBool::new(false);
-
 pub fn set(level: Level, format: Format) {
     SETTINGS.get_or_init(|| (level, format));
+    stderr::share();
 }
 
 pub fn enabled(level: Level) -> bool {
@@ -70,23 +60,49 @@ pub fn debug(message: impl FnOnce() -> String) {
     }
 }
 
+/// A hook as the log names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Label {
+    /// `istio-quit`, or what the user called it.
+    pub name: String,
+    /// What the user wrote for it: a built-in hook's name, or a path.
+    pub source: String,
+}
+
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name == self.source {
+            true => write!(f, "{:?}", self.name),
+            false => write!(f, "{:?} ({})", self.name, self.source),
+        }
+    }
+}
+
+/// Whose words a line has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum From {
+    Wrapper,
+    Hook,
+}
+
 /// One line, with fields that the JSON format shows one by one.
 pub struct Line {
     level: Level,
     message: String,
-    /// Stands before the message in the text format: whose words these are.
+    /// Stands before the message in the text format: what it is about, and whose words it has.
     prefix: String,
+    from: From,
     fields: Map<String, Value>,
 }
 
 impl Line {
     pub fn new(level: Level, message: impl Into<String>) -> Self {
-        Self { level, message: message.into(), prefix: String::new(), fields: Map::new() }
+        Self { level, message: message.into(), prefix: String::new(), from: From::Wrapper, fields: Map::new() }
     }
 
-    /// Marks the line as what a hook itself said.
-    pub fn said_by(mut self, hook: &str) -> Self {
-        self.prefix = format!("{hook}: ");
+    /// Marks the line as a hook's own output.
+    pub fn said_by(mut self, hook: &Label) -> Self {
+        self.prefix = format!("{}: ", hook.name);
         if let Some(mark) = match self.level {
             Level::Error => Some("error: "),
             Level::Warn => Some("warning: "),
@@ -94,13 +110,31 @@ impl Line {
         } {
             self.prefix.push_str(mark);
         }
-        self.field("hook", hook)
+        self.from = From::Hook;
+        self.named(hook)
     }
 
     /// Marks the line as about a hook.
-    pub fn about(mut self, hook: &str) -> Self {
-        self.prefix = format!("hook {hook:?}: ");
-        self.field("hook", hook)
+    pub fn about(mut self, hook: &Label) -> Self {
+        self.prefix = format!("hook {:?}: ", hook.name);
+        self.named(hook)
+    }
+
+    /// The same for what is wrong with its file or its name, which the text then shows as the user wrote it.
+    pub fn about_source(mut self, hook: &Label) -> Self {
+        self.prefix = format!("hook {hook}: ");
+        self.named(hook)
+    }
+
+    /// Marks the message as the hook's own reason why it ended so.
+    pub fn reported_as(mut self, verdict: &str) -> Self {
+        self.prefix.push_str(&format!("{verdict}: it reports: "));
+        self.from = From::Hook;
+        self.field("verdict", verdict)
+    }
+
+    fn named(self, hook: &Label) -> Self {
+        self.field("hook", hook.name.as_str()).field("source", hook.source.as_str())
     }
 
     pub fn field(mut self, name: &str, value: impl Into<Value>) -> Self {
@@ -109,33 +143,38 @@ impl Line {
     }
 
     pub fn write(self) {
-        if !enabled(self.level) {
-            return;
+        if enabled(self.level) {
+            stderr::write_line(match settings().1 {
+                Format::Text => format!("wrapper: {}", one_line(&(self.prefix + &self.message))),
+                Format::Json => self.into_json(),
+            });
         }
-        let mut line = match settings().1 {
-            Format::Text => format!("wrapper: {}", one_line(&(self.prefix + &self.message))),
-            Format::Json => self.into_json(),
-        };
-        line.push('\n');
-        if TORN.swap(false, Ordering::Relaxed) {
-            line.insert(0, '\n');
-        }
-        put(line.as_bytes());
     }
 
     fn into_json(mut self) -> String {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let level = match self.level {
             Level::Debug => "debug",
             Level::Info => "info",
             Level::Warn => "warn",
             Level::Error => "error",
         };
+        let from = match self.from {
+            From::Wrapper => "wrapper",
+            From::Hook => "hook",
+        };
         self.fields.insert("level".into(), level.into());
+        self.fields.insert("from".into(), from.into());
         self.fields.insert("message".into(), self.message.into());
-        self.fields.insert("time".into(), now.as_secs_f64().into());
+        self.fields.insert("time".into(), timestamp(SystemTime::now()).into());
         json_line(self.fields)
     }
+}
+
+/// RFC 3339 with microseconds. A clock that nobody has set yet may be anywhere; the format ends with the year 9999.
+fn timestamp(time: SystemTime) -> String {
+    const LAST: Duration = Duration::from_secs(253_402_300_799);
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default().min(LAST);
+    UNIX_EPOCH.checked_add(since).map(|time| format_rfc3339_micros(time).to_string()).unwrap_or_default()
 }
 
 /// An object in one line, with what JSON does not escape by itself.
@@ -174,60 +213,6 @@ fn steers(c: char) -> bool {
             | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// Writes what the reader takes before the patience is used up, and drops the rest.
-fn put(mut bytes: &[u8]) {
-    let whole = bytes.len();
-    while !bytes.is_empty() {
-        match try_write(bytes) {
-            Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
-            Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => {
-                if !wait_for_reader() {
-                    TORN.store(bytes.len() < whole, Ordering::Relaxed);
-                    return;
-                }
-            }
-            Err(_) => return,
-        }
-    }
-}
-
-/// Writes without blocking, though stderr is shared with the command and so cannot be made non-blocking.
-fn try_write(bytes: &[u8]) -> Result<usize, Errno> {
-    /// The offset that stands for "where the file is".
-    const CURRENT: u64 = u64::MAX;
-    match pwritev2(stderr(), &[IoSlice::new(bytes)], CURRENT, ReadWriteFlags::NOWAIT) {
-        // Terminals, and pipes of older kernels, cannot be asked for this; a terminal that was stopped with Ctrl-S,
-        // like a full pipe, is at least not ready.
-        Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::SPIPE | Errno::PERM) => {
-            match ready(Duration::ZERO) {
-                true => write(stderr(), bytes.get(..bytes.len().min(PIPE_BUF)).unwrap_or(bytes)),
-                false => Err(Errno::AGAIN),
-            }
-        }
-        result => result,
-    }
-}
-
-/// A pipe that is ready takes this many bytes without blocking (pipe(7)).
-const PIPE_BUF: usize = 4096;
-
-fn wait_for_reader() -> bool {
-    let left = PATIENCE.saturating_sub(Duration::from_micros(WAITED_MICROS.load(Ordering::Relaxed)));
-    let start = Instant::now();
-    let ready = !left.is_zero() && ready(left);
-    let waited = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
-    // A file that refuses to be written without waiting is always ready; count each try for it to end.
-    WAITED_MICROS.fetch_add(waited.max(1000), Ordering::Relaxed);
-    ready
-}
-
-fn ready(patience: Duration) -> bool {
-    let stderr = stderr();
-    let mut fds = [PollFd::new(&stderr, PollFlags::OUT)];
-    matches!(poll(&mut fds, Timespec::try_from(patience).ok().as_ref()), Ok(1..))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -249,5 +234,31 @@ mod tests {
         assert!(line.contains(r#""a\u2028b\u009bc\u007f\n""#), "{line}");
         let line = Line::new(Level::Info, "a\u{e0041}b\u{61c}").into_json();
         assert!(line.contains(r#""a\udb40\udc41b\u061c""#), "{line}");
+    }
+
+    #[test]
+    fn a_time_is_that_of_rfc_3339_whatever_the_clock_says() {
+        for (time, text) in [
+            (UNIX_EPOCH, "1970-01-01T00:00:00.000000Z"),
+            (UNIX_EPOCH + Duration::from_micros(1_795_628_024_123_456), "2026-11-25T17:33:44.123456Z"),
+            (UNIX_EPOCH - Duration::from_secs(1), "1970-01-01T00:00:00.000000Z"),
+            (UNIX_EPOCH + Duration::from_secs(1 << 40), "9999-12-31T23:59:59.000000Z"),
+        ] {
+            assert_eq!(timestamp(time), text);
+        }
+    }
+
+    #[test]
+    fn a_hooks_words_are_marked_as_its_own_wherever_they_stand() {
+        let hook = Label { name: "x".into(), source: "./x.wasm".into() };
+        let text = |line: Line| line.prefix + &line.message;
+        let line = || Line::new(Level::Error, "crashed: SIGSEGV");
+        assert_eq!(text(line().about(&hook)), r#"hook "x": crashed: SIGSEGV"#);
+        assert_eq!(text(line().about_source(&hook)), r#"hook "x" (./x.wasm): crashed: SIGSEGV"#);
+        assert_eq!(
+            text(line().about(&hook).reported_as("failed")),
+            r#"hook "x": failed: it reports: crashed: SIGSEGV"#
+        );
+        assert_eq!(text(line().said_by(&hook)), "x: error: crashed: SIGSEGV");
     }
 }

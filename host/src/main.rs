@@ -92,7 +92,7 @@ fn job(config: &Config, mut supervisor: Supervisor) -> u8 {
 /// Why the command must not start, if so: a hook that is none, or what became of those before it.
 fn refused(hooks: &Hooks, gates: &[Report], supervisor: &Supervisor) -> Option<Outcome> {
     if let Some(hook) = hooks.refused() {
-        return Some(Outcome::not_started(format!("hook {hook:?} cannot be loaded"), WRAPPER_FAILED));
+        return Some(Outcome::not_started(format!("hook {hook} cannot be loaded"), WRAPPER_FAILED));
     }
     match supervisor.stop_signal() {
         Some(signal) => Some(Outcome::not_started("told to stop before the start", killed_by(signal))),

@@ -63,7 +63,7 @@ fn text(moment: &Moment, outcome: &Outcome, code: u8, reports: &[Report]) -> Str
     }
     for (index, report) in reports.iter().enumerate() {
         let separator = if index == 0 { "; hooks: " } else { ", " };
-        line.push_str(&format!("{separator}{} {}", report.hook, report.verdict.words()));
+        line.push_str(&format!("{separator}{} {}", report.hook, report.verdict.name()));
     }
     cut(&log::one_line(&line), LIMIT - 1)
 }
@@ -97,7 +97,7 @@ fn hook(report: &Report) -> Map<String, Value> {
     Map::from_iter([
         ("hook".into(), cut(&report.hook, NAME_LIMIT).into()),
         ("phase".into(), report.phase.name().into()),
-        ("outcome".into(), report.verdict.words().into()),
+        ("verdict".into(), report.verdict.name().into()),
         ("duration".into(), log::seconds(report.duration).into()),
     ])
 }

@@ -58,6 +58,21 @@ pub fn digest(hook: &str) -> String {
     digest.unwrap_or_else(|| panic!("{hook} is not listed")).into()
 }
 
+/// The line of a hook that failed and says itself why.
+pub fn failed(hook: &str, words: &str) -> String {
+    format!("wrapper: hook \"{hook}\": failed: it reports: {words}")
+}
+
+/// The line of a hook that says what is wrong with its settings.
+pub fn misconfigured(hook: &str, words: &str) -> String {
+    format!("wrapper: hook \"{hook}\": misconfigured: it reports: {words}")
+}
+
+/// How a line about a hook's file names it: by its own name and as the user wrote it.
+pub fn with_source(hook: &Path) -> String {
+    format!("{:?} ({})", hook.file_stem().unwrap(), hook.display())
+}
+
 /// A command that has ended.
 #[derive(Debug)]
 pub struct Done {

@@ -23,12 +23,12 @@ const RESERVE: u64 = 300;
 /// Sends a request, again if it may help, and logs where it went. The URL itself may be a secret: only scheme, host and
 /// port of it are ever told.
 ///
-/// `HOOK_…_TIMEOUT` is the time of one try.
+/// `HOOK_…_TRY_TIMEOUT` is the time of one try; `HOOK_…_TIMEOUT`, which wrapper reads, is that of all.
 pub fn send(cx: &Context, url: &str, request: impl Fn() -> Request) -> Result {
     let malformed =
         || Error::Misconfigured(format!("{} is not a URL of the form https://host/path", cx.variable("URL")));
     let origin = origin(url).ok_or_else(malformed)?;
-    let timeout = cx.duration(&cx.variable("TIMEOUT"))?.unwrap_or(TIMEOUT);
+    let timeout = cx.duration(&cx.variable("TRY_TIMEOUT"))?.unwrap_or(TIMEOUT);
     let mut pause = PAUSE;
     let mut left = RETRIES;
     loop {

@@ -33,13 +33,14 @@ const LEAST_ANSWER: u64 = 100;
 /// How old the container is when someone who still refuses is taken for absent, if that was asked for.
 const STARTUP: Duration = Duration::from_secs(5);
 
-/// What the hook needs for its last words, in milliseconds.
+/// How long before it is killed the hook gives up, in milliseconds: what it needs to say so, and no more than a quarter
+/// of its time.
 const RESERVE: u64 = 500;
 
 /// Waits until one of the addresses is ready.
 ///
-/// `HOOK_…_URL` names others, with commas between several; `HOOK_…_PERIOD` and `HOOK_…_TIMEOUT` are times;
-/// `HOOK_…_ON_TIMEOUT` is `fail` or `start`, and `HOOK_…_ABSENT` says what becomes of the command when every connection
+/// `HOOK_…_URL` names others, with commas between several; `HOOK_…_PERIOD` is a time. How long to wait is what wrapper
+/// gives the hook: its `HOOK_<NAME>_TIMEOUT`, or `--plugin-timeout`. `HOOK_…_ON_TIMEOUT` is `fail` or `start`, and `HOOK_…_ABSENT` says what becomes of the command when every connection
 /// was refused for `HOOK_…_STARTUP`: `wait` for the timeout, `start` without it, or `fail`.
 pub fn wait(cx: &Context, gate: &Gate) -> Result {
     let variable = |setting: &str| cx.variable_or(setting, gate.variable);
@@ -55,9 +56,7 @@ pub fn wait(cx: &Context, gate: &Gate) -> Result {
     let on_timeout = cx.choice(&variable("ON_TIMEOUT"), &["start", "fail"])?.unwrap_or("fail");
     let absent = cx.choice(&variable("ABSENT"), &["wait", "start", "fail"])?.unwrap_or("wait");
     // In milliseconds: arithmetic with `Duration` carries the words for its overflows.
-    let given = milliseconds(cx.time_left()).saturating_sub(RESERVE);
-    let timeout = cx.duration(&variable("TIMEOUT"))?.map_or(given, milliseconds);
-    let end = given.saturating_sub(timeout) + RESERVE;
+    let end = RESERVE.min(milliseconds(cx.time_left()) / 4);
     let left = || milliseconds(cx.time_left()).saturating_sub(end);
     let (mut heard, mut why) = (false, String::new());
     loop {
@@ -74,10 +73,12 @@ pub fn wait(cx: &Context, gate: &Gate) -> Result {
                     why = format!("\"{url}\": answered {}", answer.status());
                 }
                 Err(error) if matches!(error.kind, ErrorKind::Invalid | ErrorKind::Denied) => return Err(error.into()),
-                // What somebody answered says more than that another one is silent.
+                // What somebody answered says more than that another one is silent, or that no answer came in the moment
+                // that was left.
                 Err(error) => {
                     heard |= error.kind != ErrorKind::Refused;
-                    if !answered {
+                    let cut_off = error.kind == ErrorKind::Timeout && milliseconds(patience) < ANSWER;
+                    if !answered && !(cut_off && !why.is_empty()) {
                         why = error.text().into();
                     }
                 }
@@ -89,8 +90,7 @@ pub fn wait(cx: &Context, gate: &Gate) -> Result {
             return decide(absent, format!("{} is taken for absent: {why}", gate.name));
         }
         if late {
-            let cut = if timeout > given { "; --plugin-timeout allows no more" } else { "" };
-            return decide(on_timeout, format!("{} is not ready: {why}{cut}", gate.name));
+            return decide(on_timeout, format!("{} is not ready: {why}", gate.name));
         }
     }
 }

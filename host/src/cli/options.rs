@@ -18,6 +18,11 @@ pub struct Opt {
 }
 
 impl Opt {
+    /// How it is written on the command line.
+    pub fn on_command_line(&self) -> String {
+        format!("--{}", self.flag)
+    }
+
     /// What its variable says.
     pub fn in_environment(&self) -> Option<OsString> {
         variable(self.variable)
@@ -29,6 +34,10 @@ fn variable(name: &str) -> Option<OsString> {
     let value = env::var_os(name)?;
     let value = value.as_bytes().trim_ascii();
     (!value.is_empty()).then(|| OsStr::from_bytes(value).to_owned())
+}
+
+fn between_commas(value: &OsStr) -> impl Iterator<Item = &OsStr> {
+    value.as_bytes().split(|byte| *byte == b',').map(|part| OsStr::from_bytes(part.trim_ascii()))
 }
 
 /// How an option is written.
@@ -59,21 +68,21 @@ pub const PLUGIN_ON: Opt = Opt {
     flag: "plugin-on",
     variable: "WRAPPER_PLUGIN_ON",
     takes: Takes::One("always|success|failure"),
-    help: "After which end of the command the hooks run; HOOK_<NAME>_ON says it for one of them [default: always]",
+    help: "After which end of the command the hooks run [default: always]",
 };
 
 pub const PLUGIN_TIMEOUT: Opt = Opt {
     flag: "plugin-timeout",
     variable: "WRAPPER_PLUGIN_TIMEOUT",
     takes: Takes::One("TIME"),
-    help: "Total time of one hook, then it is killed [default: 10s]",
+    help: "Time limit of each hook, after which it is killed [default: 10s]",
 };
 
 pub const PLUGIN_MEMORY: Opt = Opt {
     flag: "plugin-memory",
     variable: "WRAPPER_PLUGIN_MEMORY",
     takes: Takes::One("SIZE"),
-    help: "Linear memory of one hook [default: 64MiB]",
+    help: "Linear memory of each hook [default: 64MiB]",
 };
 
 pub const PLUGIN_PREPARE: Opt = Opt {
@@ -149,8 +158,12 @@ pub const LOG: Opt = Opt {
     help: "From which level on lines are written to stderr [default: info]",
 };
 
-pub const LOG_FORMAT: Opt =
-    Opt { flag: "log-format", variable: "WRAPPER_LOG_FORMAT", takes: Takes::One("text|json"), help: "[default: text]" };
+pub const LOG_FORMAT: Opt = Opt {
+    flag: "log-format",
+    variable: "WRAPPER_LOG_FORMAT",
+    takes: Takes::One("text|json"),
+    help: "How lines are written [default: text]",
+};
 
 /// All of them, in the order of the help.
 const ALL: [Opt; 16] = [
@@ -201,7 +214,9 @@ pub fn command() -> Command {
         .after_help(
             "Exit codes: the command's own; 128+n if signal n killed it; 127 not found, 126 not executable;\n\
              125 for wrapper's own errors: a bad option, a hook that cannot be loaded.\n\
-             An option on the command line wins over its variable.",
+             An option on the command line wins over its variable.\n\
+             HOOK_<NAME>_TIMEOUT, _MEMORY, _ALLOW_HTTP, _SHA256 and _ON are for one hook what the options are for all;\n\
+             with HOOK_<NAME>_OPTIONAL=true its failure does not keep the command from starting.",
         )
         .args(options)
         .arg(
@@ -245,7 +260,7 @@ impl Given {
     /// How the user wrote the option: its flag or its variable.
     pub fn name(&self, option: &Opt) -> String {
         match self.on_command_line(option) {
-            true => format!("--{}", option.flag),
+            true => option.on_command_line(),
             false => option.variable.into(),
         }
     }
@@ -255,6 +270,13 @@ impl Given {
         variable(name)
             .map(|value| parse(&value).with_context(|| format!("{name} {:?}", value.to_string_lossy())))
             .transpose()
+    }
+
+    /// The values of such a variable, with commas between several.
+    pub fn variables<T>(&self, name: &str, parse: impl Fn(&OsStr) -> Result<T>) -> Result<Vec<T>> {
+        let values = variable(name).unwrap_or_default();
+        let parsed = |value: &OsStr| parse(value).with_context(|| format!("{name} {:?}", value.to_string_lossy()));
+        between_commas(&values).filter(|value| !value.is_empty()).map(parsed).collect()
     }
 
     /// The one value of an option, if it was given; an empty variable counts as not given.
@@ -288,11 +310,7 @@ impl Given {
             (false, Takes::Several(_, b':')) => {
                 split_paths(&option.in_environment().unwrap_or_default()).map(Into::into).collect()
             }
-            (false, _) => {
-                let value = option.in_environment().unwrap_or_default();
-                let parts = value.as_bytes().split(|byte| *byte == b',');
-                parts.map(|part| OsStr::from_bytes(part.trim_ascii()).to_owned()).collect()
-            }
+            (false, _) => between_commas(&option.in_environment().unwrap_or_default()).map(ToOwned::to_owned).collect(),
         };
         let on_command_line = self.on_command_line(option);
         let named = values.iter().filter(|value| on_command_line || !value.is_empty());

@@ -80,6 +80,11 @@ pub fn digests(value: &OsStr) -> Result<Vec<[u8; 32]>> {
     digests.collect::<Option<_>>().context("not a SHA-256 digest of 64 hexadecimal digits")
 }
 
+/// One of them.
+pub fn digest(value: &OsStr) -> Result<[u8; 32]> {
+    hex(text(value)?).context("not a SHA-256 digest of 64 hexadecimal digits")
+}
+
 fn hex(digits: &str) -> Option<[u8; 32]> {
     let mut digest = [0; 32];
     // The number parser would take a sign.

@@ -1,6 +1,7 @@
 //! From bytes to a verdict: is this a hook, and does it ask only for what hooks are given? Runs in `prepare`'s
 //! process and says what is wrong in one line, with what would mend it.
 
+use super::settings::Set;
 use ring::digest::{SHA256, digest};
 use wasmparser::{
     ComponentExternalKind, Parser, Payload, ValidPayload, Validator, WasmFeatures,
@@ -59,11 +60,11 @@ const RUN: &str = "wrapper:hook/run";
 const MAIN: &str = "wasi:cli/run";
 
 /// Says why these bytes cannot be run as a hook.
-pub fn check(bytes: &[u8], sha256: Option<[u8; 32]>) -> Result<(), String> {
-    if let Some(wanted) = sha256 {
+pub fn check(bytes: &[u8], sha256: Option<&Set<[u8; 32]>>) -> Result<(), String> {
+    if let Some(Set { value: wanted, by }) = sha256 {
         let found = digest(&SHA256, bytes);
         if found.as_ref() != wanted {
-            return Err(format!("its SHA-256 is {}, not the one of --plugin-sha256", hex(found.as_ref())));
+            return Err(format!("its SHA-256 is {}, not the one of {by}", hex(found.as_ref())));
         }
     }
     sniff(bytes)?;

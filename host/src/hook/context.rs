@@ -1,10 +1,10 @@
 //! What a hook learns: the facts about the command, as typed functions of `wrapper:hook` and as variables for
 //! programs that know nothing of it.
 
-use super::{output::Output, runner::State};
+use super::{load::Hook, output::Output, runner::State, settings::Variables};
 use crate::{
     cli::Config,
-    log::{Level, Line},
+    log::{Label, Level, Line},
     outcome::Outcome,
 };
 use bindings::wrapper::hook::{context, logging};
@@ -99,9 +99,9 @@ impl Moment {
     }
 
     /// The facts for one hook, whose time begins now.
-    pub fn facts(&self, phase: Phase, name: &str, number: usize, count: usize, timeout: Duration) -> Facts {
-        let deadline = Instant::now() + timeout;
-        Facts { moment: self.clone(), phase, name: name.into(), number, count, deadline }
+    pub fn facts(&self, phase: Phase, hook: &Hook, number: usize, count: usize) -> Facts {
+        let deadline = Instant::now() + hook.settings.timeout.value;
+        Facts { moment: self.clone(), phase, hook: hook.label.clone(), number, count, deadline }
     }
 }
 
@@ -110,7 +110,7 @@ impl Moment {
 pub struct Facts {
     moment: Moment,
     pub phase: Phase,
-    pub name: String,
+    pub hook: Label,
     number: usize,
     count: usize,
     /// When the hook is killed.
@@ -118,13 +118,14 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// The variables a hook sees: the ones it may read of ours, and then the facts, which so cannot be forged.
+    /// The variables a hook sees: those named `HOOK_…` that are not another hook's, the ones the operator listed for all
+    /// hooks, and then the facts, which so cannot be forged.
     ///
     /// `EXIT_CODE` and `EXIT_STATUS` are named as systemd names them for `ExecStopPost=`.
-    pub fn variables(&self, listed: &[String]) -> Vec<(String, String)> {
+    pub fn variables(&self, named: &Variables, listed: &[String]) -> Vec<(String, String)> {
         let mut variables: Vec<(String, String)> = env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .filter(|(name, _)| name.starts_with("HOOK_") || listed.contains(name))
+            .filter(|(name, _)| (name.starts_with("HOOK_") && !named.hide(name)) || listed.contains(name))
             .collect();
         let moment = &self.moment;
         let mut facts = vec![("WRAPPER_PHASE", self.phase.name().to_owned())];
@@ -213,7 +214,7 @@ impl context::Host for State {
     }
 
     fn get_name(&mut self) -> String {
-        self.facts.name.clone()
+        self.facts.hook.name.clone()
     }
 
     fn get_position(&mut self) -> context::Position {
@@ -231,7 +232,7 @@ impl logging::Host for State {
             logging::Level::Error => Level::Error,
         };
         for line in Output::lines(&message) {
-            self.output.admit(line, |line| Line::new(level, line).said_by(&self.facts.name).write());
+            self.output.admit(line, |line| Line::new(level, line).said_by(&self.facts.hook).write());
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Why a hook failed, in one line. The engine's own errors are several lines, with the cause last.
 
-use super::{heap, jail, limits};
-use crate::cli::Config;
+use super::{heap, jail, limits, settings::Settings};
 use rustc_demangle::demangle;
 use rustix::process::{Resource, getrlimit};
 use std::{
@@ -28,8 +27,8 @@ pub fn cut(mut reason: String) -> String {
 const OF_LANGUAGE: [&str; 9] =
     ["std::", "core::", "alloc::", "__rust", "rust_", "<std::", "<core::", "<alloc::", "abort"];
 
-/// What an ended call to the hook means: nothing if it was an exit with 0.
-pub fn describe(error: &Error) -> Option<String> {
+/// What an ended call to the hook means: nothing if it was an exit with 0. `memory_by` is the setting of its memory.
+pub fn describe(error: &Error, memory_by: &str) -> Option<String> {
     if let Some(I32Exit(code)) = error.downcast_ref() {
         return (*code != 0).then(|| format!("exited with {code}"));
     }
@@ -39,8 +38,11 @@ pub fn describe(error: &Error) -> Option<String> {
         None => flatten(error),
     };
     // What the engine says when a hook starts with more than it may have.
-    let mend = if cause.ends_with("exceeds memory limits") { "; --plugin-memory gives it more" } else { "" };
-    Some(cause + mend + &place(error))
+    let mend = match cause.ends_with("exceeds memory limits") {
+        true => format!("; {memory_by} gives it more"),
+        false => String::new(),
+    };
+    Some(cause + &mend + &place(error))
 }
 
 /// The root cause, without the layers that led to it.
@@ -50,23 +52,27 @@ pub fn flatten(error: &Error) -> String {
 }
 
 /// What the exit code of a hook's process says about memory, which the process had none left to say itself.
-pub fn out_of_memory(code: u8, config: &Config) -> Option<String> {
-    let ours = jail::runner_memory(config);
+pub fn out_of_memory(code: u8, settings: &Settings, roomy: bool) -> Option<String> {
+    let (ours, by) = (jail::runner_memory(settings), &settings.memory.by);
     let given = getrlimit(Resource::Data).current.unwrap_or(u64::MAX);
     Some(match code {
-        heap::OUT_OF_MEMORY if !config.roomy => "out of memory: loading it takes more address space than ulimit -v \
-            leaves; raise that limit, or lower --plugin-memory, which is reserved"
-            .into(),
+        heap::OUT_OF_MEMORY if !roomy => {
+            "out of memory: loading it takes more address space than ulimit -v \
+            leaves; raise that limit, or lower "
+                .to_owned()
+                + by
+                + ", which is reserved"
+        }
         heap::OUT_OF_MEMORY if given < ours => {
             format!("out of memory: loading it takes more than {}; ulimit -d sets that limit", mib(given))
         }
         heap::OUT_OF_MEMORY => {
-            format!("out of memory: loading it takes more than {}; --plugin-memory raises that limit", mib(ours))
+            format!("out of memory: loading it takes more than {}; {by} raises that limit", mib(ours))
         }
         heap::TOO_MUCH_KEPT => format!(
             "out of memory: what it holds and what wrapper keeps for it (requests, headers, bodies) exceeds {}; \
-             --plugin-memory raises that limit",
-            mib(limits::budget(config) as u64)
+             {by} raises that limit",
+            mib(limits::budget(settings) as u64)
         ),
         _ => return None,
     })

@@ -9,8 +9,8 @@
 )]
 mod seccomp;
 
-use super::{http::Means, limits::MEMORIES};
-use crate::{cli::Config, log};
+use super::{Settings, http::Means, limits::MEMORIES};
+use crate::log;
 use landlock::{
     ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, NetPort, Ruleset, RulesetAttr, RulesetCreatedAttr,
     RulesetError, RulesetStatus, Scope,
@@ -56,20 +56,21 @@ pub fn enter_as_compiler(reports: &[i32]) {
 }
 
 /// Puts the process that runs a hook into its jail: no files, TCP to the allowed ports, no other program.
-pub fn enter_as_runner(config: &Config) {
-    let memories = MEMORIES as u64 * config.hook_memory as u64;
+pub fn enter_as_runner(settings: &Settings, roomy: bool) {
+    let allow_http = &settings.allow_http.value;
+    let memories = MEMORIES as u64 * settings.memory.value as u64;
     // What can be written to; a reservation cannot.
-    limit(Resource::Data, runner_memory(config));
-    limit(Resource::As, BESIDES + if config.roomy { MEMORIES as u64 * RESERVATION } else { memories });
-    let network = if config.allow_http.names_hosts() { Network::TcpAndLookups } else { Network::Tcp };
-    let ports = Means::ports(&config.allow_http);
+    limit(Resource::Data, runner_memory(settings));
+    limit(Resource::As, BESIDES + if roomy { MEMORIES as u64 * RESERVATION } else { memories });
+    let network = if allow_http.names_hosts() { Network::TcpAndLookups } else { Network::Tcp };
+    let ports = Means::ports(allow_http);
     let walls = [common(), landlock(ports.as_deref()), seccomp(network)];
     log_layers("runner", walls);
 }
 
 /// Bytes that the runner can have in memory, for compiling a hook and for running it.
-pub fn runner_memory(config: &Config) -> u64 {
-    BESIDES + MEMORIES as u64 * config.hook_memory as u64
+pub fn runner_memory(settings: &Settings) -> u64 {
+    BESIDES + MEMORIES as u64 * settings.memory.value as u64
 }
 
 /// Why a hook is not checked whose process has run out of memory.

@@ -3,8 +3,7 @@
 
 mod kept;
 
-use super::{heap, runner::State};
-use crate::cli::Config;
+use super::{heap, runner::State, settings::Settings};
 pub use kept::limit_strings;
 use wasmtime::{ResourceLimiter, Result, Store, component::ResourceTable};
 use wasmtime_wasi::WasiCtxBuilder;
@@ -39,8 +38,8 @@ const RANDOM_BYTES: u64 = 64 * 1024;
 
 /// Bytes for a hook's own memory and for what the host keeps for it (see [`kept`]) together. As the former grows, less is
 /// left for the latter.
-pub fn budget(config: &Config) -> usize {
-    config.hook_memory.saturating_add(KEPT)
+pub fn budget(settings: &Settings) -> usize {
+    settings.memory.value.saturating_add(KEPT)
 }
 
 /// The memory a hook has left, and what else is counted while it runs.

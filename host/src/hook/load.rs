@@ -1,11 +1,10 @@
 //! From a hook's name to its bytes, as they are before the command starts. Bytes are read here and not yet
 //! understood.
 
-use super::{Hooks, memory, prepare::Preparation};
+use super::{Hooks, Settings, memory, prepare::Preparation};
 use crate::{
     cli::Config,
-    log::{Level, Line},
-    outcome::When,
+    log::{Label, Level, Line},
     words::words,
 };
 use rustix::fs::{Mode, OFlags, fstat, open};
@@ -52,14 +51,9 @@ const PREPARED_SIZE: u64 = 8 * 1024 * 1024;
 #[derive(Clone, Debug)]
 pub struct Source {
     kind: Kind,
-    /// What its own lines are marked with: `istio-quit`.
-    name: String,
-    /// What lines about it call it: the name or the path, as the user wrote it.
-    label: String,
-    /// The digest its bytes must have.
-    pub sha256: Option<[u8; 32]>,
-    /// After which end of the command it runs, if it runs after it.
-    pub when: When,
+    /// The name it has where the user gives it none: that of the built-in hook, or of the file without `.wasm`.
+    own_name: String,
+    pub label: Label,
 }
 
 #[derive(Clone, Debug)]
@@ -70,14 +64,17 @@ enum Kind {
     Unknown,
 }
 
+/// A hook that the user listed.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    pub source: Source,
+    pub settings: Settings,
+}
+
 /// A hook whose bytes have been read.
 pub struct Hook {
-    /// What its own lines are marked with: `istio-quit`.
-    pub name: String,
-    /// What lines about it call it: the name or the path, as the user wrote it.
-    pub label: String,
-    pub sha256: Option<[u8; 32]>,
-    pub when: When,
+    pub label: Label,
+    pub settings: Settings,
     /// Whether it is compiled beside the command.
     pub prepare: bool,
     /// The process that checks and compiles it.
@@ -105,34 +102,23 @@ impl Source {
     /// name of its own.
     pub fn parse(text: &OsStr) -> Self {
         let (given, hook) = split(text);
-        let label = hook.to_string_lossy().into_owned();
-        let (kind, name) = if hook.as_bytes().contains(&b'/') || hook.as_bytes().ends_with(b".wasm") {
+        let source = hook.to_string_lossy().into_owned();
+        let (kind, own_name) = if hook.as_bytes().contains(&b'/') || hook.as_bytes().ends_with(b".wasm") {
             let path = PathBuf::from(hook);
             let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-            (Kind::File(path), stem.unwrap_or_else(|| label.clone()))
+            (Kind::File(path), stem.unwrap_or_else(|| source.clone()))
         } else if let Some((name, bytes)) = BUILT_IN.iter().find(|(built_in, _)| hook == *built_in) {
             (Kind::BuiltIn(bytes), (*name).to_owned())
         } else {
-            (Kind::Unknown, label.clone())
+            (Kind::Unknown, source.clone())
         };
-        let (name, label) = match given {
-            Some(given) => (given.clone(), format!("{given}={label}")),
-            None => (name, label),
-        };
-        Self { kind, name, label, sha256: None, when: When::Always }
+        let name = given.unwrap_or_else(|| own_name.clone());
+        Self { kind, own_name, label: Label { name, source } }
     }
 
-    /// The variable of one of its settings: `HOOK_ISTIO_QUIT_ON`.
-    pub fn variable(&self, setting: &str) -> String {
-        variable(&self.name, setting)
+    pub fn own_name(&self) -> &str {
+        &self.own_name
     }
-}
-
-/// guest-sdk's `Context::variable` names it alike.
-fn variable(name: &str, setting: &str) -> String {
-    let capital = |byte: u8| if byte.is_ascii_alphanumeric() { byte.to_ascii_uppercase() } else { b'_' };
-    let name: String = name.bytes().map(capital).map(char::from).collect();
-    format!("HOOK_{name}_{setting}")
 }
 
 /// The name in front of a `=`, if there is one, and the hook.
@@ -150,11 +136,6 @@ fn split(text: &OsStr) -> (Option<String>, &OsStr) {
 }
 
 impl Hook {
-    /// The variable of one of its settings: `HOOK_ISTIO_QUIT_ON`.
-    pub fn variable(&self, setting: &str) -> String {
-        variable(&self.name, setting)
-    }
-
     /// The bytes that were read when the wrapper started.
     pub fn bytes(&self) -> io::Result<Cow<'static, [u8]>> {
         Ok(match &self.bytes {
@@ -188,17 +169,17 @@ impl Hook {
 
     /// A built-in hook with no digest to compare has been checked when the wrapper was built.
     pub fn needs_check(&self) -> bool {
-        matches!(self.bytes, Bytes::Memory(_)) || self.sha256.is_some()
+        matches!(self.bytes, Bytes::Memory(_)) || self.settings.sha256.is_some()
     }
 }
 
 /// Reads all hooks. What cannot be read is named in the log.
 pub fn load(config: &Config) -> Hooks {
     let mut refused = None;
-    let mut read = |source: &Source| {
-        let hook = load_one(source, config);
+    let mut read = |listed: &Listed| {
+        let hook = load_one(listed, config);
         if hook.is_none() {
-            refused.get_or_insert_with(|| source.label.clone());
+            refused.get_or_insert_with(|| listed.source.label.clone());
         }
         hook
     };
@@ -207,9 +188,9 @@ pub fn load(config: &Config) -> Hooks {
     Hooks { before, after, refused }
 }
 
-fn load_one(source: &Source, config: &Config) -> Option<Hook> {
-    let Source { kind, name, label, sha256, when } = source.clone();
-    let found = match &kind {
+fn load_one(listed: &Listed, config: &Config) -> Option<Hook> {
+    let Listed { source: Source { kind, label, .. }, settings } = listed;
+    let found = match kind {
         Kind::BuiltIn(bytes) => Ok(Bytes::BuiltIn(bytes)),
         Kind::File(path) => read_file(path).map(Bytes::Memory),
         Kind::Unknown => {
@@ -220,12 +201,12 @@ fn load_one(source: &Source, config: &Config) -> Option<Hook> {
     let bytes = match found {
         Ok(bytes) => bytes,
         Err(why) => {
-            Line::new(Level::Error, why).about(&label).write();
+            Line::new(Level::Error, why).about_source(label).write();
             return None;
         }
     };
     let prepare = config.hook_prepare && bytes.length() <= PREPARED_SIZE;
-    Some(Hook { name, label, sha256, when, prepare, preparation: None, bytes })
+    Some(Hook { label: label.clone(), settings: settings.clone(), prepare, preparation: None, bytes })
 }
 
 fn read_file(path: &Path) -> Result<File, String> {
@@ -272,15 +253,15 @@ mod tests {
 
     #[test]
     fn a_hook_is_named_after_its_file_unless_it_is_given_a_name() {
-        for (text, name, variable) in [
-            ("/hooks/my-quit.v2.wasm", "my-quit.v2", "HOOK_MY_QUIT_V2_ON"),
-            ("istio-quit", "istio-quit", "HOOK_ISTIO_QUIT_ON"),
-            ("slack=http", "slack", "HOOK_SLACK_ON"),
-            ("to_slack=/hooks/a=b.wasm", "to_slack", "HOOK_TO_SLACK_ON"),
-            ("=http", "=http", "HOOK__HTTP_ON"),
+        for (text, name, own_name, source) in [
+            ("/hooks/my-quit.v2.wasm", "my-quit.v2", "my-quit.v2", "/hooks/my-quit.v2.wasm"),
+            ("istio-quit", "istio-quit", "istio-quit", "istio-quit"),
+            ("slack=http", "slack", "http", "http"),
+            ("to_slack=/hooks/a=b.wasm", "to_slack", "a=b", "/hooks/a=b.wasm"),
+            ("=http", "=http", "=http", "=http"),
         ] {
-            let source = Source::parse(text.as_ref());
-            assert_eq!((source.name.as_str(), source.variable("ON").as_str()), (name, variable));
+            let Source { label, own_name: found, .. } = Source::parse(text.as_ref());
+            assert_eq!((label.name.as_str(), label.source.as_str(), found.as_str()), (name, source, own_name));
         }
     }
 }

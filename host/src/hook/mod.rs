@@ -21,18 +21,20 @@ mod prepare;
 mod refused;
 mod report;
 mod runner;
+mod settings;
 mod share;
 mod turn;
 
 pub use context::{Moment, Phase};
 pub use http::{Allow, Rule};
-pub use load::{Source, load};
+pub use load::{Listed, Source, load};
 pub use report::{Report, Verdict};
+pub use settings::{Set, Settings, Variables};
 
 use crate::{
     cli::Config,
-    log::{self, Level, Line},
-    supervise::{Ended, Heard, Patience, Supervisor, Waited, exit_now, fork_helper, name},
+    log::{self, Label, Level, Line},
+    supervise::{Ended, Heard, Patience, SIGKILL, Supervisor, Waited, exit_now, fork_helper, name},
     words::words,
 };
 use load::Hook;
@@ -49,7 +51,7 @@ pub struct Hooks {
     before: Vec<Hook>,
     after: Vec<Hook>,
     /// The first of those that were named that could not be read or is no hook.
-    refused: Option<String>,
+    refused: Option<Label>,
 }
 
 impl Hooks {
@@ -76,8 +78,8 @@ impl Hooks {
     }
 
     /// The first hook that was named and cannot run.
-    pub fn refused(&self) -> Option<&str> {
-        self.refused.as_deref()
+    pub fn refused(&self) -> Option<&Label> {
+        self.refused.as_ref()
     }
 
     /// Runs the hooks of a phase in their order and says how each of them ended. A failing hook does not keep an
@@ -87,17 +89,19 @@ impl Hooks {
         let mut reports: Vec<Report> = Vec::new();
         for (index, hook) in hooks.iter().enumerate() {
             let start = Instant::now();
-            let due = moment.outcome().is_none_or(|outcome| hook.when.follows(outcome));
+            let due = moment.outcome().is_none_or(|outcome| hook.settings.when.follows(outcome));
             let refused =
                 phase == Phase::Before && (reports.iter().any(Report::failed) || supervisor.stop_signal().is_some());
             let verdict = if !due || supervisor.impatient() || refused {
-                log::debug(|| format!("plugin skipped: {}", hook.name));
+                let line = Line::new(Level::Debug, "skipped").about(&hook.label).field("phase", phase.name());
+                line.field("verdict", Verdict::Skipped.name()).write();
                 Verdict::Skipped
             } else {
-                let facts = moment.facts(phase, &hook.name, index + 1, hooks.len(), config.hook_timeout);
+                let facts = moment.facts(phase, hook, index + 1, hooks.len());
                 run_one(hook, config, facts, supervisor)
             };
-            reports.push(Report { hook: hook.name.clone(), phase, verdict, duration: start.elapsed() });
+            let (hook, optional) = (hook.label.name.clone(), hook.settings.optional);
+            reports.push(Report { hook, phase, verdict, duration: start.elapsed(), optional });
         }
         reports
     }
@@ -114,7 +118,7 @@ impl Hooks {
 fn run_one(hook: &Hook, config: &Config, facts: context::Facts, supervisor: &mut Supervisor) -> Verdict {
     let start = Instant::now();
     let line = |level, message: &str| Line::new(level, message).about(&hook.label).field("phase", facts.phase.name());
-    line(Level::Debug, "plugin start").write();
+    line(Level::Debug, "started").write();
     let patience = match facts.phase {
         Phase::Before => Patience::None,
         Phase::After => Patience::Once,
@@ -123,32 +127,44 @@ fn run_one(hook: &Hook, config: &Config, facts: context::Facts, supervisor: &mut
         Ok(Some(runner)) => supervisor.wait(runner, facts.deadline, patience),
         Ok(None) => Waited::Interrupted,
         Err(errno) => {
-            line(Level::Error, &format!("cannot run: cannot fork: {}", words(errno))).write();
-            return Verdict::Failed;
+            let verdict = Verdict::Failed;
+            let problem = format!("{}: cannot fork: {}", verdict.name(), words(errno));
+            line(Level::Error, &problem).field("verdict", verdict.name()).write();
+            return verdict;
         }
     };
     let (verdict, untold) = match waited {
         // If there is something to say, the runner itself has said it.
-        Waited::Ended(Ended::Exited(runner::SUCCEEDED)) => (Verdict::Succeeded, None),
-        Waited::Ended(Ended::Exited(code)) if let Some(limit) = failure::out_of_memory(code, config) => {
-            (Verdict::Failed, Some(limit))
-        }
-        Waited::Ended(Ended::Exited(_)) => (Verdict::Failed, None),
+        Waited::Ended(Ended::Exited(code)) => (
+            runner::verdict(code),
+            failure::out_of_memory(code, &hook.settings, config.roomy).map(|why| format!(": {why}")),
+        ),
         Waited::Ended(Ended::Killed { signal, .. }) => {
-            (Verdict::Crashed, Some(format!("crashed: {}", name(signal.into()))))
+            // Nobody else has a reason to kill it, and it is the first that the kernel takes.
+            let memory =
+                if i32::from(signal) == SIGKILL { ", perhaps because the container is out of memory" } else { "" };
+            (Verdict::Crashed, Some(format!(": {}{memory}", name(signal.into()))))
         }
         Waited::TimedOut => {
-            let limit = humantime::format_duration(config.hook_timeout);
-            (Verdict::TimedOut, Some(format!("timed out after {limit}; --plugin-timeout gives it more time")))
+            let Set { value, by } = &hook.settings.timeout;
+            let limit = humantime::format_duration(*value);
+            (Verdict::TimedOut, Some(format!(" after {limit}; {by} gives it more time")))
         }
-        Waited::Interrupted => (Verdict::EndedEarly, Some("ended early: wrapper was told to stop".into())),
+        Waited::Interrupted => (Verdict::EndedEarly, Some(": wrapper was told to stop".into())),
     };
-    if let Some(problem) = &untold {
-        line(Level::Error, problem).field("outcome", "failed").field("duration", seconds(start)).write();
+    let ended = |level, how: &str| {
+        let line = line(level, &format!("{}{how}", verdict.name())).field("verdict", verdict.name());
+        line.field("duration", seconds(start)).write();
+    };
+    match &untold {
+        Some(problem) => ended(Level::Error, problem),
+        None => ended(Level::Debug, &format!(" after {} ms", start.elapsed().as_millis())),
     }
-    let outcome = if verdict == Verdict::Succeeded { "succeeded" } else { "failed" };
-    let finish = line(Level::Debug, &format!("plugin finish: {outcome} after {:?}", start.elapsed()));
-    finish.field("outcome", outcome).field("duration", seconds(start)).write();
+    let held_up = !matches!(verdict, Verdict::Succeeded | Verdict::EndedEarly);
+    if hook.settings.optional && facts.phase == Phase::Before && held_up {
+        let variable = hook.settings.variables.named("OPTIONAL");
+        line(Level::Warn, &format!("the command may start all the same: {variable} is true")).write();
+    }
     verdict
 }
 

@@ -1,6 +1,6 @@
 //! What a hook prints becomes lines of our log: marked with its name, and not more of them than a log should carry.
 
-use crate::log::{Level, Line};
+use crate::log::{Label, Level, Line};
 use bytes::Bytes;
 use std::{
     pin::Pin,
@@ -28,7 +28,7 @@ const WRITE_LIMIT: usize = 64 * 1024;
 /// A hook's share of the log, whichever way its words come.
 #[derive(Clone)]
 pub struct Output {
-    name: String,
+    hook: Label,
     left: Arc<Mutex<Left>>,
 }
 
@@ -39,9 +39,9 @@ struct Left {
 }
 
 impl Output {
-    pub fn new(name: &str) -> Self {
+    pub fn new(hook: &Label) -> Self {
         let left = Left { bytes: OUTPUT_LIMIT, lines: LINES_LIMIT };
-        Self { name: name.into(), left: Arc::new(Mutex::new(left)) }
+        Self { hook: hook.clone(), left: Arc::new(Mutex::new(left)) }
     }
 
     /// The lines of a message, each cut where a line of a stream is cut too.
@@ -73,7 +73,7 @@ impl Output {
         left.bytes = left.bytes.saturating_sub(line.len() + 1);
         left.lines = if cut { 0 } else { left.lines - 1 };
         if cut {
-            Line::new(Level::Warn, "output truncated").about(&self.name).write();
+            Line::new(Level::Warn, "output truncated").about(&self.hook).write();
         }
     }
 
@@ -117,7 +117,7 @@ impl Stream {
     fn write(&self, line: &[u8]) {
         let line = String::from_utf8_lossy(line);
         self.output.admit(line.trim_end_matches(['\n', '\r']), |line| {
-            Line::new(Level::Info, line).said_by(&self.output.name).write();
+            Line::new(Level::Info, line).said_by(&self.output.hook).write();
         });
     }
 }

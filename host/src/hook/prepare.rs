@@ -74,7 +74,7 @@ impl Preparation {
             supervisor.end_helper(self.process, Instant::now());
         } else if let Some(Ended::Exited(heap::OUT_OF_MEMORY)) = supervisor.ended(self.process) {
             let limit = "compiling it takes more memory beside the command than its part of the container's";
-            log::debug(|| format!("{} is compiled when it runs: {limit}", hook.name));
+            log::debug(|| format!("{} is compiled when it runs: {limit}", hook.label.name));
         }
         heard
     }
@@ -115,7 +115,7 @@ fn launch_in_time(
             }
             Err(error) => {
                 let why = format!("could not be checked: cannot fork: {}", words(error));
-                return Line::new(Level::Error, why).about(&hook.label).write();
+                return Line::new(Level::Error, why).about_source(&hook.label).write();
             }
         }
     }
@@ -171,7 +171,7 @@ fn judged(hook: &mut Hook, deadline: Instant, supervisor: &mut Supervisor) -> Ju
         }
         (Heard::TimedOut | Heard::Readable, _) => format!("not within {}", humantime::format_duration(CHECK_TIMEOUT)),
     };
-    Line::new(Level::Error, format!("could not be checked: {why}")).about(&hook.label).write();
+    Line::new(Level::Error, format!("could not be checked: {why}")).about_source(&hook.label).write();
     Judged::Unknown
 }
 
@@ -201,13 +201,12 @@ fn process(work: &[(&Hook, &OwnedFd)], config: &Config, turn: Option<&Turn>) -> 
     if let Some(turn) = turn {
         turn.wait();
     }
-    match engine::new(config, engine::Code::usual()) {
-        Ok(engine) => work.iter().for_each(|(hook, report)| {
-            if let Err(error) = compile(hook, &engine, report) {
-                log::debug(|| format!("{} is compiled when it runs: {error}", hook.name));
-            }
-        }),
-        Err(error) => log::debug(|| format!("hooks are compiled when they run: {error}")),
+    for (hook, report) in work {
+        // The runner takes code only from an engine like its own, to whose settings the hook's memory can belong.
+        let engine = engine::new(hook.settings.memory.value, config.roomy, engine::Code::usual());
+        if let Err(error) = engine.and_then(|engine| compile(hook, &engine, report)) {
+            log::debug(|| format!("hook {} is compiled when it runs: {error}", hook.label));
+        }
     }
     exit_now(0)
 }
@@ -226,11 +225,11 @@ fn tell(fits: bool, report: &OwnedFd) -> bool {
 }
 
 fn judge(hook: &Hook) -> bool {
-    let checked = hook.bytes().map_err(words).and_then(|bytes| check::check(&bytes, hook.sha256));
+    let checked = hook.bytes().map_err(words).and_then(|bytes| check::check(&bytes, hook.settings.sha256.as_ref()));
     match checked {
         Ok(()) => true,
         Err(why) => {
-            Line::new(Level::Error, failure::cut(why)).about(&hook.label).write();
+            Line::new(Level::Error, failure::cut(why)).about_source(&hook.label).write();
             false
         }
     }

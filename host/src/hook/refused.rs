@@ -58,6 +58,6 @@ pub fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
 
 fn tell(state: &State, level: Level, what: &str) {
     state.output.admit(&format!("not allowed: {what}; hooks have HTTP and nothing else"), |line| {
-        Line::new(level, line).about(&state.facts.name).write();
+        Line::new(level, line).about(&state.facts.hook).write();
     });
 }

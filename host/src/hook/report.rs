@@ -6,25 +6,30 @@ use std::time::Duration;
 /// What became of one hook that was due at its phase.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// Its name in the log.
+    /// Its name.
     pub hook: String,
     pub phase: Phase,
     pub verdict: Verdict,
     pub duration: Duration,
+    pub optional: bool,
 }
 
 impl Report {
-    /// Whether it ran and did not succeed.
+    /// Whether it ran and did not succeed, and that matters.
     pub fn failed(&self) -> bool {
-        !matches!(self.verdict, Verdict::Succeeded | Verdict::Skipped)
+        !self.optional && !matches!(self.verdict, Verdict::Succeeded | Verdict::Skipped)
     }
 }
+
+/// The one vocabulary for how hooks end, in the log and in the termination message.
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     Succeeded,
-    /// It returned an error or trapped; its process has said why.
+    /// It returned an error or trapped; its process has logged why.
     Failed,
+    /// It returned the error that says that its settings have to be changed first.
+    Misconfigured,
     TimedOut,
     /// Its process died of a signal that the wrapper did not send.
     Crashed,
@@ -35,13 +40,14 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    pub fn words(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Succeeded => "succeeded",
             Self::Failed => "failed",
-            Self::TimedOut => "timed out",
+            Self::Misconfigured => "misconfigured",
+            Self::TimedOut => "timed-out",
             Self::Crashed => "crashed",
-            Self::EndedEarly => "ended early",
+            Self::EndedEarly => "ended-early",
             Self::Skipped => "skipped",
         }
     }

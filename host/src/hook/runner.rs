@@ -14,6 +14,7 @@ use super::{
     output::Output,
     prepare::Preparation,
     refused,
+    report::Verdict,
 };
 use crate::{
     cli::Config,
@@ -33,7 +34,19 @@ use wasmtime_wasi::{
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 /// The runner's exit code when the hook did its work.
-pub const SUCCEEDED: u8 = 0;
+const SUCCEEDED: u8 = 0;
+
+/// When the hook said that its settings have to be changed: what sysexits.h has for it, `EX_CONFIG`.
+const MISCONFIGURED: u8 = 78;
+
+/// What an exit code of this process says of the hook.
+pub fn verdict(code: u8) -> Verdict {
+    match code {
+        SUCCEEDED => Verdict::Succeeded,
+        MISCONFIGURED => Verdict::Misconfigured,
+        _ => Verdict::Failed,
+    }
+}
 
 /// Everything one hook has.
 pub struct State {
@@ -62,22 +75,27 @@ impl WasiHttpView for State {
 pub fn run(hook: &Hook, config: &Config, facts: &Facts) -> u8 {
     jail::close_all_but(&hook.descriptors());
     heap::end_when_exhausted();
-    let files = Files::read(&config.allow_http, ["TLS_CERT", "TLS_KEY"].map(|setting| hook.variable(setting)));
+    let identity = ["TLS_CERT", "TLS_KEY"].map(|setting| hook.settings.variables.named(setting));
+    let files = Files::read(&hook.settings.allow_http.value, identity);
     if !trusted() {
-        jail::enter_as_runner(config);
+        jail::enter_as_runner(&hook.settings, config.roomy);
     }
     let means = files.parse(&hook.label);
     let problem = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime.block_on(execute(hook, config, facts, means)).err(),
-        Err(error) => Some(Problem::failed(format!("cannot run: {error}"))),
+        Err(error) => Some(Problem::Found(format!("cannot run: {error}"))),
     };
-    let Some(Problem { text, kind }) = problem else { return SUCCEEDED };
-    if kind == EXHAUSTED {
-        return heap::OUT_OF_MEMORY;
-    }
-    let line = Line::new(Level::Error, failure::cut(text)).about(&hook.label).field("phase", facts.phase.name());
-    line.field("outcome", kind).write();
-    WRAPPER_FAILED
+    let Some(problem) = problem else { return SUCCEEDED };
+    let (failed, misconfigured) = (Verdict::Failed.name(), Verdict::Misconfigured.name());
+    let line = |text| Line::new(Level::Error, failure::cut(text)).about(&hook.label).field("phase", facts.phase.name());
+    let (line, code) = match problem {
+        Problem::OutOfMemory => return heap::OUT_OF_MEMORY,
+        Problem::Found(why) => (line(format!("{failed}: {why}")).field("verdict", failed), WRAPPER_FAILED),
+        Problem::Failed(why) => (line(why).reported_as(failed), WRAPPER_FAILED),
+        Problem::Misconfigured(why) => (line(why).reported_as(misconfigured), MISCONFIGURED),
+    };
+    line.write();
+    code
 }
 
 /// Whether the tests took the jail away, to show that it is what holds.
@@ -89,59 +107,58 @@ fn trusted() -> bool {
 }
 
 /// Why a hook did not do its work.
-struct Problem {
-    text: String,
-    kind: &'static str,
-}
-
-impl Problem {
-    fn failed(text: String) -> Self {
-        Self { text, kind: "failed" }
-    }
+enum Problem {
+    /// In wrapper's words: it trapped, say.
+    Found(String),
+    /// In its own words.
+    Failed(String),
+    /// The same, and somebody has to change its settings first.
+    Misconfigured(String),
+    /// Which takes memory to say: the supervisor does.
+    OutOfMemory,
 }
 
 impl From<wasmtime::Error> for Problem {
     fn from(error: wasmtime::Error) -> Self {
-        let kind = if failure::exhausted(&error) { EXHAUSTED } else { "failed" };
-        Self { text: failure::flatten(&error), kind }
+        match failure::exhausted(&error) {
+            true => Self::OutOfMemory,
+            false => Self::Found(failure::flatten(&error)),
+        }
     }
 }
-
-/// The kind of problem that the supervisor logs, as when the allocator has no more.
-const EXHAUSTED: &str = "out of memory";
 
 async fn execute(hook: &Hook, config: &Config, facts: &Facts, means: Means) -> Result<(), Problem> {
     let component = code(hook, config)?;
     if !trusted() {
         jail::seal_code();
     }
-    heap::limit(limits::budget(config));
+    heap::limit(limits::budget(&hook.settings));
     #[cfg(debug_assertions)]
     super::breach::attempt();
     let pre = linker(&component)?.instantiate_pre(&component).map_err(|error| {
         let layers: Vec<_> = error.chain().map(ToString::to_string).collect();
-        Problem::failed(format!("cannot be linked: {}", layers.join(": ")))
+        Problem::Found(format!("cannot be linked: {}", layers.join(": ")))
     })?;
-    let output = Output::new(&facts.name);
+    let output = Output::new(&hook.label);
     let (stdout, stderr) = (output.stream(), output.stream());
     let mut wasi = WasiCtx::builder();
     let of_product = hook.product_variables().iter().map(|name| (*name).to_owned());
     let listed: Vec<_> = config.hook_env.iter().cloned().chain(of_product).collect();
-    wasi.envs(&facts.variables(&listed)).stdout(stdout.clone()).stderr(stderr.clone());
-    wasi.arg(&facts.name);
+    wasi.envs(&facts.variables(&hook.settings.variables, &listed)).stdout(stdout.clone()).stderr(stderr.clone());
+    wasi.arg(&hook.label.name);
     limits::limit_wasi(&mut wasi);
     let state = State {
         facts: facts.clone(),
         wasi: wasi.build(),
         http: limits::http(),
-        outbound: Outbound::new(&config.allow_http, means, &hook.label, &output, facts.deadline),
+        outbound: Outbound::new(&hook.settings.allow_http, means, &hook.label, &output, facts.deadline),
         output,
         table: limits::table(),
-        limits: Limits::new(config.hook_memory),
+        limits: Limits::new(hook.settings.memory.value),
     };
     let mut store = Store::new(component.engine(), state);
     limits::limit_store(&mut store);
-    let result = call(pre, &mut store).await;
+    let result = call(pre, &mut store, &hook.settings.memory.by).await;
     stdout.finish();
     stderr.finish();
     result
@@ -150,11 +167,12 @@ async fn execute(hook: &Hook, config: &Config, facts: &Facts, means: Means) -> R
 /// The hook's code: machine code, or where executable memory is forbidden, as by SELinux's execmem or a strict seccomp
 /// profile, code that is interpreted.
 fn code(hook: &Hook, config: &Config) -> Result<Component, Problem> {
-    let engine = engine::new(config, Code::usual())?;
-    match component(hook, &engine) {
+    let engine = |code| engine::new(hook.settings.memory.value, config.roomy, code);
+    let machine = engine(Code::usual())?;
+    match component(hook, &machine) {
         Err(error) if failure::forbidden(&error) => {
             log::debug(|| format!("executable memory is forbidden here, the hook is interpreted: {error}"));
-            Ok(component(hook, &engine::new(config, Code::Interpreted)?)?)
+            Ok(component(hook, &engine(Code::Interpreted)?)?)
         }
         result => Ok(result?),
     }
@@ -171,7 +189,7 @@ fn component(hook: &Hook, engine: &Engine) -> wasmtime::Result<Component> {
     let bytes = hook.bytes()?;
     // The check was done before, but the process that did it is not the one that relies on it.
     if hook.needs_check() {
-        check::check(&bytes, hook.sha256).map_err(wasmtime::Error::msg)?;
+        check::check(&bytes, hook.settings.sha256.as_ref()).map_err(wasmtime::Error::msg)?;
     }
     Component::new(engine, &bytes)
 }
@@ -210,7 +228,7 @@ fn needs_little(component: &Component) -> bool {
 }
 
 /// Calls the hook's own `run`, or the `main` of a program.
-async fn call(pre: InstancePre<State>, store: &mut Store<State>) -> Result<(), Problem> {
+async fn call(pre: InstancePre<State>, store: &mut Store<State>, memory_by: &str) -> Result<(), Problem> {
     let is_hook = pre.component().get_export_index(None, "wrapper:hook/run@0.1.0").is_some();
     let called = match is_hook {
         true => call_run(pre, store).await,
@@ -219,7 +237,7 @@ async fn call(pre: InstancePre<State>, store: &mut Store<State>) -> Result<(), P
     match called {
         Ok(result) => result,
         Err(error) if failure::exhausted(&error) => Err(error.into()),
-        Err(error) => failure::describe(&error).map_or(Ok(()), |text| Err(Problem::failed(text))),
+        Err(error) => failure::describe(&error, memory_by).map_or(Ok(()), |text| Err(Problem::Found(text))),
     }
 }
 
@@ -231,14 +249,13 @@ async fn call_run(pre: InstancePre<State>, store: &mut Store<State>) -> wasmtime
 async fn call_main(pre: InstancePre<State>, store: &mut Store<State>) -> wasmtime::Result<Result<(), Problem>> {
     let program = CommandPre::new(pre)?.instantiate_async(&mut *store).await?;
     let result = program.wasi_cli_run().call_run(store).await?;
-    Ok(result.map_err(|()| Problem::failed("its main function returned an error".into())))
+    Ok(result.map_err(|()| Problem::Found("its main function returned an error".into())))
 }
 
 fn reason(error: HookError) -> Problem {
-    let (text, kind) = match error {
-        HookError::Failed(text) | HookError::Other(text) => (text, "failed"),
-        HookError::Misconfigured(text) => (text, "misconfigured"),
-    };
-    let text = if text.trim().is_empty() { "failed without a reason".into() } else { text };
-    Problem { text, kind }
+    let or_none = |text: String| if text.trim().is_empty() { "no reason".into() } else { text };
+    match error {
+        HookError::Failed(text) | HookError::Other(text) => Problem::Failed(or_none(text)),
+        HookError::Misconfigured(text) => Problem::Misconfigured(or_none(text)),
+    }
 }

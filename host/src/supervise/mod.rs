@@ -12,7 +12,7 @@ mod terminal;
 
 pub use process::{exit_now, fork_helper};
 pub use reap::Ended;
-pub use signals::{Signals, name};
+pub use signals::{SIGKILL, Signals, name};
 #[cfg_attr(test, expect(unused_imports, reason = "the tests have an entry of their own"))]
 pub use streams::hold_standard_streams;
 
@@ -23,7 +23,7 @@ use rustix::{
     io::Errno,
     process::{Pid, getpgid, getpid, set_child_subreaper},
 };
-use signals::{Received, SIGCONT, SIGKILL, Woken};
+use signals::{Received, SIGCONT, Woken};
 use std::{
     convert::Infallible,
     ffi::OsString,
@@ -118,11 +118,11 @@ impl Supervisor {
     /// Starts the command and returns when it has ended. With `to_group` signals go to all of its process group;
     /// `stop_timeout` after the first one that asks to stop it is killed.
     pub fn run(&mut self, command: &[OsString], to_group: bool, mut stop_timeout: Option<Duration>) -> Outcome {
-        log::debug(|| format!("process start: {command:?}"));
         let child = match spawn::spawn(command, &self.signals, self.terminal.as_ref()) {
             Ok(child) => child,
             Err(outcome) => return outcome,
         };
+        log::debug(|| format!("started {command:?}"));
         process::let_go_of_code();
         process::let_go_of_heap();
         let mut target = Target { child, to_group, warned: false };
@@ -136,8 +136,9 @@ impl Supervisor {
                     if let Some(terminal) = &self.terminal {
                         terminal.take_back_from(child);
                     }
-                    log::debug(|| format!("process finish: {ended}"));
-                    return ended.into();
+                    let outcome = Outcome::from(ended);
+                    log::debug(|| format!("the command {outcome}"));
+                    return outcome;
                 }
                 Event::Stopped(pid, signal) if pid == child => self.follow_stop(&target, signal),
                 Event::Ended(..) | Event::Stopped(..) | Event::Readable => {}
@@ -251,6 +252,9 @@ impl Supervisor {
         loop {
             match reap::next() {
                 Some((pid, Change::Ended(ended))) => {
+                    if matches!(ended, Ended::Killed { .. }) {
+                        log::writer_was_killed();
+                    }
                     if let Some((_, helper)) = self.helpers.iter_mut().find(|(helper, _)| *helper == pid) {
                         *helper = Some(ended);
                     }

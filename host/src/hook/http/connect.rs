@@ -8,6 +8,7 @@ use super::{
     special::purpose,
     tls::{self, Encrypted, Trust},
 };
+use crate::log::Label;
 use std::{
     io,
     pin::Pin,
@@ -40,7 +41,7 @@ impl Files {
     }
 
     /// What is in them. What is wrong is told about the hook of this label.
-    pub fn parse(self, label: &str) -> Means {
+    pub fn parse(self, label: &Label) -> Means {
         let Self { names, trust, identity } = self;
         Means { names: Names::parse(names), trust: trust.map(|files| Trust::parse(files, identity, label)) }
     }

@@ -6,8 +6,8 @@ use super::{
     policy::{Allow, Target},
 };
 use crate::{
-    hook::output::Output,
-    log::{Level, Line},
+    hook::{Set, output::Output},
+    log::{Label, Level, Line},
 };
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, header::CONTENT_LENGTH};
@@ -50,9 +50,8 @@ type Answer = (Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + 
 /// A hook's way out, with everything that limits it.
 #[derive(Clone)]
 pub struct Outbound {
-    allow: Allow,
-    /// How the log calls the hook.
-    label: String,
+    allow: Set<Allow>,
+    label: Label,
     output: Output,
     means: Arc<Means>,
     permits: Arc<Semaphore>,
@@ -60,10 +59,10 @@ pub struct Outbound {
 }
 
 impl Outbound {
-    pub fn new(allow: &Allow, means: Means, label: &str, output: &Output, deadline: Instant) -> Self {
+    pub fn new(allow: &Set<Allow>, means: Means, label: &Label, output: &Output, deadline: Instant) -> Self {
         let permits = Arc::new(Semaphore::new(CONNECTIONS));
         let output = output.clone();
-        Self { allow: allow.clone(), label: label.into(), output, means: means.into(), permits, deadline }
+        Self { allow: allow.clone(), label: label.clone(), output, means: means.into(), permits, deadline }
     }
 
     async fn send(self, mut request: Request<WasiBody>, options: RequestOptions) -> Result<Answer, Error> {
@@ -81,7 +80,7 @@ impl Outbound {
         *request.uri_mut() = path.parse().map_err(|_| Error::HttpRequestUriInvalid)?;
         declare_length(&mut request);
 
-        let open = Connection::open(&target, &self.allow, &self.means, permit);
+        let open = Connection::open(&target, &self.allow.value, &self.means, permit);
         let open = timeout(self.clamp(options.connect_timeout), open);
         let connection = match open.await {
             Ok(Ok(connection)) => connection,
@@ -126,9 +125,10 @@ impl Outbound {
     /// Where the request wants to go; what it may not is told to the operator, with what would allow it.
     fn judge(&self, uri: &http::Uri) -> Result<Target, Error> {
         let (refusal, error) = match Target::of(uri) {
-            Ok(target) if self.allow.admits(&target) => return Ok(target),
+            Ok(target) if self.allow.value.admits(&target) => return Ok(target),
             Ok(target) => {
-                (format!("not allowed: {target}; to allow it: --allow-http {target}"), Error::HttpRequestDenied)
+                let mend = self.allow.written(&target);
+                (format!("not allowed: {target}; to allow it: {mend}"), Error::HttpRequestDenied)
             }
             // Not the URL itself: what is malformed may be a secret.
             Err(why) => (format!("not allowed: {why:#}"), Error::HttpRequestUriInvalid),

@@ -8,7 +8,7 @@ use super::{
     files,
     policy::{Host, Target},
 };
-use crate::log::{Level, Line};
+use crate::log::{Label, Level, Line};
 use std::{
     env,
     ffi::OsString,
@@ -144,7 +144,7 @@ pub struct Trust {
 impl Trust {
     /// Understands the files. What is wrong with the roots is told at once, about the hook of this label; what is
     /// wrong with the hook's own certificate when a connection needs it.
-    pub fn parse(files: Files, identity_variables: [String; 2], label: &str) -> Self {
+    pub fn parse(files: Files, identity_variables: [String; 2], label: &Label) -> Self {
         let mut problems = files.problems;
         let mut roots = RootCertStore { roots: TLS_SERVER_ROOTS.to_vec() };
         let public = roots.len();

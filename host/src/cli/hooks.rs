@@ -1,0 +1,143 @@
+//! The hooks that are listed, each with its own settings: the options' for all, or those of its own variables.
+
+use super::{
+    options::{self, Given},
+    slips,
+    values::{self, digests, flag},
+};
+use crate::{
+    hook::{Allow, Listed, Set, Settings, Source, Variables},
+    outcome::When,
+};
+use anyhow::{Result, bail, ensure};
+use std::{ffi::OsStr, time::Duration};
+
+/// The time limit of each hook. kubelet gives a pod 30 s to stop (`terminationGracePeriodSeconds`); a hook that takes
+/// a third of it leaves room for the command.
+const TIMEOUT: &str = "10s";
+
+/// The linear memory of one hook: ten times what an ordinary one uses, and little enough for a small pod's limit.
+const MEMORY: &str = "64MiB";
+
+/// Plain HTTP to the pod's own loopback, where sidecars listen.
+const HTTP: &str = "http://localhost:*";
+
+/// The hooks before the command, and those after it.
+pub fn listed(given: &Given) -> Result<(Vec<Listed>, Vec<Listed>)> {
+    let mut before = given.list(&options::BEFORE, |hook| Ok(Source::parse(hook)))?;
+    let mut after = given.list(&options::PLUGIN, |hook| Ok(Source::parse(hook)))?;
+    let mut sha256 = vec![None; before.len()];
+    match given.one(&options::PLUGIN_SHA256, digests)? {
+        None => sha256.resize(before.len() + after.len(), None),
+        Some(digests) => {
+            let by = given.name(&options::PLUGIN_SHA256);
+            ensure!(
+                digests.len() == after.len(),
+                "{by} has {} digests for {} hooks; give one for each, in their order",
+                digests.len(),
+                after.len()
+            );
+            sha256.extend(digests.into_iter().map(|value| Some(Set { value, by: by.clone() })));
+        }
+    }
+    // What is wrong with the options is an error even if no hook runs.
+    let defaults = Defaults::read(given)?;
+    if given.one(&options::DISABLE_HOOKS, flag)?.unwrap_or(false) {
+        return Ok((Vec::new(), Vec::new()));
+    }
+    let count = before.len();
+    before.append(&mut after);
+    let names: Vec<_> = before.iter().map(|hook| (hook.label.name.as_str(), hook.own_name())).collect();
+    let variables = Variables::of(&names);
+    for name in slips::digests() {
+        let known = variables.iter().any(|variables| variables.named("SHA256") == name);
+        ensure!(known, "{name}: no hook of that name is listed, so there is none whose digest it could be");
+    }
+    let mut before = before
+        .into_iter()
+        .zip(variables)
+        .zip(sha256)
+        .map(|((source, variables), sha256)| {
+            let settings = defaults.settings(given, variables, sha256)?;
+            Ok(Listed { source, settings })
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let after = before.split_off(count);
+    Ok((before, after))
+}
+
+/// What the options say for all hooks.
+struct Defaults {
+    timeout: Set<Duration>,
+    memory: Set<usize>,
+    allow_http: Set<Allow>,
+    when: When,
+}
+
+impl Defaults {
+    fn read(given: &Given) -> Result<Self> {
+        let allow_http = match given.list(&options::ALLOW_HTTP, values::allowed)? {
+            none if none.is_empty() => vec![values::allowed(HTTP.as_ref())?],
+            rules => rules,
+        };
+        Ok(Self {
+            timeout: by(&options::PLUGIN_TIMEOUT, given.or(&options::PLUGIN_TIMEOUT, TIMEOUT, values::duration)?),
+            memory: by(&options::PLUGIN_MEMORY, given.or(&options::PLUGIN_MEMORY, MEMORY, values::memory)?),
+            allow_http: by(&options::ALLOW_HTTP, Allow::new(allow_http)),
+            when: given.or(&options::PLUGIN_ON, "always", values::when)?,
+        })
+    }
+
+    /// The settings of one hook: what its own variables say, and for the rest what holds for all.
+    fn settings(&self, given: &Given, variables: Variables, listed: Option<Set<[u8; 32]>>) -> Result<Settings> {
+        let own = |setting: &str| Some(variables.named(setting)).filter(|name| !variables.hide(name));
+        let timeout = one(given, own("TIMEOUT"), values::duration)?;
+        let memory = one(given, own("MEMORY"), values::memory)?;
+        let when = one(given, own("ON"), values::when)?;
+        let optional = one(given, own("OPTIONAL"), flag)?;
+        let allow_http = match own("ALLOW_HTTP") {
+            Some(by) => Some(given.variables(&by, values::allowed)?)
+                .filter(|rules| !rules.is_empty())
+                .map(|rules| Set { value: Allow::new(rules), by }),
+            None => None,
+        };
+        let sha256 = match (one(given, own("SHA256"), values::digest)?, listed) {
+            (Some(own), Some(listed)) => {
+                ensure!(own.value == listed.value, "{} and {} differ for the same hook; give one", own.by, listed.by);
+                Some(own)
+            }
+            (own, listed) => own.or(listed),
+        };
+        check_identity(given, &variables)?;
+        Ok(Settings {
+            timeout: timeout.unwrap_or_else(|| self.timeout.clone()),
+            memory: memory.unwrap_or_else(|| self.memory.clone()),
+            allow_http: allow_http.unwrap_or_else(|| self.allow_http.clone()),
+            sha256,
+            when: when.map_or(self.when, |when| when.value),
+            optional: optional.is_some_and(|optional| optional.value),
+            variables,
+        })
+    }
+}
+
+/// A hook's own certificate is of no use without its key.
+fn check_identity(given: &Given, variables: &Variables) -> Result<()> {
+    let [certificate, key] = ["TLS_CERT", "TLS_KEY"].map(|setting| variables.named(setting));
+    let is_set = |name: &str| Ok::<_, anyhow::Error>(given.variable(name, |_| Ok(()))?.is_some());
+    match (is_set(&certificate)?, is_set(&key)?) {
+        (true, false) => bail!("{certificate} is set and {key} is not; a client certificate needs both"),
+        (false, true) => bail!("{key} is set and {certificate} is not; a client certificate needs both"),
+        _ => Ok(()),
+    }
+}
+
+fn by<T>(option: &options::Opt, value: T) -> Set<T> {
+    Set { value, by: option.on_command_line() }
+}
+
+/// What a hook's own variable says.
+fn one<T>(given: &Given, name: Option<String>, parse: impl Fn(&OsStr) -> Result<T>) -> Result<Option<Set<T>>> {
+    let Some(by) = name else { return Ok(None) };
+    Ok(given.variable(&by, parse)?.map(|value| Set { value, by }))
+}

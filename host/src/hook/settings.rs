@@ -1,0 +1,141 @@
+//! What one hook may do and use, and which variables are its own.
+
+use super::Allow;
+use crate::outcome::When;
+use std::{fmt, time::Duration};
+
+/// What holds for one hook. Options are the defaults of all hooks; `HOOK_<NAME>_…` says it for one.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Its whole time.
+    pub timeout: Set<Duration>,
+    /// In bytes, over all its linear memories.
+    pub memory: Set<usize>,
+    pub allow_http: Set<Allow>,
+    /// The digest its bytes must have.
+    pub sha256: Option<Set<[u8; 32]>>,
+    /// After which end of the command it runs, if it runs after it.
+    pub when: When,
+    /// Whether its failure changes nothing.
+    pub optional: bool,
+    pub variables: Variables,
+}
+
+/// A value, and where the user sets it: `--plugin-timeout`, or the hook's own variable.
+#[derive(Clone, Debug)]
+pub struct Set<T> {
+    pub value: T,
+    pub by: String,
+}
+
+impl<T> Set<T> {
+    /// How the user would write it with this value.
+    pub fn written(&self, value: impl fmt::Display) -> String {
+        let between = if self.by.starts_with("--") { ' ' } else { '=' };
+        format!("{}{between}{value}", self.by)
+    }
+}
+
+/// Which of the variables named `HOOK_…` are whose.
+#[derive(Clone, Debug)]
+pub struct Variables {
+    /// What this hook's begin with: `HOOK_SLACK_`, and `HOOK_HTTP_` for the built-in hook behind that name.
+    own: Vec<String>,
+    /// What other hooks' begin with.
+    others: Vec<String>,
+}
+
+impl Variables {
+    /// For each of the hooks that are listed, by the name under which it is and the one it has of itself. The latter is
+    /// the name of its variables as well, if no hook is listed under it.
+    pub fn of(hooks: &[(&str, &str)]) -> Vec<Self> {
+        let listed: Vec<String> = hooks.iter().map(|(name, _)| prefix(name)).collect();
+        let own: Vec<Vec<String>> = hooks
+            .iter()
+            .map(|(name, own_name)| {
+                let unlisted = Some(prefix(own_name)).filter(|own_name| !listed.contains(own_name));
+                [prefix(name)].into_iter().chain(unlisted).collect()
+            })
+            .collect();
+        let others = |this| own.iter().enumerate().filter(move |(index, _)| *index != this).flat_map(|(_, own)| own);
+        own.iter()
+            .enumerate()
+            .map(|(index, own)| Self { own: own.clone(), others: others(index).cloned().collect() })
+            .collect()
+    }
+
+    /// The variable of one of this hook's settings: `HOOK_ISTIO_QUIT_ON`. guest-sdk's `Context::variable` names it
+    /// alike.
+    pub fn named(&self, setting: &str) -> String {
+        self.own.first().map_or("HOOK_", String::as_str).to_owned() + setting
+    }
+
+    /// Whether a variable belongs to another hook and not to this one: of the names it begins with the longest counts,
+    /// so `HOOK_SLACK_EXTRA_URL` is not `slack`'s where there is a hook `slack-extra`.
+    pub fn hide(&self, variable: &str) -> bool {
+        let longest = |prefixes: &[String]| {
+            prefixes.iter().filter(|prefix| variable.starts_with(prefix.as_str())).map(String::len).max()
+        };
+        longest(&self.others) > longest(&self.own)
+    }
+}
+
+fn prefix(name: &str) -> String {
+    let capital = |byte: u8| if byte.is_ascii_alphanumeric() { byte.to_ascii_uppercase() } else { b'_' };
+    let name: String = name.bytes().map(capital).map(char::from).collect();
+    format!("HOOK_{name}_")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Which of the hooks see a variable.
+    fn seen(hooks: &[(&str, &str)], variable: &str) -> Vec<bool> {
+        Variables::of(hooks).iter().map(|variables| !variables.hide(variable)).collect()
+    }
+
+    #[test]
+    fn a_variable_belongs_to_the_hook_whose_name_is_the_longest_it_begins_with() {
+        let hooks = [("slack", "http"), ("slack-extra", "http"), ("mine.v2", "mine.v2")];
+        for (variable, expected) in [
+            ("HOOK_SLACK_URL", [true, false, false]),
+            ("HOOK_SLACK_EXTRA_URL", [false, true, false]),
+            ("HOOK_SLACK_EXTRA", [true, false, false]),
+            ("HOOK_SLACKER_URL", [true, true, true]),
+            ("HOOK_MINE_V2_TOKEN", [false, false, true]),
+            ("HOOK_SLACK", [true, true, true]),
+            ("HOOK_POD", [true, true, true]),
+            ("HOOK_HTTP_URL", [true, true, false]),
+        ] {
+            assert_eq!(seen(&hooks, variable), expected, "{variable}");
+        }
+    }
+
+    #[test]
+    fn a_hook_under_another_name_keeps_the_variables_it_is_documented_with_unless_they_are_anothers() {
+        let variable = "HOOK_ISTIO_QUIT_URL";
+        assert_eq!(seen(&[("quit", "istio-quit"), ("istio", "http")], variable), [true, false]);
+        assert_eq!(seen(&[("quit", "istio-quit"), ("istio-quit", "istio-quit")], variable), [false, true]);
+        assert_eq!(seen(&[("quit", "istio-quit"), ("istio-quit", "mine")], variable), [false, true]);
+    }
+
+    #[test]
+    fn hooks_of_one_name_share_its_variables() {
+        assert_eq!(seen(&[("http", "http"), ("http", "http"), ("x", "x")], "HOOK_HTTP_URL"), [true, true, false]);
+        assert_eq!(seen(&[("a-b", "x"), ("a_b", "y")], "HOOK_A_B_URL"), [true, true]);
+    }
+
+    #[test]
+    fn the_variable_of_a_setting_is_the_name_in_capitals() {
+        for (name, variable) in [
+            ("my-quit.v2", "HOOK_MY_QUIT_V2_ON"),
+            ("istio-quit", "HOOK_ISTIO_QUIT_ON"),
+            ("to_slack", "HOOK_TO_SLACK_ON"),
+            ("=http", "HOOK__HTTP_ON"),
+        ] {
+            let [variables] = &*Variables::of(&[(name, "http")]) else { panic!() };
+            assert_eq!(variables.named("ON"), variable);
+        }
+    }
+}

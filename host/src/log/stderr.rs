@@ -1,0 +1,138 @@
+//! Lines on their way to stderr, which the command has as well, from several processes of ours.
+//!
+//! A log reader may have gone or stalled, and neither may keep a Job from ending: a line that is not taken in time is
+//! dropped. What was given up in its middle, or whose writer was killed there, is ended by the next line, whichever
+//! process writes that: every line begins at the start of one.
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::{Errno, IoSlice, ReadWriteFlags, pwritev2, write},
+    mm::{MapFlags, ProtFlags, mmap_anonymous},
+    stdio::stderr,
+};
+use std::{
+    ptr::null_mut,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+/// How long a process waits for a stalled reader, over all its lines. Long enough for a reader that is only slow,
+/// short beside any time limit of a Job.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+static WAITED_MICROS: AtomicU64 = AtomicU64::new(0);
+
+/// What a process has to know of the others' lines. A page of zeros is one.
+#[repr(C)]
+struct Progress {
+    /// Whether the last line has no end.
+    torn: AtomicBool,
+    /// Whether some process is just handing bytes to the kernel, and would leave a line torn if it were killed.
+    writing: AtomicBool,
+}
+
+/// Where it stands if it cannot be shared.
+static ALONE: Progress = Progress { torn: AtomicBool::new(false), writing: AtomicBool::new(false) };
+
+static SHARED: OnceLock<&'static Progress> = OnceLock::new();
+
+fn progress() -> &'static Progress {
+    SHARED.get().copied().unwrap_or(&ALONE)
+}
+
+/// Shares what is known with the processes that are forked from here on. It costs a page once a line is written.
+#[allow(unsafe_code)]
+pub fn share() {
+    let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED);
+    // SAFETY: a new mapping where the kernel likes touches nothing that is there.
+    let Ok(page) = (unsafe { mmap_anonymous(null_mut(), size_of::<Progress>(), protection, flags) }) else { return };
+    // SAFETY: it is aligned to a page, holds zeros, which are two that are false, and is never unmapped.
+    if let Some(page) = unsafe { page.cast::<Progress>().as_ref() } {
+        SHARED.get_or_init(|| page);
+    }
+}
+
+/// To be called when a process of ours was killed: if that was in the middle of a line, the line is torn.
+pub fn writer_was_killed() {
+    let progress = progress();
+    if progress.writing.swap(false, Relaxed) {
+        progress.torn.store(true, Relaxed);
+    }
+}
+
+/// Writes what the reader takes before the patience is used up, and drops the rest.
+pub fn write_line(mut line: String) {
+    line.push('\n');
+    let progress = progress();
+    let torn = progress.torn.swap(false, Relaxed);
+    if torn {
+        line.insert(0, '\n');
+    }
+    if put(line.as_bytes(), progress) == 0 && torn {
+        progress.torn.store(true, Relaxed);
+    }
+}
+
+/// How many bytes were written.
+fn put(bytes: &[u8], progress: &Progress) -> usize {
+    let mut rest = bytes;
+    loop {
+        progress.writing.store(true, Relaxed);
+        let result = try_write(rest);
+        rest = rest.get(result.unwrap_or(0)..).unwrap_or_default();
+        let begun = rest.len() < bytes.len();
+        if begun && !rest.is_empty() {
+            progress.torn.store(true, Relaxed);
+        }
+        progress.writing.store(false, Relaxed);
+        let goes_on = match result {
+            _ if rest.is_empty() => false,
+            Ok(_) | Err(Errno::INTR) => true,
+            Err(Errno::AGAIN) => wait_for_reader(),
+            Err(_) => false,
+        };
+        // If another process has ended the torn line by now, the rest would be a line without its beginning.
+        if !goes_on || (begun && !progress.torn.swap(false, Relaxed)) {
+            return bytes.len() - rest.len();
+        }
+    }
+}
+
+/// Writes without blocking, though stderr is shared with the command and so cannot be made non-blocking.
+fn try_write(bytes: &[u8]) -> Result<usize, Errno> {
+    /// The offset that stands for "where the file is".
+    const CURRENT: u64 = u64::MAX;
+    match pwritev2(stderr(), &[IoSlice::new(bytes)], CURRENT, ReadWriteFlags::NOWAIT) {
+        // Terminals, and pipes of older kernels, cannot be asked for this; a terminal that was stopped with Ctrl-S,
+        // like a full pipe, is at least not ready.
+        Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::SPIPE | Errno::PERM) => {
+            match ready(Duration::ZERO) {
+                true => write(stderr(), bytes.get(..bytes.len().min(PIPE_BUF)).unwrap_or(bytes)),
+                false => Err(Errno::AGAIN),
+            }
+        }
+        result => result,
+    }
+}
+
+/// A pipe that is ready takes this many bytes without blocking (pipe(7)).
+const PIPE_BUF: usize = 4096;
+
+fn wait_for_reader() -> bool {
+    let left = PATIENCE.saturating_sub(Duration::from_micros(WAITED_MICROS.load(Relaxed)));
+    let start = Instant::now();
+    let ready = !left.is_zero() && ready(left);
+    let waited = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
+    // A file that refuses to be written without waiting is always ready; count each try for it to end.
+    WAITED_MICROS.fetch_add(waited.max(1000), Relaxed);
+    ready
+}
+
+fn ready(patience: Duration) -> bool {
+    let stderr = stderr();
+    let mut fds = [PollFd::new(&stderr, PollFlags::OUT)];
+    matches!(poll(&mut fds, Timespec::try_from(patience).ok().as_ref()), Ok(1..))
+}
