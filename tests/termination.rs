@@ -207,6 +207,29 @@ fn what_cannot_be_written_is_told_in_the_log_and_changes_nothing() {
 }
 
 #[test]
+fn a_symbolic_link_is_not_followed_and_the_log_says_so() {
+    let log = Log::new("somebody else's\n");
+    for target in [log.path.as_path(), Path::new("nowhere")] {
+        let link = log.path.with_file_name("link");
+        std::os::unix::fs::symlink(target, &link).unwrap();
+        let done = telling(&link).with(&["sh", "-c", "exit 7"]).done();
+        assert_eq!(done.code(), 7);
+        assert!(done.line().ends_with("it is a symbolic link, which is not followed"), "{done:?}");
+        let mut refused = telling(&link).with(&["true"]);
+        refused.env("WRAPPER_PLUGIN_TIMEOUT", "soon");
+        assert_eq!(refused.done().code(), 125);
+        fs::remove_file(link).unwrap();
+    }
+    assert_eq!(log.text(), "somebody else's\n");
+    // A folder on the way to it may be one: /var/run is, in most images.
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().join("folder");
+    std::os::unix::fs::symlink(log.path.parent().unwrap(), &folder).unwrap();
+    telling(&folder.join("termination-log")).with(&["sh", "-c", "exit 7"]).done();
+    assert!(log.text().contains("\nexit code 7: "), "{}", log.text());
+}
+
+#[test]
 fn another_users_container_writes_to_it_as_the_kubelet_made_it() {
     let log = Log::new("");
     fs::set_permissions(&log.path, fs::Permissions::from_mode(0o666)).unwrap();

@@ -11,7 +11,7 @@ use crate::{
     words::words,
 };
 use rustix::{
-    fs::{FileType, Mode, OFlags, fstat, open},
+    fs::{FileType, Mode, OFlags, fstat, lstat, open},
     io::pread,
 };
 use serde_json::{Map, Value, json};
@@ -40,6 +40,7 @@ pub fn tell(config: &Config, moment: &Moment, code: u8, reports: &[Report]) {
         Ok(()) => {}
         // The same manifest, or image, where nobody reads one.
         Err(error) if error.kind() == io::ErrorKind::NotFound => log::debug(|| problem(words(error))),
+        Err(_) if is_link(path) => log::warn(problem("it is a symbolic link, which is not followed".into())),
         Err(error) => log::warn(problem(words(error))),
     }
 }
@@ -129,8 +130,9 @@ fn cut(text: &str, limit: usize) -> String {
 
 /// Writes a line at the end of a file, after what stands there.
 fn append(path: &Path, line: &str) -> io::Result<()> {
-    // A FIFO or a terminal in its place keeps nobody waiting.
-    let flags = OFlags::RDWR | OFlags::APPEND | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    // A FIFO or a terminal in its place keeps nobody waiting. The kubelet makes a file and no link: a link is the work of
+    // the command, or of somebody who can write there, and leads to a file that is not for this line.
+    let flags = OFlags::RDWR | OFlags::APPEND | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = open(path, flags, Mode::empty())?;
     let stat = fstat(&file)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
@@ -142,4 +144,8 @@ fn append(path: &Path, line: &str) -> io::Result<()> {
     }
     let start = if last == *b"\n" { "" } else { "\n" };
     File::from(file).write_all(format!("{start}{line}\n").as_bytes())
+}
+
+fn is_link(path: &Path) -> bool {
+    lstat(path).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink)
 }
