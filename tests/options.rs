@@ -121,6 +121,20 @@ fn plugin_on_chooses_the_ends_after_which_hooks_run() {
 }
 
 #[test]
+fn after_and_plugin_are_one_option() {
+    let done =
+        wrapper().with(&["--after", "first=echo", "--plugin", "second=echo", "--after", "third=echo", "true"]).done();
+    assert_eq!(done.code(), 0, "{done:?}");
+    let names: Vec<_> = done.lines().iter().filter_map(|line| line.split(": ").nth(1)).collect();
+    assert_eq!(names, ["first", "second", "third"]);
+    let mut run = wrapper().with(&["--after", "option=echo", "true"]);
+    run.env("WRAPPER_PLUGIN_PATH", "variable=echo");
+    assert!(run.done().line().starts_with("wrapper: option: "));
+    let help = wrapper().with(&["--help"]).done().stdout;
+    assert!(help.contains("--after <HOOK>") && help.contains("[alias: --plugin]"), "{help}");
+}
+
+#[test]
 fn a_variable_whose_name_is_a_slip_is_told_and_changes_nothing() {
     for (name, told) in [
         ("WRAPPER_PLUGINS", true),

@@ -12,6 +12,7 @@ use std::{
 /// An option: its name on the command line, its variable, and its help.
 pub struct Opt {
     flag: &'static str,
+    alias: Option<&'static str>,
     variable: &'static str,
     takes: Takes,
     help: &'static str,
@@ -50,7 +51,8 @@ enum Takes {
 }
 
 pub const PLUGIN: Opt = Opt {
-    flag: "plugin",
+    flag: "after",
+    alias: Some("plugin"),
     variable: "WRAPPER_PLUGIN_PATH",
     takes: Takes::Several("HOOK", b':'),
     help: "Hook to run after the command: a file if it has a / or ends in .wasm, else the name of a built-in \
@@ -59,6 +61,7 @@ pub const PLUGIN: Opt = Opt {
 
 pub const BEFORE: Opt = Opt {
     flag: "before",
+    alias: None,
     variable: "WRAPPER_BEFORE_PLUGIN_PATH",
     takes: Takes::Several("HOOK", b':'),
     help: "Hook to run before the command, which starts only if the hook succeeds; may be repeated",
@@ -66,6 +69,7 @@ pub const BEFORE: Opt = Opt {
 
 pub const PLUGIN_ON: Opt = Opt {
     flag: "plugin-on",
+    alias: None,
     variable: "WRAPPER_PLUGIN_ON",
     takes: Takes::One("always|success|failure"),
     help: "After which end of the command the hooks run [default: always]",
@@ -73,6 +77,7 @@ pub const PLUGIN_ON: Opt = Opt {
 
 pub const PLUGIN_TIMEOUT: Opt = Opt {
     flag: "plugin-timeout",
+    alias: None,
     variable: "WRAPPER_PLUGIN_TIMEOUT",
     takes: Takes::One("TIME"),
     help: "Time limit of each hook, after which it is killed [default: 10s]",
@@ -80,6 +85,7 @@ pub const PLUGIN_TIMEOUT: Opt = Opt {
 
 pub const PLUGIN_MEMORY: Opt = Opt {
     flag: "plugin-memory",
+    alias: None,
     variable: "WRAPPER_PLUGIN_MEMORY",
     takes: Takes::One("SIZE"),
     help: "Linear memory of each hook [default: 64MiB]",
@@ -87,6 +93,7 @@ pub const PLUGIN_MEMORY: Opt = Opt {
 
 pub const PLUGIN_PREPARE: Opt = Opt {
     flag: "plugin-prepare",
+    alias: None,
     variable: "WRAPPER_PLUGIN_PREPARE",
     takes: Takes::One("on|off"),
     help: "Compile hooks while the command runs, at the lowest priority; off saves its memory for a moment and \
@@ -95,6 +102,7 @@ pub const PLUGIN_PREPARE: Opt = Opt {
 
 pub const PLUGIN_FAILURE: Opt = Opt {
     flag: "plugin-failure",
+    alias: None,
     variable: "WRAPPER_PLUGIN_FAILURE",
     takes: Takes::One("ignore|fail"),
     help: "With fail, a failing hook turns exit code 0 into 125 [default: ignore]",
@@ -102,13 +110,15 @@ pub const PLUGIN_FAILURE: Opt = Opt {
 
 pub const PLUGIN_SHA256: Opt = Opt {
     flag: "plugin-sha256",
+    alias: None,
     variable: "WRAPPER_PLUGIN_SHA256",
     takes: Takes::Several("DIGEST", b':'),
-    help: "SHA-256 the hook's bytes must have, one for each --plugin in its order",
+    help: "SHA-256 the hook's bytes must have, one for each --after in its order",
 };
 
 pub const ALLOW_HTTP: Opt = Opt {
     flag: "allow-http",
+    alias: None,
     variable: "WRAPPER_ALLOW_HTTP",
     takes: Takes::Several("URL", b','),
     help: "Where hooks may connect: scheme://host[:port], * for any port; giving any replaces the default, may \
@@ -117,6 +127,7 @@ pub const ALLOW_HTTP: Opt = Opt {
 
 pub const PLUGIN_ENV: Opt = Opt {
     flag: "plugin-env",
+    alias: None,
     variable: "WRAPPER_PLUGIN_ENV",
     takes: Takes::Several("NAME", b','),
     help: "Variable hooks may read besides those named HOOK_…; may be repeated",
@@ -124,6 +135,7 @@ pub const PLUGIN_ENV: Opt = Opt {
 
 pub const STOP_TIMEOUT: Opt = Opt {
     flag: "stop-timeout",
+    alias: None,
     variable: "WRAPPER_STOP_TIMEOUT",
     takes: Takes::One("TIME"),
     help: "How long after a forwarded SIGTERM the command gets SIGKILL [default: never]",
@@ -131,6 +143,7 @@ pub const STOP_TIMEOUT: Opt = Opt {
 
 pub const KILL_GROUP: Opt = Opt {
     flag: "kill-group",
+    alias: None,
     variable: "WRAPPER_KILL_GROUP",
     takes: Takes::Nothing,
     help: "Send signals to the command's whole process group",
@@ -138,6 +151,7 @@ pub const KILL_GROUP: Opt = Opt {
 
 pub const TERMINATION_LOG: Opt = Opt {
     flag: "termination-log",
+    alias: None,
     variable: "WRAPPER_TERMINATION_LOG",
     takes: Takes::One("PATH"),
     help: "Add a line that tells how the command and the hooks ended to this file, if it is there: Kubernetes shows \
@@ -146,6 +160,7 @@ pub const TERMINATION_LOG: Opt = Opt {
 
 pub const DISABLE_HOOKS: Opt = Opt {
     flag: "disable-hooks",
+    alias: None,
     variable: "WRAPPER_DISABLE_HOOKS",
     takes: Takes::Nothing,
     help: "Run no hooks, whatever else is set",
@@ -153,6 +168,7 @@ pub const DISABLE_HOOKS: Opt = Opt {
 
 pub const LOG: Opt = Opt {
     flag: "log",
+    alias: None,
     variable: "WRAPPER_LOG",
     takes: Takes::One("error|info|debug"),
     help: "From which level on lines are written to stderr [default: info]",
@@ -160,6 +176,7 @@ pub const LOG: Opt = Opt {
 
 pub const LOG_FORMAT: Opt = Opt {
     flag: "log-format",
+    alias: None,
     variable: "WRAPPER_LOG_FORMAT",
     takes: Takes::One("text|json"),
     help: "How lines are written [default: text]",
@@ -198,7 +215,10 @@ pub fn variables() -> impl Iterator<Item = &'static str> {
 /// clap is asked to split the command line and to print help; values are judged where the variables' are.
 pub fn command() -> Command {
     let options = ALL.iter().map(|option| {
-        let arg = Arg::new(option.flag).long(option.flag).help(format!("{} [env: {}]", option.help, option.variable));
+        let arg = Arg::new(option.flag)
+            .long(option.flag)
+            .visible_aliases(option.alias)
+            .help(format!("{} [env: {}]", option.help, option.variable));
         match option.takes {
             Takes::Nothing => arg.action(ArgAction::SetTrue),
             Takes::One(value) => arg.value_name(value).value_parser(value_parser!(OsString)),
