@@ -80,7 +80,7 @@ fn a_program_finds_the_facts_in_variables_and_no_variable_it_was_not_given() {
         let mut names = Vec::new();
         for variable in told.iter().filter_map(|line| line.strip_prefix("variable ")) {
             names.push(variable.split('=').next().unwrap());
-            let others = ["HOOK_GREETING=hello", "LISTED=shown", "WRAPPER_PHASE=after", &command];
+            let others = ["HOOK_GREETING=hello", "LISTED=shown", "NO_COLOR=1", "WRAPPER_PHASE=after", &command];
             let expected = [&facts[..], &others].concat();
             let times = ["WRAPPER_ELAPSED_MS", "WRAPPER_STARTED_AT_MS"];
             assert!(expected.contains(&variable) || times.iter().any(|name| variable.starts_with(name)), "{variable}");
@@ -93,6 +93,7 @@ fn a_program_finds_the_facts_in_variables_and_no_variable_it_was_not_given() {
                 "EXIT_STATUS",
                 "HOOK_GREETING",
                 "LISTED",
+                "NO_COLOR",
                 "WRAPPER_COMMAND",
                 "WRAPPER_ELAPSED_MS",
                 "WRAPPER_PHASE",
@@ -169,4 +170,18 @@ fn hooks_of_one_name_share_their_variables() {
 fn plugin_env_shows_every_hook_even_what_begins_with_the_name_of_one() {
     let options = ["--plugin", "slack=echo", "--plugin-env", "HOOK_SLACK_CHANNEL"];
     assert_eq!(seen("mine", &options, &["HOOK_SLACK_CHANNEL", "HOOK_SLACK_URL"]), ["HOOK_SLACK_CHANNEL"]);
+}
+
+#[test]
+fn programs_are_asked_for_output_without_colours_unless_the_variable_is_granted() {
+    let hook = guests::program("print-environment");
+    let run = |options: &[&str]| {
+        let mut run = wrapper().with(options).plugin(&hook).with(&["true"]);
+        run.env("NO_COLOR", "mine");
+        let done = run.done();
+        let told = done.stderr.lines().filter_map(|line| line.split_once("variable NO_COLOR="));
+        told.map(|(_, value)| value.to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(run(&[]), ["1"]);
+    assert_eq!(run(&["--plugin-env", "NO_COLOR"]), ["mine"]);
 }

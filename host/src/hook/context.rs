@@ -127,6 +127,10 @@ impl Facts {
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .filter(|(name, _)| (name.starts_with("HOOK_") && !named.hide(name)) || listed.contains(name))
             .collect();
+        // Output becomes lines of a log, where colours are control characters (no-color.org).
+        if !variables.iter().any(|(name, _)| name == "NO_COLOR") {
+            variables.push(("NO_COLOR".into(), "1".into()));
+        }
         let moment = &self.moment;
         let mut facts = vec![("WRAPPER_PHASE", self.phase.name().to_owned())];
         if let Some(outcome) = &moment.outcome {
