@@ -150,8 +150,8 @@ impl Context {
     /// The value of an environment variable, if it is set and not empty: in a manifest, emptying a variable is how one
     /// takes back what an image set.
     ///
-    /// A hook sees the variables named `HOOK_…`, those the operator listed with `--plugin-env`, and the facts of this
-    /// context as variables for programs that know nothing of it.
+    /// A hook sees the variables named `HOOK_…` that are no other hook's, those the operator listed with `--plugin-env`,
+    /// and the facts of this context as variables for programs that know nothing of it.
     pub fn var(&self, name: &str) -> Option<String> {
         let (_, value) = get_environment().into_iter().find(|(key, _)| key == name)?;
         (!value.is_empty()).then_some(value)
