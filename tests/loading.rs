@@ -67,6 +67,12 @@ fn what_people_mount_by_mistake_is_named() {
         (b"\x7fELF\x02\x01\x01\x00rest of a plugin", "native code (ELF), as Wrapper4's plugins were"),
         (&cwasm, "machine code compiled from a component, which is never trusted"),
         (b"\x1f\x8b\x08\x00", "compressed with gzip; unpack it"),
+        (b"\x28\xb5\x2f\xfd\x04\x00", "compressed with zstd; unpack it"),
+        (b"\xfd7zXZ\x00", "compressed with xz; unpack it"),
+        (b"PK\x03\x04", "a zip archive; unpack it"),
+        (b"AGFzbQ0AAQA=\n", "base64 text, not the bytes themselves; decode it (a ConfigMap has it in binaryData"),
+        (b"\n<!DOCTYPE html><title>404</title>", "a web page, perhaps of a download that failed"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS, not the file itself"),
         (b"  (component)", "WebAssembly text, not binary"),
         (b"\0asm\x0d\0\x02\0", "a kind of WebAssembly that is not known here"),
         (b"#!/bin/sh", "not WebAssembly"),
@@ -75,6 +81,133 @@ fn what_people_mount_by_mistake_is_named() {
         let file = guests::bytes(bytes);
         let line = refusal(file.as_os_str());
         assert!(line.contains(words), "{line}");
+    }
+}
+
+#[test]
+fn a_component_for_a_later_wasi_is_named_and_how_to_build_it_for_this_one() {
+    let told = "built for WASI 0.3, which wrapper does not run yet; build it for WASI 0.2 (componentize-qjs: --sync; Rust: \
+                target wasm32-wasip2, ";
+    for component in [
+        r#"(import "wasi:clocks/system-clock@0.3.0" (instance))"#,
+        r#"(import "wasi:cli/stdout@0.3.0-rc-2025-09-16" (instance))"#,
+        r#"(instance $run) (export "wasi:cli/run@0.3.2" (instance $run))"#,
+        // Without a name of WASI, as tools do that build every component for async.
+        r#"(core func (canon context.get i32 0))"#,
+        r#"(core func (canon backpressure.inc))"#,
+        r#"(core func (canon error-context.drop))"#,
+        r#"(import "say" (func async))"#,
+        r#"(import "lines" (func (result (stream u8))))"#,
+        r#"(import "answer" (func (result (future u8))))"#,
+        r#"(import "why" (func (result error-context)))"#,
+        // Whatever else it needs.
+        r#"(core module (memory i64 1)) (import "answer" (func (result (future u8))))"#,
+    ] {
+        let file = guests::text(&format!("(component {component})"));
+        let line = refusal(file.as_os_str());
+        assert!(line.contains(told), "{component}: {line}");
+    }
+    let file = guests::text(r#"(component (import "wasi:http/types@1.4.0" (instance)))"#);
+    assert!(refusal(file.as_os_str()).contains("built for WASI 1.4, which wrapper does not run yet"));
+}
+
+#[test]
+fn what_is_not_of_a_later_wasi_is_not_called_so() {
+    for (component, words) in [
+        (
+            r#"(import "wasi:cli/nothing@0.2.30" (instance))"#,
+            r#"imports "wasi:cli/nothing@0.2.30", which hooks are not"#,
+        ),
+        (r#"(import "other:clocks/clock@0.3.0" (instance))"#, r#"imports "other:clocks/clock@0.3.0", which hooks"#),
+        (
+            r#"(import "wasi:http/types@0.2.0-rc-2023-11-10" (instance))"#,
+            r#"imports "wasi:http/types@0.2.0-rc-2023-11-10", a draft of WASI 0.2; build it with tools of 2024 or later"#,
+        ),
+    ] {
+        let file = guests::text(&format!("(component {component})"));
+        let line = refusal(file.as_os_str());
+        assert!(line.contains(words) && !line.contains("built for WASI"), "{line}");
+    }
+}
+
+#[test]
+fn a_component_that_is_damaged_is_so_whatever_it_was_built_for() {
+    let whole = wat::parse_str(r#"(component (import "wasi:cli/x@0.3.0" (func (result (future u8)))))"#).unwrap();
+    let cut = guests::bytes(&whole[..whole.len() - 1]);
+    let line = refusal(cut.as_os_str());
+    assert!(line.ends_with("not a valid component: unexpected end-of-file; is it cut off? copy it again"), "{line}");
+    // A core module that returns nothing where a number is due, beside something of WASI 0.3.
+    let module = "(core module (func (result i32)))";
+    let file = guests::text(&format!(r#"(component (import "answer" (func (result (future u8)))) {module})"#));
+    let line = refusal(file.as_os_str());
+    assert!(line.contains("not a valid component: type mismatch"), "{line}");
+}
+
+#[test]
+fn a_proposal_that_hooks_are_not_given_is_named_and_what_leaves_it_out() {
+    for (component, words) in [
+        ("(core module (type (struct)))", "garbage collection"),
+        ("(core module (func (param externref)))", "garbage collection"),
+        ("(core module (type $f (func)) (func (param (ref $f))))", "garbage collection"),
+        (
+            "(core module (tag))",
+            "exception handling, a proposal that hooks are not given; build it with -fno-exceptions",
+        ),
+        ("(core module (func try catch_all end))", "exception handling"),
+        ("(core module (memory i64 1))", "64-bit memory, a proposal that hooks are not given; build it for wasm32"),
+        (
+            "(core module (memory 1 1 shared))",
+            "threads, a proposal that hooks are not given; build it without -pthread",
+        ),
+        ("(core module (memory 1) (func (drop (i32.atomic.load (i32.const 0)))))", "threads"),
+        ("(core module (memory 1 (pagesize 1)))", "custom page sizes"),
+        (
+            "(core module (func (param i64) (result i64 i64) (i64.mul_wide_s (local.get 0) (local.get 0))))",
+            "wide arithmetic",
+        ),
+        ("(core module (type $f (func)) (type (cont $f)))", "stack switching"),
+        (r#"(import "list" (func (param "l" (list u8 4))))"#, "fixed-length lists"),
+        (r#"(import "map" (func (param "m" (map string u8))))"#, "maps"),
+        (r#"(import "v" (value $v string)) (export "w" (value $v))"#, "component values"),
+        // Two, of which one is told.
+        ("(core module (memory i64 1) (tag))", "exception handling"),
+    ] {
+        let file = guests::text(&format!("(component {component})"));
+        let line = refusal(file.as_os_str());
+        assert!(
+            line.contains(&format!("uses {words}")) && line.contains("hooks are not given; "),
+            "{component}: {line}"
+        );
+    }
+}
+
+#[test]
+fn a_core_module_is_told_the_step_that_makes_it_a_component() {
+    let start = "not a component but a core module; build it for wasm32-wasip2, or ";
+    let wasi = r#"(import "wasi_snapshot_preview1" "proc_exit" (func (param i32)))"#;
+    let typed = r#"(@custom "component-type:hook" "")"#;
+    for (module, words) in [
+        (
+            wasi,
+            "where the compiler has no such target (Go, Zig, AssemblyScript) make it a component with `wasm-tools component \
+             new --adapt wasi_snapshot_preview1.command.wasm`",
+        ),
+        ("", "for WASI 0.1, and make that a component with `wasm-tools component new --adapt wasi_snap"),
+        (
+            r#"(import "gojs" "runtime.wasmExit" (func))"#,
+            "this one is for JavaScript: Go's GOOS is to be wasip1, not js",
+        ),
+        (r#"(import "env" "abort" (func))"#, "this one needs env.abort: AssemblyScript builds for WASI with"),
+        (
+            &format!(r#"{wasi} (import "env" "emscripten_resize_heap" (func))"#),
+            r#"this one needs "env.emscripten_resize_heap", which is not of WASI"#,
+        ),
+        (typed, "make it a component with `wasm-tools component new`"),
+        (&format!("{wasi} {typed}"), "--adapt wasi_snapshot_preview1.reactor.wasm`"),
+    ] {
+        let file = guests::text(&format!("(module {module})"));
+        let line = refusal(file.as_os_str());
+        assert!(line.contains(start) && line.contains(words), "{module}: {line}");
     }
 }
 
@@ -107,6 +240,10 @@ fn a_component_without_a_run_of_the_right_form_is_refused() {
                 (instance $run-interface (export "run" (func $run)))
                 (export "wrapper:hook/run@0.2.0" (instance $run-interface)))"#,
             "built for wrapper:hook 0.2.0, this wrapper serves 0.1.0; use a newer wrapper",
+        ),
+        (
+            r#"(component (instance $handler) (export "wasi:http/incoming-handler@0.2.0" (instance $handler)))"#,
+            "does not export run: it is an HTTP server",
         ),
     ] {
         let file = guests::text(component);

@@ -1,7 +1,14 @@
 //! From bytes to a verdict: is this a hook, and does it ask only for what hooks are given? Runs in `prepare`'s
 //! process and says what is wrong in one line, with what would mend it.
 
+// Said twice for the fuzzer, which takes this file from elsewhere.
+#[path = "check/mistaken.rs"]
+mod mistaken;
+#[path = "check/unsupported.rs"]
+mod unsupported;
+
 use super::settings::Set;
+use mistaken::sniff;
 use ring::digest::{SHA256, digest};
 use wasmparser::{
     ComponentExternalKind, Parser, Payload, ValidPayload, Validator, WasmFeatures,
@@ -68,34 +75,15 @@ pub fn check(bytes: &[u8], sha256: Option<&Set<[u8; 32]>>) -> Result<(), String>
         }
     }
     sniff(bytes)?;
-    let contents = read(bytes).map_err(|error| format!("not a valid component: {}", error.message()))?;
+    let contents = read(bytes, FEATURES).map_err(|error| unsupported::explain(bytes, error))?;
+    let names = contents.imports.iter().map(|(name, _)| name).chain(contents.exports.iter().map(|(name, _)| name));
+    if let Some(version) = names.filter_map(|name| unsupported::later(name)).next() {
+        return Err(unsupported::later_wasi(version));
+    }
     for (name, functions) in &contents.imports {
         import(name, functions)?;
     }
     run(&contents.exports)
-}
-
-/// Names what people really mount by mistake.
-fn sniff(bytes: &[u8]) -> Result<(), String> {
-    let mend = "hooks are WebAssembly components, build it for wasm32-wasip2";
-    Err(match bytes {
-        [0, b'a', b's', b'm', 0x0d, 0, 1, 0, ..] => return Ok(()),
-        [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => "not a component but a core module; build it for wasm32-wasip2".into(),
-        [0, b'a', b's', b'm', ..] => format!("a kind of WebAssembly that is not known here; {mend}"),
-        // wasmtime's machine code is an ELF file with an ABI of its own (ELFOSABI_WASMTIME).
-        [0x7f, b'E', b'L', b'F', _, _, _, 200, ..] => {
-            "machine code compiled from a component, which is never trusted; give the component itself".into()
-        }
-        [0x7f, b'E', b'L', b'F', ..] => format!("native code (ELF), as Wrapper4's plugins were; {mend}"),
-        [0x1f, 0x8b, ..] => "compressed with gzip; unpack it".into(),
-        _ if is_text(bytes) => "WebAssembly text, not binary; turn it into a component with `wasm-tools parse`".into(),
-        _ => format!("not WebAssembly; {mend}"),
-    })
-}
-
-fn is_text(bytes: &[u8]) -> bool {
-    let start = bytes.trim_ascii_start();
-    start.starts_with(b"(component") || start.starts_with(b"(module") || start.starts_with(b";;")
 }
 
 /// The outside of a component.
@@ -117,8 +105,8 @@ enum Export {
 }
 
 /// Validates every byte and collects the names that the outermost component imports and exports.
-fn read(bytes: &[u8]) -> Result<Contents, wasmparser::BinaryReaderError> {
-    let mut validator = Validator::new_with_features(FEATURES);
+fn read(bytes: &[u8], features: WasmFeatures) -> Result<Contents, wasmparser::BinaryReaderError> {
+    let mut validator = Validator::new_with_features(features);
     let mut allocations = wasmparser::FuncValidatorAllocations::default();
     let (mut imports, mut exports) = (Vec::new(), Vec::new());
     let mut depth = 0;
@@ -206,6 +194,9 @@ fn import(name: &str, functions: &[String]) -> Result<(), String> {
     let unknown = functions.iter().find(|function| !declared.contains(&function.as_str()));
     match unknown {
         _ if !given && ours => Err(other_version(version)),
+        _ if !given && version.starts_with("0.2.0-") && WASI.iter().any(|(served, _)| *served == package) => {
+            Err(format!("imports {name:?}, a draft of WASI 0.2; build it with tools of 2024 or later"))
+        }
         _ if !given => Err(format!("imports {name:?}, which hooks are not given")),
         Some(function) if ours => Err(format!("{}; it needs {interface}.{function}", other_version(version))),
         Some(function) => {
@@ -236,6 +227,7 @@ fn run(exports: &[(String, Export)]) -> Result<(), String> {
             (MAIN, Export::Interface { runs: true }) if is_track(version, "0.2.") => return Ok(()),
             (RUN, _) if !is_track(version, "0.1.") => return Err(other_version(version)),
             (RUN | MAIN, _) => found = "its `run` has another signature",
+            ("wasi:http/incoming-handler" | "wasi:http/handler", _) => found = "it is an HTTP server",
             ("run", Export::Function) => found = "its bare `run` is not in a versioned interface",
             _ => {}
         }
