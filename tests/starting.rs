@@ -1,10 +1,14 @@
 //! The start of a command and its exit code: every way to end, and every reason not to start.
 
-use crate::support::{Done, Run, helpers::child, role::in_both_roles, wrapper};
+use crate::support::{Done, Run, helpers::child, role::in_both_roles, skipped, wrapper};
 use nix::sys::resource::{Resource, setrlimit};
 use std::{
     fs,
-    os::unix::{ffi::OsStringExt, fs::symlink, process::CommandExt},
+    os::unix::{
+        ffi::OsStringExt,
+        fs::{PermissionsExt, symlink},
+        process::CommandExt,
+    },
     path::Path,
     process::Command,
 };
@@ -65,9 +69,9 @@ fn what_is_there_but_cannot_be_executed_is_126_and_the_hooks_run() {
     executable(&path("no-shebang"), "exit 0\n");
     symlink("loop", path("loop")).unwrap();
     for (name, words) in [
-        ("", "Permission denied"),
-        ("no-x-bit", "Permission denied"),
-        ("no-shebang", "Exec format error"),
+        ("", "Permission denied (it is a directory)"),
+        ("no-x-bit", "Permission denied (it is not executable: chmod +x)"),
+        ("no-shebang", "Exec format error (no #! line: a script needs one, such as #!/bin/sh)"),
         ("loop", "Too many levels of symbolic links"),
         ("no-shebang/below", "Not a directory"),
     ] {
@@ -108,6 +112,136 @@ fn a_script_whose_interpreter_is_missing_is_127_and_the_line_says_so() {
     let done = wrapper().with(&[script.to_str().unwrap()]).done();
     assert_eq!(done.code(), 127);
     assert!(done.line().contains("No such file or directory (the file is there, but"), "{done:?}");
+}
+
+/// A program's file, written like a script.
+fn executable_bytes(path: &Path, bytes: &[u8]) {
+    let octal: String = bytes.iter().map(|byte| format!("\\0{byte:03o}")).collect();
+    let written =
+        Command::new("sh").args(["-c", r#"printf %b "$1" > "$0" && chmod 755 "$0""#]).arg(path).arg(octal).status();
+    assert!(written.unwrap().success());
+}
+
+/// The first bytes of a 64-bit ELF file.
+fn elf(machine: u16, kind: u16) -> Vec<u8> {
+    let mut bytes = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
+    bytes.extend(kind.to_le_bytes());
+    bytes.extend(machine.to_le_bytes());
+    bytes.resize(120, 0);
+    bytes
+}
+
+#[test]
+fn what_the_kernel_does_not_execute_is_told_what_it_lacks() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let here = Command::new("uname").arg("-m").output().unwrap();
+    let here = String::from_utf8(here.stdout).unwrap();
+    let here = here.trim();
+    let other = format!("it is built for loongarch64, this machine is {here}");
+    let unknown = format!("it is built for another CPU (ELF machine 4660), this machine is {here}");
+    executable_bytes(&path("other-cpu"), &elf(258, 2));
+    let of_interpreter = format!("#!{}\n", path("other-cpu").display());
+    let its = format!("its interpreter {:?}: {other}", path("other-cpu"));
+    for (name, bytes, words) in [
+        ("script", b"echo hello\n".as_slice(), "no #! line: a script needs one, such as #!/bin/sh"),
+        ("one-letter", b"x", "no #! line: a script needs one, such as #!/bin/sh"),
+        // Text to its 64th byte, in the middle of a letter.
+        ("letters", &[b"#".as_slice(), "ä".repeat(60).as_bytes()].concat(), "no #! line: a script needs one"),
+        ("marked", b"\xef\xbb\xbf#!/bin/sh\n", "before #! stands a byte order mark: save it without"),
+        ("empty", b"", "it is empty"),
+        ("nameless", b"#!\nexit\n", "its #! line names no interpreter"),
+        ("other-cpu", &elf(258, 2), &other),
+        ("unknown-cpu", &elf(4660, 2), &unknown),
+        ("by-other-cpu", of_interpreter.as_bytes(), &its),
+        ("object", &elf(258, 1), "it is an object file, not a linked program"),
+        ("cut", b"\x7fELF\x02\x01", "it is a program that is cut off"),
+        ("windows", b"MZ\x90\0\x03", "it is a program for Windows"),
+        ("macos", b"\xcf\xfa\xed\xfe\x07\0\0\x01", "it is a program for macOS"),
+        ("hook.wasm", b"\0asm\x0d\0\x01\0", "it is WebAssembly; a hook is given with --plugin"),
+        ("data", b"\x01\0\xff\xfe", "it is neither a program for Linux nor a script"),
+    ] {
+        executable_bytes(&path(name), bytes);
+        let done = wrapper().plugin("echo").with(&[path(name).to_str().unwrap()]).done();
+        assert_eq!(done.code(), 126, "{done:?}");
+        let start = format!("wrapper: cannot start {:?}: Exec format error ({words}", path(name));
+        assert!(done.lines().len() == 2 && done.lines()[0].starts_with(&start), "{done:?}");
+        // By its name, in the second directory of the path, behind one that cannot be executed.
+        fs::create_dir_all(path("before").join(name)).unwrap();
+        let mut run = wrapper().with(&[name]);
+        run.env("PATH", format!("{}:{}", path("before").display(), directory.path().display()));
+        let done = run.done();
+        assert_eq!(done.code(), 126, "{done:?}");
+        assert!(done.line().contains(&format!("Exec format error ({words}")), "{done:?}");
+    }
+}
+
+#[test]
+fn a_missing_interpreter_is_named_and_a_line_that_ends_as_on_windows() {
+    let directory = tempfile::tempdir().unwrap();
+    let script = directory.path().join("script");
+    let start = "No such file or directory (the file is there, but the interpreter or loader it names is not";
+    let long = "x".repeat(100);
+    for (text, words) in [
+        ("#!/nosuch/python -u\n", r#": "/nosuch/python")"#),
+        ("#! /nosuch/python\n", r#": "/nosuch/python")"#),
+        ("#!/bin/sh\r\nexit 0\r\n", ": its first line ends with a carriage return, as on Windows)"),
+        // What was not read is not said.
+        (&format!("#!/{long}\n"), ")"),
+    ] {
+        executable(&script, text);
+        let done = wrapper().with(&[script.to_str().unwrap()]).done();
+        assert_eq!(done.code(), 127, "{done:?}");
+        assert!(done.line().ends_with(&format!("{start}{words}")), "{done:?}");
+    }
+}
+
+#[test]
+fn who_may_not_execute_a_file_is_told_why() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    fs::write(path("text"), "").unwrap();
+    executable(&path("by-text"), &format!("#!{}\n", path("text").display()));
+    let done = wrapper().with(&[path("by-text").to_str().unwrap()]).done();
+    assert_eq!(done.code(), 126, "{done:?}");
+    let words = format!("Permission denied (its interpreter {:?} is not executable: chmod +x)", path("text"));
+    assert!(done.line().ends_with(&words), "{done:?}");
+
+    if !nix::unistd::geteuid().is_root() {
+        return skipped("files of other users, and volumes, need root");
+    }
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
+    executable(&path("mine"), "#!/bin/sh\n");
+    fs::set_permissions(path("mine"), fs::Permissions::from_mode(0o700)).unwrap();
+    let mut run = wrapper().with(&[path("mine").to_str().unwrap()]);
+    run.uid(UNPRIVILEGED);
+    let done = run.done();
+    assert_eq!(done.code(), 126, "{done:?}");
+    let words = format!("Permission denied (it is not executable for user {UNPRIVILEGED}: its mode is 700)");
+    assert!(done.line().ends_with(&words), "{done:?}");
+
+    let mut run = Command::new("unshare");
+    let script = r#"mount --bind "$0" "$0" && mount -o remount,bind,noexec "$0" && exec "$@""#;
+    run.args(["-m", "sh", "-c", script]).arg(directory.path());
+    run.arg(env!("CARGO_BIN_EXE_wrapper")).arg(path("mine"));
+    let output = run.output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    if stderr.contains("unshare:") || stderr.contains("mount:") {
+        return skipped("a volume without programs needs a mount namespace");
+    }
+    assert_eq!(output.status.code(), Some(126), "{stderr}");
+    assert!(stderr.trim_end().ends_with("(it is on a volume that is mounted noexec)"), "{stderr}");
+}
+
+#[test]
+fn a_file_that_is_open_for_writing_is_told_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let script = directory.path().join("script");
+    executable(&script, "#!/bin/sh\n");
+    let _open = fs::File::options().append(true).open(&script).unwrap();
+    let done = wrapper().with(&[script.to_str().unwrap()]).done();
+    assert_eq!(done.code(), 126, "{done:?}");
+    assert!(done.line().ends_with("Text file busy (somebody has it open for writing)"), "{done:?}");
 }
 
 #[test]

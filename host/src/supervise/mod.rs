@@ -3,6 +3,7 @@
 //!
 //! From the moment the command runs nothing here gives up: what fails is reported, and the loop goes on.
 
+mod not_executable;
 mod process;
 mod reap;
 mod signals;

@@ -4,6 +4,7 @@
 //! shell for it.
 
 use super::{
+    not_executable,
     process::{exit_now, fork},
     signals::Signals,
     terminal::Terminal,
@@ -24,7 +25,6 @@ use std::{
     env,
     ffi::{CString, OsString},
     os::unix::ffi::{OsStrExt, OsStringExt},
-    path::Path,
 };
 
 /// Where commands are looked for when PATH is not set (`getconf PATH`).
@@ -35,8 +35,8 @@ pub fn spawn(command: &[OsString], signals: &Signals, terminal: Option<&Terminal
     let name = command.first().cloned().unwrap_or_default();
     let failed = |errno: Errno, code: u8| {
         let mut reason = words(errno);
-        if errno == Errno::ENOENT && name.as_bytes().contains(&b'/') && Path::new(&name).exists() {
-            reason.push_str(" (the file is there, but the interpreter or loader it names is not)");
+        if let Some(lacking) = not_executable::lacks(errno, &candidates(&name)) {
+            reason = format!("{reason} ({lacking})");
         }
         log::error(format!("cannot start {:?}: {reason}", name.to_string_lossy()));
         Outcome::not_started(reason, code)
