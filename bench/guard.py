@@ -2,7 +2,8 @@
 
     bench/guard.py WRAPPER COMMAND        bench/command.c, compiled
 
-The bounds stand a little above what bench/results.md has, so that a change of some per cent needs no ceremony.
+The bounds stand a little above what bench/results.md has, so that a change of some per cent needs no ceremony. Memory
+is read when the process is at rest: how long it takes until then is the machine's, how much it then has is ours.
 """
 
 import os

@@ -8,7 +8,9 @@ import statistics
 import threading
 import time
 
-OPEN_DEADLINE = 10.0  # seconds in which everything here has to happen
+OPEN_DEADLINE = 60.0  # seconds in which everything here has to happen, on a machine that compiles beside it
+SETTLED = 0.2  # seconds in which nothing changes any more
+LOOK = 0.01  # seconds between two looks
 
 
 def spawn(argv, environment=None):
@@ -65,16 +67,38 @@ def until(condition, what):
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError(what)
-        time.sleep(0.002)
+        time.sleep(LOOK)
+
+
+def settle(pid):
+    """Waits until a process sleeps and its memory stays the same.
+
+    A program gives back what its start needed after the command has started, and on a busy machine it may not have
+    come to that yet: then it is runnable and not asleep.
+    """
+    last, since = None, time.monotonic()
+
+    def settled():
+        nonlocal last, since
+        now = time.monotonic()
+        memory = smaps(pid)
+        # What is shared with others changes with them.
+        found = (status(pid, "State"), memory["Rss"], memory["Private_Dirty"])
+        if found != last:
+            last, since = found, now
+        return found[0] == "S" and now - since >= SETTLED
+
+    until(settled, f"process {pid} is at rest")
 
 
 @contextlib.contextmanager
 def running(argv, command, environment=None):
-    """A program whose command runs alone: helpers of its own have ended."""
+    """A program whose command runs alone: helpers of its own have ended, and it waits."""
     pid, pipe = spawn([*argv, command, "600000"], environment)
     try:
         lines(pipe, 1)
         until(lambda: len(children(pid)) == 1, f"{argv[0]} is alone with its command")
+        settle(pid)
         yield pid
     finally:
         for child in children(pid):
