@@ -113,10 +113,13 @@ pub fn ask(args: &[&str]) -> String {
 fn prepare() -> Result<(), String> {
     static LOCK: OnceLock<File> = OnceLock::new();
     fs::create_dir_all(store("context")).unwrap();
-    let lock = File::create(store("lock")).unwrap();
-    // Held until this process has ended: another run of the tests waits for it.
-    lock.lock().unwrap();
-    let _ = LOCK.set(lock);
+    // Held until this process has ended: another run of the tests waits for it, and a test of this one that tries
+    // again, because an image could not be built for the first, does not.
+    LOCK.get_or_init(|| {
+        let lock = File::create(store("lock")).unwrap();
+        lock.lock().unwrap();
+        lock
+    });
     forget_another_boot();
     for left in [&["pod", "rm", "--all", "--force", "--time", "0"][..], &["rm", "--all", "--force", "--time", "0"]] {
         let done = podman(left).done();
