@@ -1,12 +1,17 @@
-# syntax=docker/dockerfile:1
+# For a release, with the compiler's image by its digest:
 #
-#     docker buildx build --platform linux/amd64,linux/arm64 --tag registry.example/wrapper:0.1.0 --push .
+#     release/image registry.example/wrapper:0.1.0
+#
+# To try it, with what the tag is today: docker buildx build --tag wrapper . (BuildKit; Docker has it since version 23.)
 #
 # The image holds one static program and the hooks, and nothing to run an attack with: no shell, no libraries. The roots
 # of the public web are part of the program. It writes nothing, so it runs with a read-only root.
 
+# Debian and a compiler, and the only image that this one is made from. A tag can be another image tomorrow.
+ARG COMPILER=docker.io/library/rust:1.95.0-bookworm
+
 # The compiler runs on the machine that builds, whatever the image is for: no emulation.
-FROM --platform=$BUILDPLATFORM rust:1.95.0-bookworm AS build
+FROM --platform=$BUILDPLATFORM $COMPILER AS build
 # What rust-toolchain.toml asks for besides is for tests.
 ENV RUSTUP_TOOLCHAIN=1.95.0
 ARG TARGETARCH TARGETVARIANT

@@ -5,7 +5,13 @@ use crate::support::{
     podman::{self, WRAPPER, ask, podman},
     repository,
 };
-use std::{collections::BTreeMap, env, fs, os::unix::fs::PermissionsExt, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
 
 /// What a node has to pull and keep: the program and its hooks, in bytes.
 const LIMIT: u64 = 11_000_000;
@@ -123,4 +129,71 @@ fn it_runs_a_command_and_a_hook_with_no_rights_no_network_and_nothing_to_write_t
         assert!(done.stdout.starts_with("wrapper "), "{done:?}");
         assert!(done.stderr.contains("wrapper: echo: "), "{done:?}");
     }
+}
+
+/// A copy of what makes a release's image, committed, and a Docker that prints what it is asked.
+fn release_of(folder: &Path) -> PathBuf {
+    for file in ["Dockerfile", "release/image", "release/platform.sh"] {
+        fs::create_dir_all(folder.join("repository/release")).unwrap();
+        fs::copy(repository(file), folder.join("repository").join(file)).unwrap();
+    }
+    fs::create_dir(folder.join("bin")).unwrap();
+    let docker = format!("#!/bin/sh\ncase $* in *inspect*) echo sha256:{} ;; *) echo \"$*\" ;; esac\n", "a".repeat(64));
+    fs::write(folder.join("bin/docker"), docker).unwrap();
+    fs::set_permissions(folder.join("bin/docker"), fs::Permissions::from_mode(0o755)).unwrap();
+    let commit = "git init -q . && git add . && git -c user.name=me -c user.email=me@localhost commit -qm all";
+    let done = Command::new("sh").args(["-c", commit]).current_dir(folder.join("repository")).status();
+    assert!(done.unwrap().success());
+    folder.join("repository")
+}
+
+fn release_image(repository: &Path, argument: &str, compiler: Option<&str>) -> Output {
+    let mut run = Command::new(repository.join("release/image"));
+    run.arg(argument).env("PATH", format!("{}/../bin:{}", repository.display(), env::var("PATH").unwrap()));
+    run.env_remove("COMPILER").envs(compiler.map(|image| ("COMPILER", image)));
+    run.output().unwrap()
+}
+
+#[test]
+fn an_image_for_a_release_is_made_from_an_image_that_is_named_by_its_digest() {
+    let folder = tempfile::tempdir().unwrap();
+    let repository = release_of(folder.path());
+    let digest = "b".repeat(64);
+    for image in
+        ["rust:1.95.0-bookworm", "rust@sha256:abc", "rust:1.95.0@latest", &format!("rust@sha256:{digest}0"), ""]
+    {
+        let output = release_image(&repository, "registry.example/wrapper:1", Some(image));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(1) && said.contains("is not named by a digest"), "{image}: {output:?}");
+        assert!(output.stdout.is_empty(), "{image}: {output:?}");
+    }
+    let pinned = format!("rust:1.95.0@sha256:{digest}");
+    let output = release_image(&repository, "registry.example/wrapper:1", Some(&pinned));
+    assert!(output.status.success(), "{output:?}");
+    let asked = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(
+        asked.trim_end(),
+        format!(
+            "buildx build --platform linux/amd64,linux/arm64,linux/riscv64,linux/s390x,linux/arm/v7 --build-arg \
+             COMPILER={pinned} --tag registry.example/wrapper:1 --push ."
+        )
+    );
+}
+
+#[test]
+fn the_digest_of_today_is_written_into_the_dockerfile() {
+    let folder = tempfile::tempdir().unwrap();
+    let repository = release_of(folder.path());
+    let output = release_image(&repository, "--pin", None);
+    assert!(output.status.success(), "{output:?}");
+    let dockerfile = fs::read_to_string(repository.join("Dockerfile")).unwrap();
+    let line = dockerfile.lines().find(|line| line.starts_with("ARG COMPILER=")).unwrap();
+    let pinned = format!("@sha256:{}", "a".repeat(64));
+    assert!(line.starts_with("ARG COMPILER=docker.io/library/rust:") && line.ends_with(&pinned), "{line}");
+    // Again, it replaces the digest; and what is not committed is no release.
+    assert!(release_image(&repository, "--pin", None).status.success());
+    assert_eq!(fs::read_to_string(repository.join("Dockerfile")).unwrap(), dockerfile);
+    let output = release_image(&repository, "registry.example/wrapper:1", None);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && said.contains("not committed"), "{output:?}");
 }
