@@ -6,6 +6,7 @@
 #![cfg_attr(test, allow(dead_code))]
 
 mod cli;
+mod environment;
 mod hook;
 mod install;
 mod log;

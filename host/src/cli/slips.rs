@@ -1,10 +1,7 @@
 //! Variables that look like ours and are not, which is most often a slip of the pen, and without a word would be lost.
 
 use super::options;
-use std::{
-    ffi::{CStr, c_char},
-    iter::from_fn,
-};
+use crate::environment;
 
 const OURS: &[u8] = b"WRAPPER_";
 
@@ -14,7 +11,7 @@ const DIGEST: (&[u8], &[u8]) = (b"HOOK_", b"_SHA256");
 /// The names of such variables. For every Service whose name begins with `wrapper` Kubernetes makes some as well
 /// (`WRAPPER_SERVICE_HOST`, `WRAPPER_PORT_80_TCP`); they are left out.
 pub fn slips() -> Vec<String> {
-    let names = environment().filter(|variable| variable.starts_with(OURS)).map(|variable| {
+    let names = environment::variables().filter(|variable| variable.starts_with(OURS)).map(|variable| {
         let name = variable.split(|byte| *byte == b'=').next().unwrap_or_default();
         String::from_utf8_lossy(name).into_owned()
     });
@@ -24,29 +21,10 @@ pub fn slips() -> Vec<String> {
 
 /// The names of the variables that give a hook's digest; an empty one counts as not given.
 pub fn digests() -> Vec<String> {
-    let set = environment().filter_map(|variable| {
+    let set = environment::variables().filter_map(|variable| {
         let equals = variable.iter().position(|byte| *byte == b'=')?;
         let (name, value) = variable.split_at_checked(equals)?;
         (value.len() > 1 && name.starts_with(DIGEST.0) && name.ends_with(DIGEST.1)).then_some(name)
     });
     set.map(|name| String::from_utf8_lossy(name).into_owned()).collect()
-}
-
-/// The variables as they are. std's would copy all of them, names and values, at every start.
-#[allow(unsafe_code)]
-fn environment() -> impl Iterator<Item = &'static [u8]> {
-    unsafe extern "C" {
-        static environ: *const *const c_char;
-    }
-    // SAFETY: a null pointer ends the list (environ(7)), which nobody changes: there is one thread, and no variable is
-    // ever set.
-    let mut next = unsafe { environ };
-    from_fn(move || {
-        // SAFETY: the same, and each is a string that ends with a zero.
-        unsafe {
-            let variable = next.as_ref().filter(|variable| !variable.is_null())?;
-            next = next.add(1);
-            Some(CStr::from_ptr(*variable).to_bytes())
-        }
-    })
 }

@@ -4,14 +4,12 @@
 use super::{load::Hook, output::Output, runner::State, settings::Variables};
 use crate::{
     cli::Config,
+    environment,
     log::{Label, Level, Line},
     outcome::Outcome,
 };
 use bindings::wrapper::hook::{context, logging};
-use std::{
-    env,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
-};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 pub mod bindings {
     // The world without its `wasi:…` imports, which come from wasmtime's own crates.
@@ -123,9 +121,11 @@ impl Facts {
     ///
     /// `EXIT_CODE` and `EXIT_STATUS` are named as systemd names them for `ExecStopPost=`.
     pub fn variables(&self, named: &Variables, listed: &[String]) -> Vec<(String, String)> {
-        let mut variables: Vec<(String, String)> = env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .filter(|(name, _)| (name.starts_with("HOOK_") && !named.hide(name)) || listed.contains(name))
+        let is_listed = |name: &str| listed.iter().any(|listed| listed == name);
+        let mut variables: Vec<(String, String)> = environment::variables()
+            .filter_map(|variable| str::from_utf8(variable).ok()?.split_once('='))
+            .filter(|(name, _)| (name.starts_with("HOOK_") && !named.hide(name)) || is_listed(name))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
         // Output becomes lines of a log, where colours are control characters (no-color.org).
         if !variables.iter().any(|(name, _)| name == "NO_COLOR") {

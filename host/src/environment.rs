@@ -1,0 +1,28 @@
+//! The container's variables where the kernel has put them, without a copy: among them are secrets, and a copy that was
+//! freed is still in memory.
+
+use std::{
+    ffi::{CStr, c_char},
+    iter::from_fn,
+};
+
+#[allow(unsafe_code, reason = "the C library's list")]
+unsafe extern "C" {
+    static environ: *const *const c_char;
+}
+
+/// All variables, each as `NAME=value`. std's would copy them, names and values.
+#[allow(unsafe_code)]
+pub fn variables() -> impl Iterator<Item = &'static [u8]> {
+    // SAFETY: a null pointer ends the list (environ(7)), which nobody changes: there is one thread, no variable is ever
+    // set.
+    let mut next = unsafe { environ };
+    from_fn(move || {
+        // SAFETY: the same, and each is a string that ends with a zero.
+        unsafe {
+            let variable = next.as_ref().filter(|variable| !variable.is_null())?;
+            next = next.add(1);
+            Some(CStr::from_ptr(*variable).to_bytes())
+        }
+    })
+}
