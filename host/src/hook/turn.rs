@@ -10,7 +10,10 @@ pub struct Turn(File);
 
 impl Turn {
     pub fn new() -> io::Result<Self> {
-        memory::create("turn").map(Self)
+        let file = memory::create("turn")?;
+        // Nobody is to keep anything in it.
+        memory::seal(&file)?;
+        Ok(Self(file))
     }
 
     /// Waits for this process's turn, which ends with it.
