@@ -21,6 +21,7 @@ use rustix::{
 };
 use std::{
     convert::Infallible,
+    fs::File,
     io::Write,
     os::fd::AsRawFd,
     time::{Duration, Instant},
@@ -59,7 +60,7 @@ impl Preparation {
     }
 
     /// The code, if it is there by now.
-    pub fn code(&self) -> Option<std::fs::File> {
+    pub fn code(&self) -> Option<File> {
         handover::receive(&self.told).filter(memory::is_sealed)
     }
 
@@ -182,6 +183,8 @@ fn process(work: &[(&Hook, &OwnedFd)], config: &Config, turn: Option<&Turn>) -> 
     jail::close_all_but(&hooks.chain(reports.iter().copied()).chain(turn.map(Turn::descriptor)).collect::<Vec<_>>());
     heap::end_when_exhausted();
     let share = share::of_memory();
+    // In the jail no more files can be made.
+    let files: Vec<_> = work.iter().map(|_| memory::create("code").ok()).collect();
     jail::enter_as_compiler(&reports);
     for (hook, report) in work {
         if hook.needs_check() && !tell(judge(hook), report) {
@@ -201,18 +204,18 @@ fn process(work: &[(&Hook, &OwnedFd)], config: &Config, turn: Option<&Turn>) -> 
     if let Some(turn) = turn {
         turn.wait();
     }
-    for (hook, report) in work {
+    for ((hook, report), file) in work.iter().zip(files) {
+        let Some(file) = file else { continue };
         // The runner takes code only from an engine like its own, to whose settings the hook's memory can belong.
         let engine = engine::new(hook.settings.memory.value, config.roomy, engine::Code::usual());
-        if let Err(error) = engine.and_then(|engine| compile(hook, &engine, report)) {
+        if let Err(error) = engine.and_then(|engine| compile(hook, &engine, report, file)) {
             log::debug(|| format!("hook {} is compiled when it runs: {error}", hook.label));
         }
     }
     exit_now(0)
 }
 
-fn compile(hook: &Hook, engine: &Engine, report: &OwnedFd) -> wasmtime::Result<()> {
-    let mut code = memory::create("code")?;
+fn compile(hook: &Hook, engine: &Engine, report: &OwnedFd, mut code: File) -> wasmtime::Result<()> {
     code.write_all(&engine.precompile_component(&hook.bytes()?)?)?;
     memory::seal(&code)?;
     handover::send(report, &code)?;

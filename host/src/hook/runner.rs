@@ -22,6 +22,7 @@ use crate::{
     outcome::WRAPPER_FAILED,
 };
 use bindings::exports::wrapper::hook::run::Error as HookError;
+use std::fs::File;
 use wasmtime::{
     Engine, Store,
     component::{Component, HasSelf, InstancePre, Linker, ResourceTable},
@@ -71,18 +72,32 @@ impl WasiHttpView for State {
     }
 }
 
+/// What the process takes along into its jail, where it can get no more of it.
+struct Taken {
+    /// The hook's.
+    variables: Vec<(String, String)>,
+    /// What `prepare` has left.
+    code: Option<File>,
+}
+
 /// Runs the hook and says how it went: in the log, and by the exit code of this process.
 pub fn run(hook: &Hook, config: &Config, facts: &Facts) -> u8 {
     jail::close_all_but(&hook.descriptors());
     heap::end_when_exhausted();
     let identity = ["TLS_CERT", "TLS_KEY"].map(|setting| hook.settings.variables.named(setting));
     let files = Files::read(&hook.settings.allow_http.value, identity);
+    let of_product = hook.product_variables().iter().map(|name| (*name).to_owned());
+    let listed: Vec<_> = config.hook_env.iter().cloned().chain(of_product).collect();
+    let taken = Taken {
+        variables: facts.variables(&hook.settings.variables, &listed),
+        code: hook.preparation.as_ref().and_then(Preparation::code),
+    };
     if !trusted() {
         jail::enter_as_runner(&hook.settings, config.roomy);
     }
     let means = files.parse(&hook.label);
     let problem = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(execute(hook, config, facts, means)).err(),
+        Ok(runtime) => runtime.block_on(execute(hook, config, facts, means, taken)).err(),
         Err(error) => Some(Problem::Found(format!("cannot run: {error}"))),
     };
     let Some(problem) = problem else { return SUCCEEDED };
@@ -127,8 +142,8 @@ impl From<wasmtime::Error> for Problem {
     }
 }
 
-async fn execute(hook: &Hook, config: &Config, facts: &Facts, means: Means) -> Result<(), Problem> {
-    let component = code(hook, config)?;
+async fn execute(hook: &Hook, config: &Config, facts: &Facts, means: Means, taken: Taken) -> Result<(), Problem> {
+    let component = code(hook, config, taken.code.as_ref())?;
     if !trusted() {
         jail::seal_code();
     }
@@ -142,9 +157,7 @@ async fn execute(hook: &Hook, config: &Config, facts: &Facts, means: Means) -> R
     let output = Output::new(&hook.label);
     let (stdout, stderr) = (output.stream(), output.stream());
     let mut wasi = WasiCtx::builder();
-    let of_product = hook.product_variables().iter().map(|name| (*name).to_owned());
-    let listed: Vec<_> = config.hook_env.iter().cloned().chain(of_product).collect();
-    wasi.envs(&facts.variables(&hook.settings.variables, &listed)).stdout(stdout.clone()).stderr(stderr.clone());
+    wasi.envs(&taken.variables).stdout(stdout.clone()).stderr(stderr.clone());
     wasi.arg(&hook.label.name);
     limits::limit_wasi(&mut wasi);
     let state = State {
@@ -166,22 +179,22 @@ async fn execute(hook: &Hook, config: &Config, facts: &Facts, means: Means) -> R
 
 /// The hook's code: machine code, or where executable memory is forbidden, as by SELinux's execmem or a strict seccomp
 /// profile, code that is interpreted.
-fn code(hook: &Hook, config: &Config) -> Result<Component, Problem> {
+fn code(hook: &Hook, config: &Config, prepared: Option<&File>) -> Result<Component, Problem> {
     let engine = |code| engine::new(hook.settings.memory.value, config.roomy, code);
     let machine = engine(Code::usual())?;
-    match component(hook, &machine) {
+    match component(hook, &machine, prepared) {
         Err(error) if failure::forbidden(&error) => {
             log::debug(|| format!("executable memory is forbidden here, the hook is interpreted: {error}"));
-            Ok(component(hook, &engine(Code::Interpreted)?)?)
+            Ok(component(hook, &engine(Code::Interpreted)?, None)?)
         }
         result => Ok(result?),
     }
 }
 
 /// The hook's code: what `prepare` left, or made now.
-fn component(hook: &Hook, engine: &Engine) -> wasmtime::Result<Component> {
-    if let Some(code) = hook.preparation.as_ref().and_then(Preparation::code) {
-        match load(&code, engine) {
+fn component(hook: &Hook, engine: &Engine, prepared: Option<&File>) -> wasmtime::Result<Component> {
+    if let Some(code) = prepared {
+        match load(code, engine) {
             Ok(component) => return Ok(component),
             Err(error) => log::debug(|| format!("prepared code is not used: {error}")),
         }
@@ -195,7 +208,7 @@ fn component(hook: &Hook, engine: &Engine) -> wasmtime::Result<Component> {
 }
 
 #[allow(unsafe_code)]
-fn load(code: &std::fs::File, engine: &Engine) -> wasmtime::Result<Component> {
+fn load(code: &File, engine: &Engine) -> wasmtime::Result<Component> {
     let bytes = memory::read(code)?;
     // SAFETY: the file was created, written and sealed by `prepare`'s process for this hook, which is the same binary,
     // and came on a socket that no other process can send to.
