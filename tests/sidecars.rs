@@ -600,7 +600,7 @@ fn another_address_of_the_product_that_listens_is_named_and_not_asked_to_quit() 
     ] {
         let sidecar = sidecar(hook);
         network::alone(|| {
-            for answer in [agree as fn(TcpStream), drop, hold] {
+            for answer in [agree as fn(TcpStream), drop] {
                 let other = Peer::start(&format!("127.0.0.1:{port}"), move |stream, _| answer(stream));
                 let done = sidecar.quit(&[("STARTUP", "0")]).with(&["true"]).done();
                 let refused = sidecar.refused(&sidecar.urls());

@@ -55,8 +55,8 @@ const STARTUP: Duration = Duration::from_secs(5);
 /// Between two attempts: short beside the start of a proxy, about a second.
 const PERIOD: Duration = Duration::from_millis(100);
 
-/// How long another address of the product may take to accept a connection: it is on this machine.
-const LOOK: Duration = Duration::from_millis(100);
+/// How long another address of the product may take to answer: it is on this machine.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// What one more attempt and the final message need: the host ends every wait shortly before the hook's time does.
 const RESERVE: Duration = Duration::from_millis(600);
@@ -192,11 +192,13 @@ impl Asking<'_> {
             self.why += &format!(" \"{url}\"");
         }
         for url in self.sidecar.elsewhere.iter().filter(|_| look) {
-            // Any answer will do, and even silence: somebody listens.
-            let silent = [ErrorKind::Refused, ErrorKind::Denied, ErrorKind::Unreachable];
-            match http::get(url).timeout(LOOK).send() {
-                Err(error) if silent.contains(&error.kind) => {}
-                _ => self.why += &format!("; but \"{url}\" accepts connections{}", &*self.hint()),
+            // Any answer will do, and even a connection that is closed. Silence may be this machine's, when it is busy.
+            let listens = match http::get(url).timeout(LOOK).send() {
+                Ok(_) => true,
+                Err(error) => matches!(error.kind, ErrorKind::Closed | ErrorKind::Protocol),
+            };
+            if listens {
+                self.why += &format!("; but \"{url}\" accepts connections{}", &*self.hint());
             }
         }
     }
