@@ -397,12 +397,12 @@ fn more_memory_lets_a_hook_have_more_kept() {
     let variables = keeping("path", "600", "65000");
     assert_eq!(run(&hook, &["--plugin-memory", "64MiB"], &variables).line(), "wrapper: keeps: has 600");
     let done = run(&hook, &["--plugin-memory", "8MiB"], &variables);
-    let words = "out of memory: what it holds and what wrapper keeps for it (requests, headers, bodies) exceeds 24 MiB; \
+    let words = "failed: out of memory: what it holds and what wrapper keeps for it (requests, headers, bodies) exceeds 24 MiB; \
         --plugin-memory raises that limit";
-    assert_eq!(done.line(), format!("wrapper: hook {hook:?}: {words}"));
+    assert_eq!(done.line(), format!("wrapper: hook \"keeps\": {words}"));
     let done = run(&hook, &["--plugin-memory", "8MiB", "--log-format", "json"], &variables);
     let line: serde_json::Value = serde_json::from_str(done.line()).unwrap();
-    assert_eq!((&line["message"], &line["outcome"]), (&words.into(), &"failed".into()));
+    assert_eq!((&line["message"], &line["verdict"]), (&words.into(), &"failed".into()));
 }
 
 #[test]
@@ -513,11 +513,12 @@ fn run_out_of_memory(options: &[&str], limit: Option<Resource>) -> (Done, String
 #[test]
 fn a_hook_that_is_too_large_to_compile_is_told_with_the_limit() {
     let (done, hook) = run_out_of_memory(&["--plugin-memory", "2MiB"], None);
-    let words = "out of memory: loading it takes more than 520 MiB; --plugin-memory raises that limit";
-    assert_eq!(done.line(), format!("wrapper: hook \"{hook}\": {words}"));
+    let name = std::path::Path::new(&hook).file_stem().unwrap().to_str().unwrap();
+    let words = "failed: out of memory: loading it takes more than 520 MiB; --plugin-memory raises that limit";
+    assert_eq!(done.line(), format!("wrapper: hook \"{name}\": {words}"));
     let (done, _) = run_out_of_memory(&["--plugin-memory", "2MiB", "--log-format", "json"], None);
     let line: serde_json::Value = serde_json::from_str(done.line()).unwrap();
-    assert_eq!((&line["message"], &line["outcome"]), (&words.into(), &"failed".into()));
+    assert_eq!((&line["message"], &line["verdict"]), (&words.into(), &"failed".into()));
 }
 
 #[test]

@@ -82,9 +82,12 @@ impl Told {
         run.done()
     }
 
-    /// The servers that hooks may reach.
+    /// The servers that hooks may reach, all of them or one.
     fn origins(&self) -> Vec<String> {
-        let allowed = self.variable("WRAPPER_ALLOW_HTTP").into_iter().flat_map(|list| list.split(','));
+        let rules =
+            |name: &str| name == "WRAPPER_ALLOW_HTTP" || (name.starts_with("HOOK_") && name.ends_with("_ALLOW_HTTP"));
+        let lists = self.env.iter().filter(|(name, _)| rules(name)).map(|(_, list)| list.as_str());
+        let allowed = lists.flat_map(|list| list.split(','));
         allowed.filter(|origin| origin.starts_with("https://")).map(Into::into).collect()
     }
 }
@@ -164,7 +167,7 @@ fn where_a_hook_connects_a_manifest_allows_it() {
     let mut servers = 0;
     for (place, told) in told(all()) {
         for (name, value) in
-            told.env.iter().filter(|(name, value)| name.starts_with("HOOK_") && value.starts_with("https:"))
+            told.env.iter().filter(|(name, value)| name.ends_with("_URL") && value.starts_with("https:"))
         {
             servers += 1;
             let allowed = told.origins();
