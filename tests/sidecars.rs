@@ -263,7 +263,9 @@ fn dapr_is_found_by_the_variables_that_its_injector_sets_and_by_settings_before_
     }
     let mut run = dapr.quit(&[]).with(&["true"]);
     run.env("DAPR_HTTP_PORT", "http");
-    dapr.assert_failure(&run.done(), "DAPR_HTTP_PORT=\"http\": not a port");
+    let done = run.done();
+    let line = misconfigured(dapr.hook, "DAPR_HTTP_PORT=\"http\": not a port");
+    assert_eq!((done.code(), done.line()), (125, line.as_str()));
 }
 
 #[test]
