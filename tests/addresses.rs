@@ -40,9 +40,8 @@ fn listening_beside(alive: &str, silent: &[&str]) -> (TcpListener, Vec<Silent>) 
     for _ in 0..20 {
         let listener = TcpListener::bind(on(alive, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        if silent.iter().all(|ip| TcpListener::bind(on(ip, port)).is_ok()) {
-            let silent = silent.iter().map(|ip| Silent::start(&on(ip, port).to_string())).collect();
-            return (listener, silent);
+        if let Ok(silent) = silent.iter().map(|ip| TcpListener::bind(on(ip, port))).collect::<Result<Vec<_>, _>>() {
+            return (listener, silent.into_iter().map(Silent::on).collect());
         }
     }
     panic!("no port is free on all addresses");
@@ -167,7 +166,7 @@ fn who_resets_a_connection_is_never_called_absent_because_the_other_address_refu
 fn who_does_not_answer_is_never_called_absent_because_the_other_address_refuses() {
     network::alone(|| {
         for address in ["127.0.0.1:0", "[::1]:0"] {
-            let silent = Silent::start(address);
+            let silent = Silent::on(std::net::TcpListener::bind(address).unwrap());
             let run = wrapper().with(&["--plugin-timeout", "3s"]);
             let url = format!("http://localhost:{}/", silent.address().port());
             let done = asking(run, &url);

@@ -119,7 +119,7 @@ fn a_server_that_never_answers_is_given_up_before_the_hooks_time_is() {
 
 #[test]
 fn a_server_that_never_accepts_is_given_up_before_the_hooks_time_is() {
-    let silent = Silent::start("127.0.0.1:0");
+    let silent = Silent::on(std::net::TcpListener::bind("127.0.0.1:0").unwrap());
     let address = silent.address();
     let mut run = wrapper().with(&["--plugin-timeout", "4s"]).plugin(guests::hook("patient"));
     run.env("HOOK_AUTHORITY", address.to_string());

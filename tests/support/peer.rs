@@ -131,8 +131,7 @@ pub struct Silent {
 
 impl Silent {
     #[allow(unsafe_code)]
-    pub fn start(address: &str) -> Self {
-        let listener = TcpListener::bind(address).unwrap();
+    pub fn on(listener: TcpListener) -> Self {
         // SAFETY: listen(2) takes two numbers; on a socket that listens it sets the length of its queue.
         assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 0) }, 0);
         let address = listener.local_addr().unwrap();

@@ -10,7 +10,7 @@ use crate::{
     outcome::When,
 };
 use anyhow::{Result, bail, ensure};
-use std::{ffi::OsStr, time::Duration};
+use std::{ffi::OsStr, sync::Arc, time::Duration};
 
 /// The time limit of each hook. kubelet gives a pod 30 s to stop (`terminationGracePeriodSeconds`); a hook that takes
 /// a third of it leaves room for the command.
@@ -30,7 +30,7 @@ pub fn listed(given: &Given) -> Result<(Vec<Listed>, Vec<Listed>)> {
     match given.one(&options::PLUGIN_SHA256, digests)? {
         None => sha256.resize(before.len() + after.len(), None),
         Some(digests) => {
-            let by = given.name(&options::PLUGIN_SHA256);
+            let by: Arc<str> = given.name(&options::PLUGIN_SHA256).into();
             ensure!(
                 digests.len() == after.len(),
                 "{by} has {} digests for {} hooks; give one for each, in their order",
@@ -59,7 +59,7 @@ pub fn listed(given: &Given) -> Result<(Vec<Listed>, Vec<Listed>)> {
         .zip(sha256)
         .map(|((source, variables), sha256)| {
             let settings = defaults.settings(given, variables, sha256)?;
-            Ok(Listed { source, settings })
+            Ok(Listed { source, settings: settings.into() })
         })
         .collect::<Result<Vec<_>>>()?;
     let after = before.split_off(count);
@@ -98,7 +98,7 @@ impl Defaults {
         let allow_http = match own("ALLOW_HTTP") {
             Some(by) => Some(given.variables(&by, values::allowed)?)
                 .filter(|rules| !rules.is_empty())
-                .map(|rules| Set { value: Allow::new(rules), by }),
+                .map(|rules| Set { value: Allow::new(rules), by: by.into() }),
             None => None,
         };
         let sha256 = match (one(given, own("SHA256"), values::digest)?, listed) {
@@ -133,11 +133,11 @@ fn check_identity(given: &Given, variables: &Variables) -> Result<()> {
 }
 
 fn by<T>(option: &options::Opt, value: T) -> Set<T> {
-    Set { value, by: option.on_command_line() }
+    Set { value, by: option.on_command_line().into() }
 }
 
 /// What a hook's own variable says.
 fn one<T>(given: &Given, name: Option<String>, parse: impl Fn(&OsStr) -> Result<T>) -> Result<Option<Set<T>>> {
     let Some(by) = name else { return Ok(None) };
-    Ok(given.variable(&by, parse)?.map(|value| Set { value, by }))
+    Ok(given.variable(&by, parse)?.map(|value| Set { value, by: by.into() }))
 }

@@ -15,6 +15,7 @@ use std::{
     io,
     os::{fd::AsRawFd, unix::ffi::OsStrExt},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 macro_rules! built_in {
@@ -68,13 +69,13 @@ enum Kind {
 #[derive(Clone, Debug)]
 pub struct Listed {
     pub source: Source,
-    pub settings: Settings,
+    pub settings: Arc<Settings>,
 }
 
 /// A hook whose bytes have been read.
 pub struct Hook {
     pub label: Label,
-    pub settings: Settings,
+    pub settings: Arc<Settings>,
     /// Whether it is compiled beside the command.
     pub prepare: bool,
     /// The process that checks and compiles it.

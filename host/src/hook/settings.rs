@@ -2,7 +2,7 @@
 
 use super::Allow;
 use crate::outcome::When;
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 /// What holds for one hook. Options are the defaults of all hooks; `HOOK_<NAME>_…` says it for one.
 #[derive(Clone, Debug)]
@@ -25,7 +25,7 @@ pub struct Settings {
 #[derive(Clone, Debug)]
 pub struct Set<T> {
     pub value: T,
-    pub by: String,
+    pub by: Arc<str>,
 }
 
 impl<T> Set<T> {
@@ -39,10 +39,11 @@ impl<T> Set<T> {
 /// Which of the variables named `HOOK_…` are whose.
 #[derive(Clone, Debug)]
 pub struct Variables {
-    /// What this hook's begin with: `HOOK_SLACK_`, and `HOOK_HTTP_` for the built-in hook behind that name.
-    own: Vec<String>,
-    /// What other hooks' begin with.
-    others: Vec<String>,
+    /// What each hook's begin with: `HOOK_SLACK_`, and `HOOK_HTTP_` for the built-in hook behind that name. All hooks
+    /// share the list: wrapper keeps it for as long as the command runs.
+    all: Arc<[Vec<String>]>,
+    /// This hook's place in it.
+    this: usize,
 }
 
 impl Variables {
@@ -50,33 +51,34 @@ impl Variables {
     /// the name of its variables as well, if no hook is listed under it.
     pub fn of(hooks: &[(&str, &str)]) -> Vec<Self> {
         let listed: Vec<String> = hooks.iter().map(|(name, _)| prefix(name)).collect();
-        let own: Vec<Vec<String>> = hooks
+        let all: Arc<[Vec<String>]> = hooks
             .iter()
             .map(|(name, own_name)| {
                 let unlisted = Some(prefix(own_name)).filter(|own_name| !listed.contains(own_name));
                 [prefix(name)].into_iter().chain(unlisted).collect()
             })
             .collect();
-        let others = |this| own.iter().enumerate().filter(move |(index, _)| *index != this).flat_map(|(_, own)| own);
-        own.iter()
-            .enumerate()
-            .map(|(index, own)| Self { own: own.clone(), others: others(index).cloned().collect() })
-            .collect()
+        (0..all.len()).map(|this| Self { all: all.clone(), this }).collect()
     }
 
     /// The variable of one of this hook's settings: `HOOK_ISTIO_QUIT_ON`. guest-sdk's `Context::variable` names it
     /// alike.
     pub fn named(&self, setting: &str) -> String {
-        self.own.first().map_or("HOOK_", String::as_str).to_owned() + setting
+        self.own().first().map_or("HOOK_", String::as_str).to_owned() + setting
     }
 
     /// Whether a variable belongs to another hook and not to this one: of the names it begins with the longest counts,
     /// so `HOOK_SLACK_EXTRA_URL` is not `slack`'s where there is a hook `slack-extra`.
     pub fn hide(&self, variable: &str) -> bool {
-        let longest = |prefixes: &[String]| {
+        let length = |prefixes: &[String]| {
             prefixes.iter().filter(|prefix| variable.starts_with(prefix.as_str())).map(String::len).max()
         };
-        longest(&self.others) > longest(&self.own)
+        let others = self.all.iter().enumerate().filter(|(index, _)| *index != self.this);
+        others.filter_map(|(_, prefixes)| length(prefixes)).max() > length(self.own())
+    }
+
+    fn own(&self) -> &[String] {
+        self.all.get(self.this).map_or(&[], Vec::as_slice)
     }
 }
 

@@ -14,7 +14,7 @@ use std::{
     ptr::null_mut,
     sync::{
         OnceLock,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU8, AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
@@ -29,13 +29,32 @@ static WAITED_MICROS: AtomicU64 = AtomicU64::new(0);
 #[repr(C)]
 struct Progress {
     /// Whether the last line has no end.
-    torn: AtomicBool,
+    torn: Flag,
     /// Whether some process is just handing bytes to the kernel, and would leave a line torn if it were killed.
-    writing: AtomicBool,
+    writing: Flag,
+}
+
+/// A byte that is not zero: whoever can write to the page, a hook with a hole in its sandbox too, can write any.
+#[repr(transparent)]
+struct Flag(AtomicU8);
+
+impl Flag {
+    const fn unset() -> Self {
+        Self(AtomicU8::new(0))
+    }
+
+    fn set(&self, flag: bool) {
+        self.0.store(flag.into(), Relaxed);
+    }
+
+    /// Whether it was set; it is not any more.
+    fn take(&self) -> bool {
+        self.0.swap(0, Relaxed) != 0
+    }
 }
 
 /// Where it stands if it cannot be shared.
-static ALONE: Progress = Progress { torn: AtomicBool::new(false), writing: AtomicBool::new(false) };
+static ALONE: Progress = Progress { torn: Flag::unset(), writing: Flag::unset() };
 
 static SHARED: OnceLock<&'static Progress> = OnceLock::new();
 
@@ -49,7 +68,7 @@ pub fn share() {
     let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED);
     // SAFETY: a new mapping where the kernel likes touches nothing that is there.
     let Ok(page) = (unsafe { mmap_anonymous(null_mut(), size_of::<Progress>(), protection, flags) }) else { return };
-    // SAFETY: it is aligned to a page, holds zeros, which are two that are false, and is never unmapped.
+    // SAFETY: it is aligned to a page, holds zeros, which are two flags that are not set, and is never unmapped.
     if let Some(page) = unsafe { page.cast::<Progress>().as_ref() } {
         SHARED.get_or_init(|| page);
     }
@@ -58,8 +77,8 @@ pub fn share() {
 /// To be called when a process of ours was killed: if that was in the middle of a line, the line is torn.
 pub fn writer_was_killed() {
     let progress = progress();
-    if progress.writing.swap(false, Relaxed) {
-        progress.torn.store(true, Relaxed);
+    if progress.writing.take() {
+        progress.torn.set(true);
     }
 }
 
@@ -67,12 +86,12 @@ pub fn writer_was_killed() {
 pub fn write_line(mut line: String) {
     line.push('\n');
     let progress = progress();
-    let torn = progress.torn.swap(false, Relaxed);
+    let torn = progress.torn.take();
     if torn {
         line.insert(0, '\n');
     }
     if put(line.as_bytes(), progress) == 0 && torn {
-        progress.torn.store(true, Relaxed);
+        progress.torn.set(true);
     }
 }
 
@@ -80,14 +99,14 @@ pub fn write_line(mut line: String) {
 fn put(bytes: &[u8], progress: &Progress) -> usize {
     let mut rest = bytes;
     loop {
-        progress.writing.store(true, Relaxed);
+        progress.writing.set(true);
         let result = try_write(rest);
         rest = rest.get(result.unwrap_or(0)..).unwrap_or_default();
         let begun = rest.len() < bytes.len();
         if begun && !rest.is_empty() {
-            progress.torn.store(true, Relaxed);
+            progress.torn.set(true);
         }
-        progress.writing.store(false, Relaxed);
+        progress.writing.set(false);
         let goes_on = match result {
             _ if rest.is_empty() => false,
             Ok(_) | Err(Errno::INTR) => true,
@@ -95,7 +114,7 @@ fn put(bytes: &[u8], progress: &Progress) -> usize {
             Err(_) => false,
         };
         // If another process has ended the torn line by now, the rest would be a line without its beginning.
-        if !goes_on || (begun && !progress.torn.swap(false, Relaxed)) {
+        if !goes_on || (begun && !progress.torn.take()) {
             return bytes.len() - rest.len();
         }
     }

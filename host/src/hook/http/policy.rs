@@ -7,11 +7,12 @@ use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     str::FromStr,
+    sync::Arc,
 };
 
 /// What the operator allowed.
 #[derive(Clone, Debug)]
-pub struct Allow(Vec<Rule>);
+pub struct Allow(Arc<[Rule]>);
 
 /// One `--allow-http`: `scheme://host[:port]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +58,7 @@ enum Hosts {
 
 impl Allow {
     pub fn new(rules: Vec<Rule>) -> Self {
-        Self(rules)
+        Self(rules.into())
     }
 
     /// The ports that may be connected to; nothing if any may.
