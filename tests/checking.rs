@@ -43,6 +43,19 @@ fn a_signal_is_heard_while_a_hook_is_checked() {
 }
 
 #[test]
+fn a_verdict_that_came_in_time_counts_though_another_hook_took_all_of_it() {
+    let slow = heavy::slow_to_check();
+    let hook = guests::program("naps");
+    let core = guests::bytes(b"\0asm\x01\0\0\0");
+    let run = wrapper().with(&["--plugin-timeout", "1s"]).plugin(&*slow).plugin(&hook).plugin(&*core).with(&["true"]);
+    let done = run.done();
+    assert_eq!(done.code(), 125, "{done:?}");
+    assert_eq!(done.stderr.matches("could not be checked").count(), 1, "{done:?}");
+    assert!(done.stderr.contains("naps: slept") && done.stderr.contains("core module"), "{done:?}");
+    assert_eq!(done.stderr.matches("core module").count(), 1, "it is not run: {done:?}");
+}
+
+#[test]
 fn a_check_that_is_stopped_or_killed_does_not_stop_wrapper_and_the_hook_runs_after_all() {
     let slow = heavy::slow_to_check();
     for (signal, words) in [(SIGKILL, "its process was killed by SIGKILL"), (SIGSTOP, "not within 10s")] {

@@ -138,6 +138,59 @@ fn ctrl_z_stops_the_whole_pipeline() {
     }
 }
 
+/// A shell waits for its child, and both are in the foreground: what is typed and what stops is for both.
+#[test]
+fn a_command_of_several_processes_reads_and_is_interrupted_stopped_and_resumed_as_a_whole() {
+    for way in WAYS {
+        for pipe in ["", " | cat"] {
+            let mut terminal = Terminal::with_shell();
+            terminal.enters(&format!("$wrapper {way} sh -c 'tac </dev/tty; sleep 30; true'{pipe}"));
+            terminal.process("tac");
+            terminal.enters("first");
+            terminal.enters("second");
+            terminal.types(CTRL_D);
+            terminal.until_it_shows("second\r\nfirst\r\n");
+            terminal.process("sleep");
+            terminal.types(CTRL_Z);
+            assert_both_stop(&terminal, "sleep");
+            terminal.enters("fg");
+            assert_both_run(&terminal, "sleep");
+            terminal.types(CTRL_C);
+            let gone =
+                |name: &str| !Process::all().iter().any(|it| it.name == name && it.session == terminal.leader_group());
+            eventually("all of it is interrupted", || gone("sleep") && gone("wrapper"));
+        }
+    }
+}
+
+#[test]
+fn a_command_has_the_terminal_from_its_start_and_in_a_pipeline_when_it_reads() {
+    for way in WAYS {
+        let mut terminal = Terminal::with_shell();
+        terminal.enters(&format!("$wrapper {way} sleep 30"));
+        let command = terminal.process("sleep");
+        assert_eq!((command.group, terminal.foreground()), (command.pid, command.pid), "{way}");
+    }
+}
+
+/// The shell that started it has gone: nobody would resume a wrapper that stops itself.
+#[test]
+fn a_command_that_reads_a_terminal_that_nobody_gives_it_stays_stopped_and_costs_nothing() {
+    let mut terminal = Terminal::with_shell();
+    terminal.enters("( (sleep 0.5; exec $wrapper cat </dev/tty) & )");
+    terminal.until_state("cat", &['T']);
+    let wrapper = terminal.process("wrapper").pid;
+    let used = || {
+        let stat = std::fs::read_to_string(format!("/proc/{wrapper}/stat")).unwrap();
+        let fields: Vec<u64> =
+            stat.rsplit_once(')').unwrap().1.split_whitespace().filter_map(|it| it.parse().ok()).collect();
+        fields[10] + fields[11]
+    };
+    let before = used();
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    assert!(used() - before <= 5, "{} hundredths of a second", used() - before);
+}
+
 /// `less` reads the terminal too, and both are one job of the shell.
 #[test]
 fn in_a_pipeline_the_one_that_reads_the_terminal_has_it_and_ctrl_c_reaches_all() {

@@ -59,7 +59,13 @@ fn run() -> u8 {
                 Err(error) => fail(&format!("cannot take signals: {}", words::words(error))),
             }
         }
-        Ok(Request::Install(path)) => install::install(&path).map_or_else(|error| fail(&format!("{error:#}")), |()| 0),
+        Ok(Request::Install(path)) => {
+            // Nobody is there to whom they could be forwarded.
+            if let Ok(signals) = &signals {
+                signals.give_back();
+            }
+            install::install(&path).map_or_else(|error| fail(&format!("{error:#}")), |()| 0)
+        }
         Ok(Request::Print(text)) => print(&text),
         Err(error) => {
             let message = format!("{error:#}");

@@ -34,7 +34,7 @@ pub use settings::{Set, Settings, Variables};
 use crate::{
     cli::Config,
     log::{self, Label, Level, Line},
-    supervise::{Ended, Heard, Patience, SIGKILL, Supervisor, Waited, exit_now, fork_helper, name},
+    supervise::{Ended, Patience, SIGKILL, Supervisor, Waited, exit_now, fork_helper, name},
     words::words,
 };
 use load::Hook;
@@ -177,21 +177,18 @@ fn launch(
     patience: Patience,
     supervisor: &mut Supervisor,
 ) -> Result<Option<Pid>, Errno> {
-    if let Some(preparation) = &hook.preparation
-        && preparation.wait(hook, facts.deadline, patience, supervisor) == Heard::Interrupted
-    {
-        return Ok(None);
+    if let Some(preparation) = &hook.preparation {
+        preparation.wait(hook, facts.deadline, patience, supervisor);
     }
-    loop {
+    while !supervisor.is_told_to_stop(patience) {
         match fork_helper(|| exit_now(runner::run(hook, config, facts))) {
             Err(errno) if prepare::passes(errno) && Instant::now() + FORK_AGAIN < facts.deadline => {
-                if supervisor.wait_for(None, Instant::now() + FORK_AGAIN, patience) == Heard::Interrupted {
-                    return Ok(None);
-                }
+                supervisor.wait_for(None, Instant::now() + FORK_AGAIN, patience);
             }
             result => return result.map(Some),
         }
     }
+    Ok(None)
 }
 
 fn seconds(since: Instant) -> f64 {

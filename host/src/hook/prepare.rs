@@ -67,17 +67,16 @@ impl Preparation {
     /// Waits until the code is there or will not come. Whoever runs at the lowest priority beside a busy process may
     /// never come to an end: one that takes much longer than on a free processor is ended, and the hook is compiled
     /// when it runs.
-    pub fn wait(&self, hook: &Hook, deadline: Instant, patience: Patience, supervisor: &mut Supervisor) -> Heard {
+    pub fn wait(&self, hook: &Hook, deadline: Instant, patience: Patience, supervisor: &mut Supervisor) {
         let slow = Duration::from_millis(hook.length() / BYTES_A_MILLISECOND);
         let half = deadline.saturating_duration_since(Instant::now()) / 2;
         let heard = supervisor.wait_for(Some(self.told.as_fd()), Instant::now() + slow.min(half), patience);
         if heard != Heard::Readable {
-            supervisor.end_helper(self.process, Instant::now());
+            supervisor.end_helper(self.process, Instant::now(), patience);
         } else if let Some(Ended::Exited(heap::OUT_OF_MEMORY)) = supervisor.ended(self.process) {
             let limit = "compiling it takes more memory beside the command than its part of the container's";
             log::debug(|| format!("{} is compiled when it runs: {limit}", hook.label.name));
         }
-        heard
     }
 }
 
@@ -160,7 +159,7 @@ fn judged(hook: &mut Hook, deadline: Instant, supervisor: &mut Supervisor) -> Ju
     }
     // Who has closed the socket is about to end.
     let end = if heard == Heard::Readable { deadline } else { Instant::now() };
-    let ended = supervisor.end_helper(preparation.process, end);
+    let ended = supervisor.end_helper(preparation.process, end, Patience::None);
     hook.preparation = None;
     let why = match (heard, ended) {
         // Nothing is wrong with the hook.

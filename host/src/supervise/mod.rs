@@ -86,6 +86,9 @@ pub enum Patience {
 /// Signals that ask to stop and come within this time of the first are one wish: some runtimes send each twice.
 const SAME_WISH: Duration = Duration::from_millis(100);
 
+/// How often is looked whether the terminal has become the wrapper's to give. No signal says so.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
 impl Supervisor {
     pub fn new(signals: Signals) -> Self {
         // Orphans of the command come to PID 1 anyway; elsewhere the kernel has to be asked (prctl(2)).
@@ -111,6 +114,14 @@ impl Supervisor {
         self.stop_signal
     }
 
+    /// Whether nothing more is to be waited for.
+    pub fn is_told_to_stop(&self, patience: Patience) -> bool {
+        match patience {
+            Patience::None => self.stop_signal.is_some(),
+            Patience::Once => self.impatient,
+        }
+    }
+
     /// Whether a second stop signal came while hooks ran.
     pub fn impatient(&self) -> bool {
         self.impatient
@@ -130,9 +141,9 @@ impl Supervisor {
         for signal in std::mem::take(&mut self.kept) {
             target.forward(signal);
         }
-        let mut kill_at = None;
+        let (mut kill_at, mut look_at) = (None, None);
         loop {
-            match self.next(kill_at, None) {
+            match self.next(earlier(kill_at, look_at), None) {
                 Event::Ended(pid, ended) if pid == child => {
                     if let Some(terminal) = &self.terminal {
                         terminal.take_back_from(child);
@@ -141,12 +152,14 @@ impl Supervisor {
                     log::debug(|| format!("the command {outcome}"));
                     return outcome;
                 }
-                Event::Stopped(pid, signal) if pid == child => self.follow_stop(&target, signal),
+                Event::Stopped(pid, signal) if pid == child => look_at = self.follow_stop(&target, signal),
                 Event::Ended(..) | Event::Stopped(..) | Event::Readable => {}
                 Event::Signal(signal) => {
                     target.forward(signal);
                     if signal.stops() {
                         self.stop_along(&target, signal);
+                    } else if signal.number == SIGCONT && self.terminal.is_some() {
+                        target.resume();
                     }
                     if self.signals.asks_to_stop(signal)
                         && let Some(timeout) = stop_timeout.take()
@@ -154,10 +167,13 @@ impl Supervisor {
                         kill_at = Instant::now().checked_add(timeout);
                     }
                 }
+                Event::Deadline if look_at.is_some_and(|look_at| look_at <= Instant::now()) => {
+                    look_at = self.give_terminal(&target);
+                }
                 Event::Deadline => {
                     log::warn("the command did not end within --stop-timeout; killing it");
                     kill_at = None;
-                    target.send(SIGKILL).ok();
+                    target.send(SIGKILL, to_group).ok();
                 }
             }
         }
@@ -230,12 +246,12 @@ impl Supervisor {
     }
 
     /// Says how such a process ended by itself, and ends it if it has not by the deadline.
-    pub fn end_helper(&mut self, helper: Pid, deadline: Instant) -> Option<Ended> {
+    pub fn end_helper(&mut self, helper: Pid, deadline: Instant, patience: Patience) -> Option<Ended> {
         let place = self.helpers.iter().position(|(pid, _)| *pid == helper)?;
         if let (_, ended @ Some(_)) = self.helpers.swap_remove(place) {
             return ended;
         }
-        match self.wait(helper, deadline, Patience::Once) {
+        match self.wait(helper, deadline, patience) {
             Waited::Ended(ended) => Some(ended),
             Waited::TimedOut | Waited::Interrupted => None,
         }
@@ -244,7 +260,7 @@ impl Supervisor {
     /// Ends all of them, and returns when they are gone.
     pub fn end_helpers(&mut self) {
         while let Some((helper, _)) = self.helpers.last() {
-            self.end_helper(*helper, Instant::now());
+            self.end_helper(*helper, Instant::now(), Patience::Once);
         }
     }
 
@@ -262,7 +278,10 @@ impl Supervisor {
                     return Event::Ended(pid, ended);
                 }
                 Some((pid, Change::Stopped(signal))) => return Event::Stopped(pid, signal),
-                None if deadline.is_some_and(|deadline| deadline <= Instant::now()) => return Event::Deadline,
+                None if deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
+                    // What came in time is not late because nobody has looked.
+                    return if source.is_some_and(signals::is_readable) { Event::Readable } else { Event::Deadline };
+                }
                 None => {}
             }
             match self.signals.next(deadline, source) {
@@ -288,7 +307,7 @@ impl Supervisor {
             // Ctrl-Z in a pipeline. The shell resumes all of it at once.
             Some(_) => {
                 signals::stop_self(signal.number);
-                target.send(SIGCONT).ok();
+                target.resume();
             }
             None => signals::stop_self(signal.number),
         }
@@ -297,21 +316,47 @@ impl Supervisor {
     /// The command was stopped, as by Ctrl-Z, or because it reads a terminal that it does not have. The shell that
     /// started the wrapper waits for the wrapper's group, so that stops too, the rest of a pipeline included, and the
     /// wrapper takes the command along when it is resumed.
-    fn follow_stop(&self, target: &Target, signal: i32) {
-        let Some(terminal) = &self.terminal else { return };
-        let mut gives = terminal.alone || terminal.is_of(target.child);
+    ///
+    /// If the command waits for the terminal, says when to look again whether it can be given.
+    fn follow_stop(&self, target: &Target, signal: i32) -> Option<Instant> {
+        let terminal = self.terminal.as_ref()?;
+        let wants = signals::wants_terminal(signal);
         // The terminal may be ours to give: in a pipeline, or after `fg` of a command that ran in the background.
-        if signals::wants_terminal(signal) && terminal.is_ours() {
-            gives = true;
-        } else {
-            terminal.take_back_from(target.child);
-            signals::stop_group(our_group());
+        if wants && terminal.is_ours() {
+            return self.give_terminal(target);
+        }
+        let gives = terminal.alone || terminal.is_of(target.child);
+        terminal.take_back_from(target.child);
+        signals::stop_group(our_group());
+        // Who wants a terminal and has not got it would only be stopped again, for ever where the wrapper cannot be
+        // stopped itself: as PID 1, or when the shell that started it has gone.
+        if wants {
+            return self.give_terminal(target);
         }
         if gives {
             terminal.give(target.child);
         }
-        target.send(SIGCONT).ok();
+        target.resume();
+        None
     }
+
+    /// Gives the terminal to a command that was stopped for want of it, or says when to try again.
+    fn give_terminal(&self, target: &Target) -> Option<Instant> {
+        let terminal = self.terminal.as_ref()?;
+        terminal.give(target.child);
+        match terminal.is_of(target.child) {
+            true => {
+                target.resume();
+                None
+            }
+            false => Instant::now().checked_add(LOOK_AGAIN),
+        }
+    }
+}
+
+/// The first of two deadlines.
+fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    [one, other].into_iter().flatten().min()
 }
 
 /// Where signals go.
@@ -323,7 +368,8 @@ struct Target {
 
 impl Target {
     fn forward(&mut self, signal: Received) {
-        match self.send(signal.number) {
+        // What is typed is for all of the command's processes, as if they were in the foreground group themselves.
+        match self.send(signal.number, self.to_group || signal.from_terminal) {
             Err(Errno::PERM) if !self.warned => {
                 self.warned = true;
                 log::warn(format!("cannot send {} to the command: not permitted", name(signal.number)));
@@ -333,8 +379,13 @@ impl Target {
         }
     }
 
-    fn send(&self, signal: i32) -> Result<(), Errno> {
-        if !self.to_group {
+    /// Resumes all of the group: a terminal stops all of it.
+    fn resume(&self) {
+        self.send(SIGCONT, true).ok();
+    }
+
+    fn send(&self, signal: i32, to_group: bool) -> Result<(), Errno> {
+        if !to_group {
             return signals::send(self.child, signal);
         }
         let group = signals::send_to_group(self.child, signal);

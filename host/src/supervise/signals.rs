@@ -55,6 +55,8 @@ pub struct Signals {
 #[derive(Clone, Copy)]
 pub struct Received {
     pub number: i32,
+    /// Whether the terminal sent it, to all of the foreground group.
+    pub from_terminal: bool,
     from_self: bool,
 }
 
@@ -107,7 +109,11 @@ impl Signals {
 
     fn read(&self) -> Option<Received> {
         let info = self.fd.read_signal().ok()??;
-        Some(Received { number: info.ssi_signo.try_into().ok()?, from_self: info.ssi_pid == std::process::id() })
+        Some(Received {
+            number: info.ssi_signo.try_into().ok()?,
+            from_terminal: info.ssi_code == libc::SI_KERNEL,
+            from_self: info.ssi_pid == std::process::id(),
+        })
     }
 
     /// Whether a signal is passed on to the command. A SIGPIPE of our own only says that the log's reader has gone.
@@ -187,6 +193,11 @@ pub fn stop_self(signal: i32) {
     let _ = send(getpid(), signal as i32);
     let _ = only.thread_unblock();
     let _ = only.thread_block();
+}
+
+/// Whether this can be read now, or has come to its end.
+pub fn is_readable(source: BorrowedFd) -> bool {
+    matches!(poll(&mut [PollFd::from_borrowed_fd(source, PollFlags::IN)], Some(&Timespec::default())), Ok(1..))
 }
 
 /// Stops our whole process group, the rest of a pipeline included, as Ctrl-Z does without a group of the command's own.

@@ -46,10 +46,12 @@ pub fn spawn(command: &[OsString], signals: &Signals, terminal: Option<&Terminal
     };
     let candidates = candidates(&name);
     let (errors, report) = pipe_with(PipeFlags::CLOEXEC).map_err(|e| failed(from(e), WRAPPER_FAILED))?;
+    // Looked at before there is a group that would be taken for the wrapper's.
+    let gets_terminal = terminal.filter(|terminal| terminal.alone && terminal.is_ours());
     let child = fork(|| -> Infallible {
         let _ = setpgid(None, None);
-        if let Some(terminal) = terminal.filter(|terminal| terminal.alone) {
-            terminal.give(getpid());
+        if let Some(terminal) = gets_terminal {
+            terminal.set(getpid());
         }
         signals.give_back();
         let errno = exec(&candidates, &args);

@@ -16,7 +16,10 @@ pub fn hold_standard_streams() {
         }
         // Reads as empty, refuses to be written, and needs no /dev/null. The kernel gives it the lowest free number,
         // which is the one that is missing.
-        if let Ok(placeholder) = memfd_create("closed", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING) {
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        // Before Linux 6.3 the flag is unknown; since then a node may demand it (sysctl vm.memfd_noexec).
+        let placeholder = memfd_create("closed", flags | MemfdFlags::NOEXEC_SEAL);
+        if let Ok(placeholder) = placeholder.or_else(|_| memfd_create("closed", flags)) {
             let _ = fcntl_add_seals(&placeholder, SealFlags::WRITE | SealFlags::GROW);
             forget(placeholder);
         }

@@ -40,12 +40,16 @@ impl Terminal {
         tcgetpgrp(self.fd) == Ok(group)
     }
 
-    /// Makes the command's group the foreground, if the wrapper's is it. Like taking it back this works from the
-    /// background only because SIGTTOU is blocked (tcsetpgrp(3)).
+    /// Makes the command's group the foreground, if the wrapper's is it.
     pub fn give(&self, group: Pid) {
         if self.is_ours() {
-            let _ = tcsetpgrp(self.fd, group);
+            self.set(group);
         }
+    }
+
+    /// Makes this group the foreground, also from the background: SIGTTOU is blocked (tcsetpgrp(3)).
+    pub fn set(&self, group: Pid) {
+        let _ = tcsetpgrp(self.fd, group);
     }
 
     /// Takes the terminal back from a command that has ended or stopped: from its own group, or from one in which
