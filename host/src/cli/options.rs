@@ -138,7 +138,8 @@ pub const STOP_TIMEOUT: Opt = Opt {
     alias: None,
     variable: "WRAPPER_STOP_TIMEOUT",
     takes: Takes::One("TIME"),
-    help: "How long after a forwarded SIGTERM the command gets SIGKILL [default: never]",
+    help: "How long after the first signal that asks to stop (SIGTERM, SIGINT, SIGQUIT, SIGHUP) the command gets SIGKILL \
+           [default: never]",
 };
 
 pub const KILL_GROUP: Opt = Opt {
