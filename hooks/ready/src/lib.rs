@@ -78,7 +78,7 @@ pub fn wait(cx: &Context, gate: &Gate) -> Result {
                 Err(error) => {
                     heard |= error.kind != ErrorKind::Refused;
                     let cut_off = error.kind == ErrorKind::Timeout && milliseconds(patience) < ANSWER;
-                    if !answered && !(cut_off && !why.is_empty()) {
+                    if !answered && (!cut_off || why.is_empty()) {
                         why = error.text().into();
                     }
                 }

@@ -43,7 +43,7 @@ fn keep(what: &str, text: &str, authority: &str) -> bool {
         "path" => setting(request(), |it| it.set_path_with_query(Some(&format!("/{text}")))),
         "value" => {
             let fields = Fields::new();
-            let fits = fields.append("content", &text.as_bytes().to_vec()).is_ok();
+            let fits = fields.append("content", text.as_bytes()).is_ok();
             kept(fields, fits)
         }
         "list" => match Fields::from_list(&[("content".into(), text.into())]) {
@@ -96,7 +96,7 @@ fn setting(request: OutgoingRequest, set: impl FnOnce(&OutgoingRequest) -> std::
 fn full() -> Fields {
     let fields = Fields::new();
     for name in 0..400 {
-        assert!(fields.append(&format!("{name:x}"), &vec![b'v']).is_ok(), "{name}");
+        assert!(fields.append(&format!("{name:x}"), b"v").is_ok(), "{name}");
     }
     fields
 }
