@@ -1,7 +1,8 @@
 //! The wrapper and its hooks work where a container gives them little: no user, no files, no rights, little memory.
 
 use crate::support::{
-    Done, Run, assert_took, guests, heavy, helpers::child, peer::Peer, skipped, wrapper, wrapper_for_everyone,
+    Done, Run, assert_took, cgroup::Cgroup, guests, heavy, helpers::child, peer::Peer, skipped, wrapper,
+    wrapper_for_everyone,
 };
 use nix::{
     libc,
@@ -186,55 +187,30 @@ fn rusts_own_variables_change_nothing_in_the_lines() {
     assert_eq!(lines(&[("RUST_BACKTRACE", "full"), ("RUST_LOG", "trace"), ("RUST_LIB_BACKTRACE", "1")]), plain);
 }
 
-/// A memory cgroup of the test's own, if it may have one.
-struct Memory(PathBuf);
-
-impl Memory {
-    fn limited_to(bytes: u64, name: &str) -> Option<Self> {
-        let name = format!("wrapper-test-{name}-{}", std::process::id());
-        let first = Path::new("/sys/fs/cgroup/memory");
-        let (group, limit) = match first.exists() {
-            true => (first.join(name), "memory.limit_in_bytes"),
-            false => (Path::new("/sys/fs/cgroup").join(name), "memory.max"),
-        };
-        fs::create_dir(&group).ok()?;
-        let made = Self(group);
-        fs::write(made.0.join(limit), bytes.to_string()).ok()?;
-        Some(made)
-    }
-
-    /// Has the command's process join it first.
-    fn holding(&self, run: Command) -> Command {
-        let processes = self.0.join("cgroup.procs");
-        run.first(move || fs::write(&processes, "0"))
-    }
-
-    fn peak(&self) -> u64 {
-        let read = |name| fs::read_to_string(self.0.join(name)).ok();
-        let peak = read("memory.max_usage_in_bytes").or_else(|| read("memory.peak"));
-        peak.and_then(|text| text.trim().parse().ok()).unwrap_or(0)
-    }
+/// A cgroup with so much memory, if the test may have one.
+fn memory_of(bytes: u64, name: &str) -> Option<Cgroup> {
+    let bytes = bytes.to_string();
+    Cgroup::limited(name, "memory", ("memory.limit_in_bytes", &bytes), ("memory.max", &bytes))
 }
 
-impl Drop for Memory {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir(&self.0);
-    }
+fn peak(memory: &Cgroup) -> u64 {
+    let peak = memory.read("memory.max_usage_in_bytes").or_else(|| memory.read("memory.peak"));
+    peak.and_then(|text| text.trim().parse().ok()).unwrap_or(0)
 }
 
 #[test]
 fn a_container_of_64_mib_is_enough() {
-    let Some(memory) = Memory::limited_to(64 << 20, "small") else {
+    let Some(memory) = memory_of(64 << 20, "small") else {
         return skipped("no memory cgroup may be made here");
     };
     let done = memory.holding(wrapper().plugin("echo").with(&["sh", "-c", "exit 7"])).done();
     assert_works(&done);
-    assert!(memory.peak() > 0);
+    assert!(peak(&memory) > 0);
 }
 
 #[test]
 fn a_command_that_the_kernel_kills_for_its_memory_is_137_and_the_hook_runs() {
-    let Some(memory) = Memory::limited_to(96 << 20, "oom") else {
+    let Some(memory) = memory_of(96 << 20, "oom") else {
         return skipped("no memory cgroup may be made here");
     };
     // One line that never ends, all of it kept.
@@ -260,7 +236,7 @@ print('held', held[-1])";
 
 #[test]
 fn a_hook_that_takes_hundreds_of_mib_to_compile_does_not_get_the_command_killed() {
-    let Some(memory) = Memory::limited_to(340 << 20, "hungry") else {
+    let Some(memory) = memory_of(340 << 20, "hungry") else {
         return skipped("no memory cgroup may be made here");
     };
     let hungry = heavy::hungry_to_compile(330_000);
@@ -272,7 +248,7 @@ fn a_hook_that_takes_hundreds_of_mib_to_compile_does_not_get_the_command_killed(
 #[test]
 fn compiling_takes_a_quarter_of_what_the_container_has_left_and_with_little_left_nothing() {
     for (limit, compiles) in [(128 << 20, true), (24 << 20, false)] {
-        let Some(memory) = Memory::limited_to(limit, "share") else {
+        let Some(memory) = memory_of(limit, "share") else {
             return skipped("no memory cgroup may be made here");
         };
         let hook = guests::program("naps");

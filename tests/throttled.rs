@@ -1,44 +1,14 @@
 //! A container with a hundredth of a processor. Only the release is fast enough to be of use there, so these promises
 //! are held by the program that `WRAPPER_IMAGE_BINARY` names.
 
-use crate::support::{Run, assert_took, peer::Peer, skipped};
-use std::{env, fs, path::Path, process::Command};
-
-/// A processor cgroup of the test's own.
-struct Processor(std::path::PathBuf);
-
-impl Processor {
-    /// Of each tenth of a second that many microseconds.
-    fn limited_to(microseconds: u32) -> Option<Self> {
-        let name = format!("wrapper-test-throttled-{}", std::process::id());
-        let first = Path::new("/sys/fs/cgroup/cpu");
-        let (group, file, limit) = match first.exists() {
-            true => (first.join(name), "cpu.cfs_quota_us", microseconds.to_string()),
-            false => (Path::new("/sys/fs/cgroup").join(name), "cpu.max", format!("{microseconds} 100000")),
-        };
-        fs::create_dir(&group).ok()?;
-        let made = Self(group);
-        fs::write(made.0.join(file), limit).ok()?;
-        Some(made)
-    }
-
-    /// Has the command's process join it first.
-    fn holding(&self, run: Command) -> Command {
-        let processes = self.0.join("cgroup.procs");
-        run.first(move || fs::write(&processes, "0"))
-    }
-}
-
-impl Drop for Processor {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir(&self.0);
-    }
-}
+use crate::support::{Run, assert_took, cgroup::Cgroup, peer::Peer, skipped};
+use std::{env, process::Command};
 
 #[test]
 fn with_a_hundredth_of_a_processor_hooks_do_their_work_within_their_time() {
     let Ok(program) = env::var("WRAPPER_IMAGE_BINARY") else { return };
-    let Some(processor) = Processor::limited_to(1000) else {
+    let Some(processor) = Cgroup::limited("throttled", "cpu", ("cpu.cfs_quota_us", "1000"), ("cpu.max", "1000 100000"))
+    else {
         return skipped("no processor cgroup may be made here");
     };
     let (server, sidecar) = (Peer::with_status(200), Peer::with_status(200));

@@ -1,5 +1,6 @@
 //! Running the built wrapper and looking at what it did.
 
+pub mod cgroup;
 mod clean_signals;
 pub mod envoy;
 pub mod guests;

@@ -85,10 +85,9 @@ pub fn enter_as_compiler(reports: &[i32]) {
 pub fn enter_as_runner(settings: &Settings, roomy: bool) {
     environment::wipe();
     let allow_http = &settings.allow_http.value;
-    let memories = MEMORIES as u64 * settings.memory.value as u64;
     // What can be written to; a reservation cannot.
     limit(Resource::Data, runner_memory(settings));
-    limit(Resource::As, BESIDES + if roomy { MEMORIES as u64 * RESERVATION } else { memories });
+    limit(Resource::As, if roomy { BESIDES + MEMORIES as u64 * RESERVATION } else { runner_memory(settings) });
     let role = Role::Runner { lookups: allow_http.names_hosts() };
     let ports = Means::ports(allow_http);
     let layers = [capabilities::drop_all(), common(), landlock::landlock(ports.as_deref()), seccomp(role)];

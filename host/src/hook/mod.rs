@@ -39,7 +39,7 @@ use crate::{
 };
 use load::Hook;
 use nix::errno::Errno;
-use prepare::{FORK_AGAIN, Judged};
+use prepare::Judged;
 use rustix::process::Pid;
 use std::{
     panic::set_hook,
@@ -90,9 +90,8 @@ impl Hooks {
         for (index, hook) in hooks.iter().enumerate() {
             let start = Instant::now();
             let due = moment.outcome().is_none_or(|outcome| hook.settings.when.follows(outcome));
-            let refused =
-                phase == Phase::Before && (reports.iter().any(Report::failed) || supervisor.stop_signal().is_some());
-            let verdict = if !due || supervisor.impatient() || refused {
+            let refused = phase == Phase::Before && reports.iter().any(Report::failed);
+            let verdict = if !due || supervisor.is_told_to_stop(patience(phase)) || refused {
                 let line = Line::new(Level::Debug, "skipped").about(&hook.label).field("phase", phase.name());
                 line.field("verdict", Verdict::Skipped.name()).write();
                 Verdict::Skipped
@@ -119,10 +118,7 @@ fn run_one(hook: &Hook, config: &Config, facts: context::Facts, supervisor: &mut
     let start = Instant::now();
     let line = |level, message: &str| Line::new(level, message).about(&hook.label).field("phase", facts.phase.name());
     line(Level::Debug, "started").write();
-    let patience = match facts.phase {
-        Phase::Before => Patience::None,
-        Phase::After => Patience::Once,
-    };
+    let patience = patience(facts.phase);
     let waited = match launch(hook, config, &facts, patience, supervisor) {
         Ok(Some(runner)) => supervisor.wait(runner, facts.deadline, patience),
         Ok(None) => Waited::Interrupted,
@@ -180,15 +176,15 @@ fn launch(
     if let Some(preparation) = &hook.preparation {
         preparation.wait(hook, facts.deadline, patience, supervisor);
     }
-    while !supervisor.is_told_to_stop(patience) {
-        match fork_helper(|| exit_now(runner::run(hook, config, facts))) {
-            Err(errno) if prepare::passes(errno) && Instant::now() + FORK_AGAIN < facts.deadline => {
-                supervisor.wait_for(None, Instant::now() + FORK_AGAIN, patience);
-            }
-            result => return result.map(Some),
-        }
+    supervisor.start_in_time(facts.deadline, patience, |_| fork_helper(|| exit_now(runner::run(hook, config, facts))))
+}
+
+/// How long is waited beside a hook of this phase.
+fn patience(phase: Phase) -> Patience {
+    match phase {
+        Phase::Before => Patience::None,
+        Phase::After => Patience::Once,
     }
-    Ok(None)
 }
 
 fn seconds(since: Instant) -> f64 {

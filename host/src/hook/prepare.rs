@@ -35,9 +35,6 @@ const UNFIT: u8 = b'-';
 /// A tenth of what is compiled in that time on a processor of 2020.
 const BYTES_A_MILLISECOND: u64 = 100;
 
-/// Between two tries to make a process while there may be no more of them.
-pub const FORK_AGAIN: Duration = Duration::from_millis(100);
-
 /// A process at work for a hook.
 pub struct Preparation {
     /// Where it tells what it has done: the verdict if the hook is checked, then the code, then the end of the stream.
@@ -84,7 +81,7 @@ impl Preparation {
 /// log by then.
 pub fn start(hooks: &mut [&mut Hook], config: &Config, supervisor: &mut Supervisor) -> Vec<Judged> {
     let deadline = Instant::now() + CHECK_TIMEOUT;
-    let turn = Turn::new().ok();
+    let turn = if hooks.len() > 1 { Turn::new().ok() } else { None };
     // The command need not wait for what was checked when the wrapper was built.
     let built_in = hooks.iter_mut().filter(|hook| hook.prepare && !hook.needs_check());
     let mut built_in: Vec<&mut Hook> = built_in.map(|hook| &mut **hook).collect();
@@ -94,36 +91,13 @@ pub fn start(hooks: &mut [&mut Hook], config: &Config, supervisor: &mut Supervis
         log::debug(|| format!("hooks are compiled when they run: {why}"));
     }
     for hook in hooks.iter_mut().filter(|hook| hook.needs_check()) {
-        launch_in_time(hook, config, turn.as_ref(), deadline, supervisor);
-    }
-    hooks.iter_mut().map(|hook| judged(hook, deadline, supervisor)).collect()
-}
-
-/// Starts the process for a hook, and tries again while there may be no more processes for the moment.
-fn launch_in_time(
-    hook: &mut Hook,
-    config: &Config,
-    turn: Option<&Turn>,
-    deadline: Instant,
-    supervisor: &mut Supervisor,
-) {
-    while supervisor.stop_signal().is_none() {
-        match launch(&mut [&mut *hook], config, turn, supervisor) {
-            Ok(()) => return,
-            Err(error) if passes(error) && Instant::now() + FORK_AGAIN < deadline => {
-                supervisor.wait_for(None, Instant::now() + FORK_AGAIN, Patience::None);
-            }
-            Err(error) => {
-                let why = format!("could not be checked: cannot fork: {}", words(error));
-                return Line::new(Level::Error, why).about_source(&hook.label).write();
-            }
+        let start = |supervisor: &mut _| launch(&mut [&mut **hook], config, turn.as_ref(), supervisor);
+        if let Err(errno) = supervisor.start_in_time(deadline, Patience::None, start) {
+            let why = format!("could not be checked: cannot fork: {}", words(errno));
+            Line::new(Level::Error, why).about_source(&hook.label).write();
         }
     }
-}
-
-/// Whether a process cannot be made now and perhaps later: others may end, or give memory back.
-pub fn passes(error: Errno) -> bool {
-    [Errno::EAGAIN, Errno::ENOMEM].contains(&error)
+    hooks.iter_mut().map(|hook| judged(hook, deadline, supervisor)).collect()
 }
 
 /// Starts one process for these hooks.
@@ -181,7 +155,8 @@ fn process(work: &[(&Hook, &OwnedFd)], config: &Config, turn: Option<&Turn>) -> 
     let hooks = work.iter().flat_map(|(hook, _)| hook.descriptors());
     jail::close_all_but(&hooks.chain(reports.iter().copied()).chain(turn.map(Turn::descriptor)).collect::<Vec<_>>());
     heap::end_when_exhausted();
-    let share = share::of_memory();
+    let compiles = work.iter().any(|(hook, _)| hook.prepare);
+    let share = if compiles { share::of_memory() } else { 0 };
     // In the jail no more files can be made.
     let files: Vec<_> = work.iter().map(|_| memory::create("code").ok()).collect();
     jail::enter_as_compiler(&reports);
@@ -190,7 +165,7 @@ fn process(work: &[(&Hook, &OwnedFd)], config: &Config, turn: Option<&Turn>) -> 
             exit_now(0);
         }
     }
-    if !work.iter().any(|(hook, _)| hook.prepare) {
+    if !compiles {
         exit_now(0);
     }
     if share < share::LEAST {

@@ -86,6 +86,9 @@ pub enum Patience {
 /// Signals that ask to stop and come within this time of the first are one wish: some runtimes send each twice.
 const SAME_WISH: Duration = Duration::from_millis(100);
 
+/// Between two tries to make a process while there may be no more of them.
+const FORK_AGAIN: Duration = Duration::from_millis(100);
+
 /// How often is looked whether the terminal has become the wrapper's to give. No signal says so.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
@@ -122,11 +125,6 @@ impl Supervisor {
         }
     }
 
-    /// Whether a second stop signal came while hooks ran.
-    pub fn impatient(&self) -> bool {
-        self.impatient
-    }
-
     /// Starts the command and returns when it has ended. With `to_group` signals go to all of its process group;
     /// `stop_timeout` after the first one that asks to stop it is killed.
     pub fn run(&mut self, command: &[OsString], to_group: bool, mut stop_timeout: Option<Duration>) -> Outcome {
@@ -137,9 +135,9 @@ impl Supervisor {
         log::debug(|| format!("started {command:?}"));
         process::let_go_of_code();
         process::let_go_of_heap();
-        let mut target = Target { child, to_group, warned: false };
+        let mut target = Target { child, warned: false };
         for signal in std::mem::take(&mut self.kept) {
-            target.forward(signal);
+            target.forward(signal, to_group || self.is_typed(signal));
         }
         let (mut kill_at, mut look_at) = (None, None);
         loop {
@@ -155,11 +153,9 @@ impl Supervisor {
                 Event::Stopped(pid, signal) if pid == child => look_at = self.follow_stop(&target, signal),
                 Event::Ended(..) | Event::Stopped(..) | Event::Readable => {}
                 Event::Signal(signal) => {
-                    target.forward(signal);
+                    target.forward(signal, to_group || self.is_typed(signal));
                     if signal.stops() {
                         self.stop_along(&target, signal);
-                    } else if signal.number == SIGCONT && self.terminal.is_some() {
-                        target.resume();
                     }
                     if self.signals.asks_to_stop(signal)
                         && let Some(timeout) = stop_timeout.take()
@@ -233,6 +229,26 @@ impl Supervisor {
         false
     }
 
+    /// Starts a process of our own, again and again until the deadline while there may be no more for the moment: others
+    /// may end, or give memory back. Nothing is started if the wrapper is told to stop.
+    pub fn start_in_time<T>(
+        &mut self,
+        deadline: Instant,
+        patience: Patience,
+        mut start: impl FnMut(&mut Self) -> Result<T, nix::errno::Errno>,
+    ) -> Result<Option<T>, nix::errno::Errno> {
+        use nix::errno::Errno;
+        while !self.is_told_to_stop(patience) {
+            match start(self) {
+                Err(Errno::EAGAIN | Errno::ENOMEM) if Instant::now() + FORK_AGAIN < deadline => {
+                    self.wait_for(None, Instant::now() + FORK_AGAIN, patience);
+                }
+                result => return result.map(Some),
+            }
+        }
+        Ok(None)
+    }
+
     /// Starts a process that runs beside the command.
     pub fn start_helper(&mut self, child: impl FnOnce() -> Infallible) -> Result<Pid, nix::errno::Errno> {
         let helper = fork_helper(child)?;
@@ -299,6 +315,12 @@ impl Supervisor {
         }
     }
 
+    /// Whether a signal is for all of the command's processes, as if they were in the foreground group themselves: what
+    /// is typed, and what resumes those that it has stopped.
+    fn is_typed(&self, signal: Received) -> bool {
+        signal.from_terminal || (signal.number == SIGCONT && self.terminal.is_some())
+    }
+
     /// The wrapper itself was sent a signal that stops a program.
     fn stop_along(&self, target: &Target, signal: Received) {
         match &self.terminal {
@@ -362,14 +384,12 @@ fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
 /// Where signals go.
 struct Target {
     child: Pid,
-    to_group: bool,
     warned: bool,
 }
 
 impl Target {
-    fn forward(&mut self, signal: Received) {
-        // What is typed is for all of the command's processes, as if they were in the foreground group themselves.
-        match self.send(signal.number, self.to_group || signal.from_terminal) {
+    fn forward(&mut self, signal: Received, to_group: bool) {
+        match self.send(signal.number, to_group) {
             Err(Errno::PERM) if !self.warned => {
                 self.warned = true;
                 log::warn(format!("cannot send {} to the command: not permitted", name(signal.number)));
