@@ -106,20 +106,16 @@ fn is_complete(request: &[u8]) -> bool {
 }
 
 /// Closes with a reset instead of a farewell.
-#[allow(unsafe_code)]
 pub fn reset(stream: TcpStream) {
-    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
-    // SAFETY: the option's value is a `struct linger` of that size.
-    let result = unsafe {
-        libc::setsockopt(
-            stream.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_LINGER,
-            (&raw const linger).cast(),
-            size_of_val(&linger) as libc::socklen_t,
-        )
-    };
-    assert_eq!(result, 0);
+    set_option(&stream, libc::SOL_SOCKET, libc::SO_LINGER, &libc::linger { l_onoff: 1, l_linger: 0 });
+}
+
+/// Sets an option of a socket, whose value is of the type that the option has.
+#[allow(unsafe_code)]
+pub fn set_option<T: Copy>(stream: &TcpStream, level: i32, option: i32, value: &T) {
+    let (value, size) = (std::ptr::from_ref(value).cast(), size_of::<T>() as libc::socklen_t);
+    // SAFETY: the value is live and of that size; the kernel only reads it.
+    assert_eq!(unsafe { libc::setsockopt(stream.as_raw_fd(), level, option, value, size) }, 0);
 }
 
 /// A server whose queue is full: who connects to it now is neither let in nor refused, like one behind a network that

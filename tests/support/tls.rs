@@ -1,6 +1,6 @@
 //! A server on loopback that speaks TLS, with a certificate of a private CA.
 
-use super::peer::read_request;
+use super::peer::{read_request, set_option};
 use nix::libc;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, PKCS_RSA_SHA256,
@@ -9,7 +9,6 @@ use rcgen::{
 use std::{
     io::Write,
     net::{TcpListener, TcpStream},
-    os::fd::AsRawFd,
     sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant},
@@ -121,20 +120,9 @@ impl TlsServer {
 
 /// Has the kernel confirm what comes when there is something to say, or after 40 ms, as it does on connections that
 /// are not new.
-#[allow(unsafe_code)]
 pub fn confirm_late(stream: &TcpStream) {
     let off: libc::c_int = 0;
-    // SAFETY: the option's value is a number of that size.
-    let result = unsafe {
-        libc::setsockopt(
-            stream.as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_QUICKACK,
-            (&raw const off).cast(),
-            size_of_val(&off) as libc::socklen_t,
-        )
-    };
-    assert_eq!(result, 0);
+    set_option(stream, libc::IPPROTO_TCP, libc::TCP_QUICKACK, &off);
 }
 
 /// A CA and certificates of it.
