@@ -1,7 +1,7 @@
 //! The start of a command and its exit code: every way to end, and every reason not to start.
 
 use crate::support::{Done, Run, helpers::child, role::in_both_roles, skipped, wrapper};
-use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::{
     fs,
     os::unix::{
@@ -54,8 +54,11 @@ fn a_core_dump_is_the_commands_and_never_ours() {
     let directory = tempfile::tempdir().unwrap();
     let mut run = wrapper().with(&["--plugin", "echo", child(), "die", "11"]);
     run.current_dir(&directory);
-    let unlimited = || Ok(setrlimit(Resource::RLIMIT_CORE, u64::MAX, u64::MAX)?);
-    let done = run.first(unlimited).done();
+    let as_large_as_allowed = || {
+        let (_, most) = getrlimit(Resource::RLIMIT_CORE)?;
+        Ok(setrlimit(Resource::RLIMIT_CORE, most, most)?)
+    };
+    let done = run.first(as_large_as_allowed).done();
     assert_eq!(done.code(), 139);
     assert!(done.line().contains("was killed by signal 11"), "{done:?}");
     assert!(fs::read_dir(&directory).unwrap().count() <= 1, "more than the command's core");

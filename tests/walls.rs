@@ -289,14 +289,15 @@ fn a_log_file_larger_than_any_machine_code_is_still_written_to() {
     assert!(text.contains("not WebAssembly"), "{text}");
 }
 
-/// A process of the wrapper's that is in its jail, once it is.
+/// The wrapper's one child that is in its jail, once it is: a compiler that has handed over its code is about to end.
 #[track_caller]
 fn jailed_child(running: &Running) -> i32 {
     let mut found = None;
-    eventually("a process in its jail", || {
-        let mut children = Process::children(running.pid()).into_iter().map(|child| child.pid);
-        found = children.find(|pid| status(*pid, "Seccomp").as_deref() == Some("2"));
-        found.is_some()
+    eventually("one process in its jail", || {
+        let children = Process::children(running.pid()).into_iter().map(|child| child.pid);
+        let mut jailed = children.filter(|pid| status(*pid, "Seccomp").as_deref() == Some("2"));
+        found = jailed.next();
+        found.is_some() && jailed.next().is_none()
     });
     found.unwrap()
 }
