@@ -2,16 +2,16 @@
 //! and what the default admits is this pod's loopback.
 #![no_main]
 
-#[path = "../../host/src/hook/http/policy.rs"]
+#[path = "../../host/src/hook/allow_list.rs"]
 #[allow(dead_code)]
-mod policy;
+mod allow_list;
 
-#[path = "../../host/src/hook/http/special.rs"]
+#[path = "../../host/src/hook/address.rs"]
 #[allow(dead_code)]
-mod special;
+mod address;
 
 use libfuzzer_sys::fuzz_target;
-use policy::{Allow, Host, Rule, Target};
+use allow_list::{Allow, Host, Rule, Target};
 
 fuzz_target!(|text: &str| {
     let (rule, url) = text.split_once('\n').unwrap_or((text, ""));

@@ -1,25 +1,33 @@
 //! Any bytes as a hook: checked or refused, never a panic, and no refusal of more than a line.
 #![no_main]
 
-#[path = "../../host/src/hook/check.rs"]
-#[allow(dead_code)]
-mod check;
+#[path = "../../host/src/hook/compiler/mistaken.rs"]
+mod mistaken;
 
-/// What the check's module expects beside it.
-mod settings {
-    pub struct Set<T> {
-        pub value: T,
-        pub by: String,
+#[path = "../../host/src/hook/compiler/unsupported.rs"]
+mod unsupported;
+
+#[path = "../../host/src/hook/compiler/validate.rs"]
+#[allow(dead_code)]
+mod validate;
+
+/// What the check's module expects of its crate.
+mod hook {
+    pub mod settings {
+        pub struct Set<T> {
+            pub value: T,
+            pub by: String,
+        }
     }
 }
 
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    if let Err(why) = check::check(bytes, None) {
+    if let Err(why) = validate::check(bytes, None) {
         assert!(!why.is_empty());
     }
     // Most mutations break the header; what follows it is more interesting.
     let component = [b"\0asm\x0d\0\x01\0", bytes].concat();
-    let _ = check::check(&component, None);
+    let _ = validate::check(&component, None);
 });

@@ -5,13 +5,13 @@
 #[allow(dead_code)]
 mod values;
 
-#[path = "../../host/src/hook/http/policy.rs"]
+#[path = "../../host/src/hook/allow_list.rs"]
 #[allow(dead_code)]
-mod policy;
+mod allow_list;
 
-#[path = "../../host/src/hook/http/special.rs"]
+#[path = "../../host/src/hook/address.rs"]
 #[allow(dead_code)]
-mod special;
+mod address;
 
 #[path = "../../host/src/outcome.rs"]
 #[allow(dead_code)]
@@ -19,7 +19,7 @@ mod outcome;
 
 /// What the values' module expects of its crate.
 mod hook {
-    pub use crate::policy::Rule;
+    pub use crate::allow_list::Rule;
 }
 
 #[allow(dead_code)]

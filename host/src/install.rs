@@ -2,7 +2,7 @@
 //!
 //! Whoever looks at the path sees nothing, the program before, or the new one as a whole.
 
-use crate::words::words;
+use crate::text::words;
 use anyhow::{Context, Result, anyhow};
 use rustix::{
     param::linux_execfn,

@@ -6,14 +6,16 @@
 #![cfg_attr(test, allow(dead_code))]
 
 mod cli;
+mod entry;
 mod environment;
 mod hook;
 mod install;
 mod log;
 mod outcome;
+mod sandbox;
 mod supervise;
-mod termination;
-mod words;
+mod termination_message;
+mod text;
 
 use cli::{Config, Request};
 use hook::{Hooks, Moment, Phase, Report};
@@ -28,7 +30,7 @@ use supervise::{Signals, Supervisor};
 #[allow(unsafe_code, reason = "the name is the C runtime's")]
 #[unsafe(no_mangle)]
 extern "C" fn main() -> std::ffi::c_int {
-    supervise::hold_standard_streams();
+    entry::hold_standard_streams();
     hook::report_panics_in_one_line();
     run().into()
 }
@@ -56,7 +58,7 @@ fn run() -> u8 {
             }
             match signals.map(Supervisor::new) {
                 Ok(supervisor) => job(&config, supervisor),
-                Err(error) => fail(&format!("cannot take signals: {}", words::words(error))),
+                Err(error) => fail(&format!("cannot take signals: {}", text::words(error))),
             }
         }
         Ok(Request::Install(path)) => {
@@ -69,7 +71,7 @@ fn run() -> u8 {
         Ok(Request::Print(text)) => print(&text),
         Err(error) => {
             let message = format!("{error:#}");
-            termination::tell_refusal(&message);
+            termination_message::tell_refusal(&message);
             fail(&message)
         }
     }
@@ -92,7 +94,7 @@ fn job(config: &Config, mut supervisor: Supervisor) -> u8 {
     let after = hooks.run(Phase::After, config, &moment, &mut supervisor);
     supervisor.end_helpers();
     let code = exit_code(&outcome, after.iter().any(Report::failed), config.hook_failure_counts);
-    termination::tell(config, &moment, code, &[gates, after].concat());
+    termination_message::tell(config, &moment, code, &[gates, after].concat());
     code
 }
 

@@ -1,7 +1,7 @@
 //! How WebAssembly is compiled: the same settings in `prepare`, which makes machine code, and in the runner, which
 //! accepts only code that was made with them.
 
-use super::check::FEATURES;
+use super::compiler::validate::FEATURES;
 use wasmtime::{Engine, OptLevel, Result, WasmBacktraceDetails, WasmFeatures};
 
 /// The stack a hook's own code may use; recursion beyond it traps. wasmtime's default.
@@ -65,7 +65,7 @@ pub fn new(memory: usize, roomy: bool, code: Code) -> Result<Engine> {
     }
     // The compiler merges data segments into one image. Without this, each of them becomes code in one start function,
     // and thirty thousand, or those of Go's linker, which leaves out zeroes, take 400 MiB to compile. The image is copied
-    // into the hook's memory, not mapped: see memfd_create in jail/filter.rs.
+    // into the hook's memory, not mapped: see memfd_create in sandbox/filter.
     config.memory_init_cow(true);
     config.max_wasm_stack(WASM_STACK).async_stack_size(STACK);
     config.native_unwind_info(false);

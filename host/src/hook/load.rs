@@ -1,11 +1,11 @@
 //! From a hook's name to its bytes, as they are before the command starts. Bytes are read here and not yet
 //! understood.
 
-use super::{Hooks, Settings, memory, prepare::Preparation};
+use super::{Hooks, Settings, memfd, preparation::Preparation};
 use crate::{
     cli::Config,
     log::{Label, Level, Line},
-    words::words,
+    text::words,
 };
 use rustix::fs::{Mode, OFlags, fstat, open};
 use std::{
@@ -141,7 +141,7 @@ impl Hook {
     pub fn bytes(&self) -> io::Result<Cow<'static, [u8]>> {
         Ok(match &self.bytes {
             Bytes::BuiltIn(bytes) => Cow::Borrowed(bytes),
-            Bytes::Memory(file) => Cow::Owned(memory::read(file)?),
+            Bytes::Memory(file) => Cow::Owned(memfd::read(file)?),
         })
     }
 
@@ -227,7 +227,7 @@ fn read_file(path: &Path) -> Result<File, String> {
     if metadata.len() > SIZE_LIMIT {
         return Err(too_large());
     }
-    let copy = memory::copy_sealed(&mut file, SIZE_LIMIT + 1).map_err(words)?;
+    let copy = memfd::copy_sealed(&mut file, SIZE_LIMIT + 1).map_err(words)?;
     match copy.metadata().map_err(words)?.len() {
         0 => Err("empty".into()),
         length if length > SIZE_LIMIT => Err(too_large()),

@@ -3,43 +3,35 @@
 //! The supervisor's process only reads a hook's bytes. They are parsed and compiled in `prepare`, and run in
 //! `runner`, each a process of its own, so that nothing that came from outside is interpreted beside the exit code.
 
-#[cfg(debug_assertions)]
-mod breach;
-mod check;
-mod context;
+mod address;
+mod allow_list;
+mod compiler;
 mod engine;
-mod failure;
 mod handover;
-mod heap;
-mod http;
-mod jail;
-mod limits;
 mod load;
-mod memory;
-mod output;
-mod prepare;
-mod refused;
+mod memfd;
+mod preparation;
 mod report;
 mod runner;
 mod settings;
-mod share;
 mod turn;
 
-pub use context::{Moment, Phase};
-pub use http::{Allow, Rule};
+pub use allow_list::{Allow, Rule};
 pub use load::{Listed, Source, load};
 pub use report::{Report, Verdict};
+pub use runner::{Means, Moment, Phase, limits::MEMORIES};
 pub use settings::{Set, Settings, Variables};
 
 use crate::{
     cli::Config,
     log::{self, Label, Level, Line},
     supervise::{Ended, Patience, SIGKILL, Supervisor, Waited, exit_now, fork_helper, name},
-    words::words,
+    text::words,
 };
 use load::Hook;
 use nix::errno::Errno;
-use prepare::Judged;
+use preparation::Judged;
+use runner::{Facts, trap};
 use rustix::process::Pid;
 use std::{
     panic::set_hook,
@@ -63,7 +55,7 @@ impl Hooks {
             return;
         }
         let mut hooks: Vec<&mut Hook> = self.before.iter_mut().chain(&mut self.after).collect();
-        let mut judged = prepare::start(&mut hooks, config, supervisor).into_iter();
+        let mut judged = preparation::start(&mut hooks, config, supervisor).into_iter();
         let stopped = supervisor.stop_signal().is_some();
         let refused = &mut self.refused;
         let mut may_run = |hook: &Hook| {
@@ -114,7 +106,7 @@ impl Hooks {
 }
 
 /// Runs one hook in a process of its own and says how it ended.
-fn run_one(hook: &Hook, config: &Config, facts: context::Facts, supervisor: &mut Supervisor) -> Verdict {
+fn run_one(hook: &Hook, config: &Config, facts: Facts, supervisor: &mut Supervisor) -> Verdict {
     let start = Instant::now();
     let line = |level, message: &str| Line::new(level, message).about(&hook.label).field("phase", facts.phase.name());
     line(Level::Debug, "started").write();
@@ -133,7 +125,7 @@ fn run_one(hook: &Hook, config: &Config, facts: context::Facts, supervisor: &mut
         // If there is something to say, the runner itself has said it.
         Waited::Ended(Ended::Exited(code)) => (
             runner::verdict(code),
-            failure::out_of_memory(code, &hook.settings, config.roomy).map(|why| format!(": {why}")),
+            trap::out_of_memory(code, &hook.settings, config.roomy).map(|why| format!(": {why}")),
         ),
         Waited::Ended(Ended::Killed { signal, .. }) => {
             // Nobody else has a reason to kill it, and it is the first that the kernel takes.
@@ -169,7 +161,7 @@ fn run_one(hook: &Hook, config: &Config, facts: context::Facts, supervisor: &mut
 fn launch(
     hook: &Hook,
     config: &Config,
-    facts: &context::Facts,
+    facts: &Facts,
     patience: Patience,
     supervisor: &mut Supervisor,
 ) -> Result<Option<Pid>, Errno> {

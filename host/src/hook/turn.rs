@@ -1,7 +1,7 @@
 //! One after the other: of the processes that compile beside the command only one is at work, so that ten hooks take no
 //! more memory than one.
 
-use super::memory;
+use super::memfd;
 use rustix::fs::{FlockOperation, fcntl_lock};
 use std::{fs::File, io, os::fd::AsRawFd};
 
@@ -10,9 +10,9 @@ pub struct Turn(File);
 
 impl Turn {
     pub fn new() -> io::Result<Self> {
-        let file = memory::create("turn")?;
+        let file = memfd::create("turn")?;
         // Nobody is to keep anything in it.
-        memory::seal(&file)?;
+        memfd::seal(&file)?;
         Ok(Self(file))
     }
 

@@ -8,16 +8,13 @@ mod process;
 mod reap;
 mod signals;
 mod spawn;
-mod streams;
 mod terminal;
 
 pub use process::{exit_now, fork_helper};
 pub use reap::Ended;
 pub use signals::{SIGKILL, Signals, name};
-#[cfg_attr(test, expect(unused_imports, reason = "the tests have an entry of their own"))]
-pub use streams::hold_standard_streams;
 
-use crate::{log, outcome::Outcome, words::words};
+use crate::{log, outcome::Outcome, text::words};
 use reap::Change;
 use rustix::{
     fd::BorrowedFd,

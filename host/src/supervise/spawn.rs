@@ -12,7 +12,7 @@ use super::{
 use crate::{
     log,
     outcome::{CANNOT_EXECUTE, NOT_FOUND, Outcome, WRAPPER_FAILED},
-    words::words,
+    text::words,
 };
 use nix::{errno::Errno, unistd::execv};
 use rustix::{

@@ -1,27 +1,36 @@
 //! The process that runs one hook and ends. Whatever happens in it, the supervisor only sees an exit status, and
 //! kills it when its time is up: no limit here is needed for that.
 
-use super::{
-    check,
-    context::{Facts, bindings},
-    engine::{self, Code},
-    failure, heap,
-    http::{Files, Means, Outbound},
-    jail,
-    limits::{self, Limits},
-    load::Hook,
-    memory,
-    output::Output,
-    prepare::Preparation,
-    refused,
-    report::Verdict,
-};
+mod context;
+mod http;
+mod kept;
+pub mod limits;
+mod linker;
+mod output;
+pub mod trap;
+
+pub use context::{Facts, Moment, Phase};
+pub use http::Means;
+
 use crate::{
     cli::Config,
+    hook::{
+        compiler::validate,
+        engine::{self, Code},
+        load::Hook,
+        memfd,
+        preparation::Preparation,
+        report::Verdict,
+    },
     log::{self, Level, Line},
     outcome::WRAPPER_FAILED,
+    sandbox::{self, heap},
 };
 use bindings::exports::wrapper::hook::run::Error as HookError;
+use context::bindings;
+use http::{Files, Outbound};
+use limits::Limits;
+use output::Output;
 use std::fs::File;
 use wasmtime::{
     Engine, Store,
@@ -82,7 +91,7 @@ struct Taken {
 
 /// Runs the hook and says how it went: in the log, and by the exit code of this process.
 pub fn run(hook: &Hook, config: &Config, facts: &Facts) -> u8 {
-    jail::close_all_but(&hook.descriptors());
+    sandbox::close_all_but(&hook.descriptors());
     heap::end_when_exhausted();
     let identity = ["TLS_CERT", "TLS_KEY"].map(|setting| hook.settings.variables.named(setting));
     let files = Files::read(&hook.settings.allow_http.value, identity);
@@ -93,7 +102,7 @@ pub fn run(hook: &Hook, config: &Config, facts: &Facts) -> u8 {
         code: hook.preparation.as_ref().and_then(Preparation::code),
     };
     if !trusted() {
-        jail::enter_as_runner(&hook.settings, config.roomy);
+        sandbox::enter_as_runner(&hook.settings, config.roomy);
     }
     let means = files.parse(&hook.label);
     let problem = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -102,7 +111,7 @@ pub fn run(hook: &Hook, config: &Config, facts: &Facts) -> u8 {
     };
     let Some(problem) = problem else { return SUCCEEDED };
     let (failed, misconfigured) = (Verdict::Failed.name(), Verdict::Misconfigured.name());
-    let line = |text| Line::new(Level::Error, failure::cut(text)).about(&hook.label).field("phase", facts.phase.name());
+    let line = |text| Line::new(Level::Error, trap::cut(text)).about(&hook.label).field("phase", facts.phase.name());
     let (line, code) = match problem {
         Problem::OutOfMemory => return heap::OUT_OF_MEMORY,
         Problem::Found(why) => (line(format!("{failed}: {why}")).field("verdict", failed), WRAPPER_FAILED),
@@ -116,7 +125,7 @@ pub fn run(hook: &Hook, config: &Config, facts: &Facts) -> u8 {
 /// Whether the tests took the jail away, to show that it is what holds.
 fn trusted() -> bool {
     #[cfg(debug_assertions)]
-    return super::breach::without_jail();
+    return sandbox::escape::without_jail();
     #[cfg(not(debug_assertions))]
     false
 }
@@ -135,9 +144,9 @@ enum Problem {
 
 impl From<wasmtime::Error> for Problem {
     fn from(error: wasmtime::Error) -> Self {
-        match failure::exhausted(&error) {
+        match trap::exhausted(&error) {
             true => Self::OutOfMemory,
-            false => Self::Found(failure::flatten(&error)),
+            false => Self::Found(trap::flatten(&error)),
         }
     }
 }
@@ -145,11 +154,11 @@ impl From<wasmtime::Error> for Problem {
 async fn execute(hook: &Hook, config: &Config, facts: &Facts, means: Means, taken: Taken) -> Result<(), Problem> {
     let component = code(hook, config, taken.code.as_ref())?;
     if !trusted() {
-        jail::seal_code();
+        sandbox::seal_code();
     }
     heap::limit(limits::budget(&hook.settings));
     #[cfg(debug_assertions)]
-    super::breach::attempt();
+    sandbox::escape::attempt();
     let pre = linker(&component)?.instantiate_pre(&component).map_err(|error| {
         let layers: Vec<_> = error.chain().map(ToString::to_string).collect();
         Problem::Found(format!("cannot be linked: {}", layers.join(": ")))
@@ -183,7 +192,7 @@ fn code(hook: &Hook, config: &Config, prepared: Option<&File>) -> Result<Compone
     let engine = |code| engine::new(hook.settings.memory.value, config.roomy, code);
     let machine = engine(Code::usual())?;
     match component(hook, &machine, prepared) {
-        Err(error) if failure::forbidden(&error) => {
+        Err(error) if trap::forbidden(&error) => {
             log::debug(|| format!("executable memory is forbidden here, the hook is interpreted: {error}"));
             Ok(component(hook, &engine(Code::Interpreted)?, None)?)
         }
@@ -202,14 +211,14 @@ fn component(hook: &Hook, engine: &Engine, prepared: Option<&File>) -> wasmtime:
     let bytes = hook.bytes()?;
     // The check was done before, but the process that did it is not the one that relies on it.
     if hook.needs_check() {
-        check::check(&bytes, hook.settings.sha256.as_ref()).map_err(wasmtime::Error::msg)?;
+        validate::check(&bytes, hook.settings.sha256.as_ref()).map_err(wasmtime::Error::msg)?;
     }
     Component::new(engine, &bytes)
 }
 
 #[allow(unsafe_code)]
 fn load(code: &File, engine: &Engine) -> wasmtime::Result<Component> {
-    let bytes = memory::read(code)?;
+    let bytes = memfd::read(code)?;
     // SAFETY: the file was created, written and sealed by `prepare`'s process for this hook, which is the same binary,
     // and came on a socket that no other process can send to.
     unsafe { Component::deserialize(engine, bytes) }
@@ -224,10 +233,10 @@ fn linker(component: &Component) -> wasmtime::Result<Linker<State>> {
         environment::add_to_linker::<_, WasiCli>(&mut linker, WasiCliView::cli)?;
     } else {
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-        refused::add_to_linker(&mut linker)?;
+        linker::add_to_linker(&mut linker)?;
     }
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
-    limits::limit_strings(&mut linker)?;
+    kept::limit_strings(&mut linker)?;
     bindings::Hook::add_to_linker::<_, HasSelf<_>>(&mut linker, |state: &mut State| state)?;
     Ok(linker)
 }
@@ -249,8 +258,8 @@ async fn call(pre: InstancePre<State>, store: &mut Store<State>, memory_by: &str
     };
     match called {
         Ok(result) => result,
-        Err(error) if failure::exhausted(&error) => Err(error.into()),
-        Err(error) => failure::describe(&error, memory_by).map_or(Ok(()), |text| Err(Problem::Found(text))),
+        Err(error) if trap::exhausted(&error) => Err(error.into()),
+        Err(error) => trap::describe(&error, memory_by).map_or(Ok(()), |text| Err(Problem::Found(text))),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Reading a file of the container, before no file can be opened any more. Its bytes are understood later.
 
-use crate::words::words;
+use crate::text::words;
 use rustix::fs::{Mode, OFlags, open};
 use std::{fs::File, io::Read, path::Path};
 

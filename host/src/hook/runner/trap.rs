@@ -1,6 +1,10 @@
 //! Why a hook failed, in one line. The engine's own errors are several lines, with the cause last.
 
-use super::{heap, jail, limits, settings::Settings};
+use super::limits;
+use crate::{
+    hook::settings::Settings,
+    sandbox::{self, heap},
+};
 use rustc_demangle::demangle;
 use rustix::process::{Resource, getrlimit};
 use std::{
@@ -53,7 +57,7 @@ pub fn flatten(error: &Error) -> String {
 
 /// What the exit code of a hook's process says about memory, which the process had none left to say itself.
 pub fn out_of_memory(code: u8, settings: &Settings, roomy: bool) -> Option<String> {
-    let (ours, by) = (jail::runner_memory(settings), &settings.memory.by);
+    let (ours, by) = (sandbox::runner_memory(settings), &settings.memory.by);
     let given = getrlimit(Resource::Data).current.unwrap_or(u64::MAX);
     Some(match code {
         heap::OUT_OF_MEMORY if !roomy => {

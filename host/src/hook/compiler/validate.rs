@@ -1,14 +1,8 @@
 //! From bytes to a verdict: is this a hook, and does it ask only for what hooks are given? Runs in `prepare`'s
 //! process and says what is wrong in one line, with what would mend it.
 
-// Said twice for the fuzzer, which takes this file from elsewhere.
-#[path = "check/mistaken.rs"]
-mod mistaken;
-#[path = "check/unsupported.rs"]
-mod unsupported;
-
-use super::settings::Set;
-use mistaken::sniff;
+use super::{mistaken::sniff, unsupported};
+use crate::hook::settings::Set;
 use ring::digest::{SHA256, digest};
 use wasmparser::{
     ComponentExternalKind, Parser, Payload, ValidPayload, Validator, WasmFeatures,
@@ -33,7 +27,7 @@ const DECLARED: &[(&str, &[&str])] = include!(concat!(env!("OUT_DIR"), "/declare
 
 /// The WASI 0.2 interfaces that are there. Of files and sockets a hook finds none, but what its language's runtime
 /// imports has to be linked.
-const WASI: [(&str, &[&str]); 7] = [
+pub const WASI: [(&str, &[&str]); 7] = [
     (
         "wasi:cli",
         &[
@@ -88,14 +82,14 @@ pub fn check(bytes: &[u8], sha256: Option<&Set<[u8; 32]>>) -> Result<(), String>
 
 /// The outside of a component.
 #[derive(Default)]
-struct Contents {
+pub struct Contents {
     /// Name of the interface, and of the functions in it that the component names.
     imports: Vec<(String, Vec<String>)>,
     exports: Vec<(String, Export)>,
 }
 
 /// What stands behind an exported name.
-enum Export {
+pub enum Export {
     Function,
     /// An interface; whether it has a `run` that takes nothing.
     Interface {
@@ -105,7 +99,7 @@ enum Export {
 }
 
 /// Validates every byte and collects the names that the outermost component imports and exports.
-fn read(bytes: &[u8], features: WasmFeatures) -> Result<Contents, wasmparser::BinaryReaderError> {
+pub fn read(bytes: &[u8], features: WasmFeatures) -> Result<Contents, wasmparser::BinaryReaderError> {
     let mut validator = Validator::new_with_features(features);
     let mut allocations = wasmparser::FuncValidatorAllocations::default();
     let (mut imports, mut exports) = (Vec::new(), Vec::new());
@@ -251,7 +245,7 @@ mod tests {
                 assert!(DECLARED.iter().any(|(declared, _)| *declared == interface), "{interface}");
             }
         }
-        assert!(include_str!("../../../wit/hook.wit").contains(&format!("package wrapper:hook@{OUR_VERSION};")));
+        assert!(include_str!("../../../../wit/hook.wit").contains(&format!("package wrapper:hook@{OUR_VERSION};")));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What a hook asks for besides HTTP, and does not get. The interfaces are there, because some languages' libraries
 //! import them; that one of them is used is worth a line.
 
-use super::runner::State;
+use super::State;
 use crate::log::{Level, Line};
 use wasmtime::{
     Result,

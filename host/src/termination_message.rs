@@ -8,7 +8,7 @@ use crate::{
     hook::{Moment, Report},
     log::{self, Format},
     outcome::{Outcome, WRAPPER_FAILED},
-    words::words,
+    text::words,
 };
 use rustix::{
     fs::{FileType, Mode, OFlags, fstat, lstat, open},

@@ -3,11 +3,8 @@
 //! Not the C library's resolver: in a static program it loads libraries at run time, which an image without any does
 //! not have.
 
-use super::{
-    files,
-    policy::{Host, Target},
-    resolv_conf::ResolvConf,
-};
+use super::{files, resolv_conf::ResolvConf};
+use crate::hook::allow_list::{Host, Target};
 use domain::{
     base::{
         iana::{Rcode, Rtype},

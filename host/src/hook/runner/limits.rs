@@ -1,10 +1,8 @@
 //! What a hook can make the host spend. Time is the supervisor's business; everything else is counted here, in numbers
 //! that no honest hook comes near.
 
-mod kept;
-
-use super::{heap, runner::State, settings::Settings};
-pub use kept::limit_strings;
+use super::State;
+use crate::{hook::settings::Settings, sandbox::heap};
 use wasmtime::{ResourceLimiter, Result, Store, component::ResourceTable};
 use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi_http::WasiHttpCtx;
@@ -36,7 +34,7 @@ const CALL_BYTES: usize = 8 << 20;
 /// Bytes of randomness one call may ask for; a seed has 32.
 const RANDOM_BYTES: u64 = 64 * 1024;
 
-/// Bytes for a hook's own memory and for what the host keeps for it (see [`kept`]) together. As the former grows, less is
+/// Bytes for a hook's own memory and for what the host keeps for it (see `kept.rs`) together. As the former grows, less is
 /// left for the latter.
 pub fn budget(settings: &Settings) -> usize {
     settings.memory.value.saturating_add(KEPT)

@@ -2,13 +2,11 @@
 //! because an image without anything else has none; private ones are added by the variables that other programs read
 //! too, and a hook has a certificate of its own if its variables name one.
 
-mod reasons;
-
-use super::{
-    files,
-    policy::{Host, Target},
+use super::{files, tls_errors};
+use crate::{
+    hook::allow_list::{Host, Target},
+    log::{Label, Level, Line},
 };
-use crate::log::{Label, Level, Line};
 use std::{
     env,
     ffi::OsString,
@@ -76,7 +74,7 @@ impl Files {
     fn read_folder(&mut self, folder: &Path) {
         let entries = match fs::read_dir(folder) {
             Ok(entries) => entries,
-            Err(error) => return self.problems.push(problem(ROOTS_FOLDER, folder, &crate::words::words(error))),
+            Err(error) => return self.problems.push(problem(ROOTS_FOLDER, folder, &crate::text::words(error))),
         };
         let mut files: Vec<PathBuf> =
             entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()).collect();
@@ -175,7 +173,7 @@ impl Trust {
             Ok(stream) => Ok(Encrypted { stream, asked }),
             Err(error) => Err(self.explain(&error, &asked).unwrap_or_else(|| {
                 let why = if asked.load(Ordering::Relaxed) { self.wanted() } else { String::new() };
-                (Error::TlsProtocolError, format!("no TLS: {}{why}", crate::words::words(error)))
+                (Error::TlsProtocolError, format!("no TLS: {}{why}", crate::text::words(error)))
             })),
         }
     }
@@ -184,7 +182,7 @@ impl Trust {
     /// ours.
     pub fn explain(&self, error: &(dyn std::error::Error + 'static), asked: &AtomicBool) -> Option<(Error, String)> {
         let cause = rustls_error(error)?;
-        let (error, mut words) = reasons::explain(cause, self.roots_added);
+        let (error, mut words) = tls_errors::explain(cause, self.roots_added);
         if matches!(cause, rustls::Error::AlertReceived(_)) && asked.load(Ordering::Relaxed) {
             words += &self.wanted();
         }

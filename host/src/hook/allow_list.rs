@@ -1,7 +1,7 @@
 //! Where hooks may connect. A request is judged by its parsed scheme, host and port, and then by the address that is
 //! really connected to; never by comparing strings of URLs.
 
-use super::special::{plain, purpose};
+use super::address::{plain, purpose};
 use anyhow::{Context, Result, bail, ensure};
 use std::{
     fmt,

@@ -5,6 +5,9 @@
 
 mod capabilities;
 mod descriptors;
+#[cfg(debug_assertions)]
+pub mod escape;
+pub mod heap;
 mod landlock;
 
 // The five platforms of the releases, see release/platform.sh.
@@ -16,7 +19,7 @@ mod landlock;
         target_arch = "s390x",
         target_arch = "x86_64"
     )),
-    path = "jail/no_filter.rs"
+    path = "no_filter.rs"
 )]
 mod filter;
 
@@ -25,8 +28,11 @@ mod socketcall;
 
 pub use descriptors::close_all_but;
 
-use super::{Settings, http::Means, limits::MEMORIES};
-use crate::{environment, log};
+use crate::{
+    environment,
+    hook::{MEMORIES, Means, Settings},
+    log,
+};
 use filter::{Role, seccomp};
 use rustix::{
     fs::{FileType, fstat},
@@ -64,8 +70,8 @@ const MACHINE_CODE: u64 = COMPILER_SPACE / 2;
 /// no more can be, so that the limit on each bounds them all.
 pub fn enter_as_compiler(reports: &[i32]) {
     #[cfg(debug_assertions)]
-    if super::breach::without_jail() {
-        return super::breach::attempt_as_compiler();
+    if escape::without_jail() {
+        return escape::attempt_as_compiler();
     }
     environment::wipe();
     limit(Resource::Cpu, COMPILER_SECONDS);
@@ -78,7 +84,7 @@ pub fn enter_as_compiler(reports: &[i32]) {
     let no_new_code = no_new_code(kernel, seccomp.clone().map(drop));
     log_layers("compiler", [capabilities, common, landlock, seccomp, no_new_code]);
     #[cfg(debug_assertions)]
-    super::breach::attempt_as_compiler();
+    escape::attempt_as_compiler();
 }
 
 /// Puts the process that runs a hook into its jail: no files, TCP to the allowed ports, no other program, no variables.

@@ -1,15 +1,26 @@
 //! One request: judged, connected, sent, answered. No redirect is followed and no proxy variable is read; every wait
 //! has an end before the hook's own.
 
-use super::{
-    connect::{Connection, Means, Seen},
-    policy::{Allow, Target},
-};
+mod connector;
+mod files;
+mod race;
+mod resolv_conf;
+mod resolve;
+mod tls;
+mod tls_errors;
+
+pub use connector::{Files, Means};
+
+use super::output::Output;
 use crate::{
-    hook::{Set, output::Output},
+    hook::{
+        Set,
+        allow_list::{Allow, Target},
+    },
     log::{Label, Level, Line},
 };
 use bytes::Bytes;
+use connector::{Connection, Seen};
 use http::{HeaderValue, Method, Request, Response, header::CONTENT_LENGTH};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;

@@ -24,7 +24,7 @@
 //! Each of these limits is for one thing, and a hook can have many of them. All of it together, and whatever is missing
 //! here, is counted by the allocator (`heap.rs`), and ends the hook when it exceeds the budget.
 
-use crate::hook::runner::State;
+use super::State;
 use wasmtime::{
     Result,
     component::{Linker, Resource},

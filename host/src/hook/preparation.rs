@@ -6,12 +6,21 @@
 //! that is ever run as such: it was made by this binary, from bytes that were checked, in this run, and nobody else had
 //! a descriptor of it while it was written.
 
-use super::{CHECK_TIMEOUT, check, engine, failure, handover, heap, jail, load::Hook, memory, share, turn::Turn};
+use super::{
+    CHECK_TIMEOUT,
+    compiler::{share, validate},
+    engine, handover,
+    load::Hook,
+    memfd,
+    runner::trap,
+    turn::Turn,
+};
 use crate::{
     cli::Config,
     log::{self, Level, Line},
+    sandbox::{self, heap},
     supervise::{Ended, Heard, Patience, Supervisor, exit_now, name},
-    words::words,
+    text::words,
 };
 use nix::errno::Errno;
 use rustix::{
@@ -58,7 +67,7 @@ impl Preparation {
 
     /// The code, if it is there by now.
     pub fn code(&self) -> Option<File> {
-        handover::receive(&self.told).filter(memory::is_sealed)
+        handover::receive(&self.told).filter(memfd::is_sealed)
     }
 
     /// Waits until the code is there or will not come. Whoever runs at the lowest priority beside a busy process may
@@ -138,7 +147,7 @@ fn judged(hook: &mut Hook, deadline: Instant, supervisor: &mut Supervisor) -> Ju
     let why = match (heard, ended) {
         // Nothing is wrong with the hook.
         (Heard::Interrupted, _) => return Judged::Unknown,
-        (Heard::Readable, Some(Ended::Exited(heap::OUT_OF_MEMORY))) => jail::too_large_to_check(),
+        (Heard::Readable, Some(Ended::Exited(heap::OUT_OF_MEMORY))) => sandbox::too_large_to_check(),
         (Heard::Readable, Some(Ended::Exited(code))) => format!("its process exited with {code}"),
         (Heard::Readable, Some(Ended::Killed { signal, .. })) => {
             format!("its process was killed by {}", name(signal.into()))
@@ -153,13 +162,13 @@ fn judged(hook: &mut Hook, deadline: Instant, supervisor: &mut Supervisor) -> Ju
 fn process(work: &[(&Hook, &OwnedFd)], config: &Config, turn: Option<&Turn>) -> Infallible {
     let reports: Vec<i32> = work.iter().map(|(_, report)| report.as_raw_fd()).collect();
     let hooks = work.iter().flat_map(|(hook, _)| hook.descriptors());
-    jail::close_all_but(&hooks.chain(reports.iter().copied()).chain(turn.map(Turn::descriptor)).collect::<Vec<_>>());
+    sandbox::close_all_but(&hooks.chain(reports.iter().copied()).chain(turn.map(Turn::descriptor)).collect::<Vec<_>>());
     heap::end_when_exhausted();
     let compiles = work.iter().any(|(hook, _)| hook.prepare);
     let share = if compiles { share::of_memory() } else { 0 };
     // In the jail no more files can be made.
-    let files: Vec<_> = work.iter().map(|_| memory::create("code").ok()).collect();
-    jail::enter_as_compiler(&reports);
+    let files: Vec<_> = work.iter().map(|_| memfd::create("code").ok()).collect();
+    sandbox::enter_as_compiler(&reports);
     for (hook, report) in work {
         if hook.needs_check() && !tell(judge(hook), report) {
             exit_now(0);
@@ -174,7 +183,7 @@ fn process(work: &[(&Hook, &OwnedFd)], config: &Config, turn: Option<&Turn>) -> 
     }
     // From here on the command runs, and the machine is its.
     let _ = nice(19);
-    jail::limit_memory(share);
+    sandbox::limit_memory(share);
     if let Some(turn) = turn {
         turn.wait();
     }
@@ -191,7 +200,7 @@ fn process(work: &[(&Hook, &OwnedFd)], config: &Config, turn: Option<&Turn>) -> 
 
 fn compile(hook: &Hook, engine: &Engine, report: &OwnedFd, mut code: File) -> wasmtime::Result<()> {
     code.write_all(&engine.precompile_component(&hook.bytes()?)?)?;
-    memory::seal(&code)?;
+    memfd::seal(&code)?;
     handover::send(report, &code)?;
     Ok(())
 }
@@ -202,11 +211,11 @@ fn tell(fits: bool, report: &OwnedFd) -> bool {
 }
 
 fn judge(hook: &Hook) -> bool {
-    let checked = hook.bytes().map_err(words).and_then(|bytes| check::check(&bytes, hook.settings.sha256.as_ref()));
+    let checked = hook.bytes().map_err(words).and_then(|bytes| validate::check(&bytes, hook.settings.sha256.as_ref()));
     match checked {
         Ok(()) => true,
         Err(why) => {
-            Line::new(Level::Error, failure::cut(why)).about_source(&hook.label).write();
+            Line::new(Level::Error, trap::cut(why)).about_source(&hook.label).write();
             false
         }
     }

@@ -1,10 +1,11 @@
 //! What a hook learns: the facts about the command, as typed functions of `wrapper:hook` and as variables for
 //! programs that know nothing of it.
 
-use super::{load::Hook, output::Output, runner::State, settings::Variables};
+use super::{State, output::Output};
 use crate::{
     cli::Config,
     environment,
+    hook::{load::Hook, settings::Variables},
     log::{Label, Level, Line},
     outcome::Outcome,
 };

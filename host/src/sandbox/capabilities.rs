@@ -1,7 +1,7 @@
 //! What root may do that others may not: a jailed process keeps nothing of it.
 
 use super::Layer;
-use crate::words::words;
+use crate::text::words;
 use rustix::{
     io::Errno,
     thread::{

@@ -1,7 +1,7 @@
 //! A component that is sound, but not for this wrapper: built for a later WASI, or with a proposal of WebAssembly that
 //! hooks are not given. Says which, and what to turn off where it was built.
 
-use super::{FEATURES, WASI, read};
+use super::validate::{FEATURES, WASI, read};
 use wasmparser::{BinaryReaderError, Parser, Payload, WasmFeatures};
 
 /// What came with WASI 0.3: functions that suspend, streams, futures.

@@ -2,13 +2,17 @@
 //! tried.
 
 use super::{
-    policy::{Allow, Host, Scheme, Target},
     race,
     resolve::{self, Names},
-    special::purpose,
     tls::{self, Encrypted, Trust},
 };
-use crate::log::Label;
+use crate::{
+    hook::{
+        address::purpose,
+        allow_list::{Allow, Host, Scheme, Target},
+    },
+    log::Label,
+};
 use std::{
     io,
     pin::Pin,
