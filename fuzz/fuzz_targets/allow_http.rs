@@ -10,8 +10,8 @@ mod allow_list;
 #[allow(dead_code)]
 mod address;
 
-use libfuzzer_sys::fuzz_target;
 use allow_list::{Allow, Host, Rule, Target};
+use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
     let (rule, url) = text.split_once('\n').unwrap_or((text, ""));

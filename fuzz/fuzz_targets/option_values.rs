@@ -17,29 +17,18 @@ mod address;
 #[allow(dead_code)]
 mod outcome;
 
-/// What the values' module expects of its crate.
-mod hook {
-    pub use crate::allow_list::Rule;
-}
-
+#[path = "../../host/src/hook/settings.rs"]
 #[allow(dead_code)]
-mod log {
-    #[derive(Clone, Copy)]
-    pub enum Level {
-        Debug,
-        Info,
-        Warn,
-        Error,
-    }
+mod settings;
 
-    #[derive(Clone, Copy)]
-    pub enum Format {
-        Text,
-        Json,
-    }
-}
+#[path = "../../host/src/text.rs"]
+#[allow(dead_code)]
+mod text;
 
+use allow_list::Rule;
 use libfuzzer_sys::fuzz_target;
+use outcome::When;
+use settings::Digest;
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
 
 fuzz_target!(|bytes: &[u8]| {
@@ -50,7 +39,6 @@ fuzz_target!(|bytes: &[u8]| {
     if let Ok(size) = values::memory(value) {
         assert!((64 * 1024..=4 << 30).contains(&size));
     }
-    let _ = (values::flag(value), values::failure_counts(value), values::when(value));
-    let _ = (values::level(value).is_ok(), values::format(value).is_ok());
-    let _ = (values::variable(value), values::allowed(value), values::digests(value));
+    let _ = (values::flag(value), values::failure_counts(value), values::variable(value));
+    let _ = (values::parsed::<When>(value), values::parsed::<Rule>(value), values::all_parsed::<Digest>(value));
 });

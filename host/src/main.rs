@@ -6,6 +6,7 @@
 #![cfg_attr(test, allow(dead_code))]
 
 mod cli;
+mod config;
 mod entry;
 mod environment;
 mod hook;
@@ -17,10 +18,11 @@ mod supervise;
 mod termination_message;
 mod text;
 
-use cli::{Config, Request};
+use cli::Request;
+use config::Config;
 use hook::{Hooks, Moment, Phase, Report};
 use outcome::{Outcome, WRAPPER_FAILED, exit_code, killed_by};
-use std::env;
+use std::{env, time::Instant};
 use supervise::{Signals, Supervisor};
 
 /// The program's entry, called by the C runtime. Rust's own would change what the command is to inherit before we can
@@ -50,14 +52,15 @@ extern "C" fn __wrap__Unwind_Backtrace() -> std::ffi::c_int {
 fn run() -> u8 {
     // First of all, so that no signal is lost: what comes from now on waits until the command is there.
     let signals = Signals::take();
+    let started = Instant::now();
     match cli::parse(env::args_os()) {
         Ok(Request::Run(config)) => {
-            log::set(config.log_level, config.log_format);
-            for name in &config.unknown_variables {
+            log::set(config.log);
+            for name in cli::unknown_variables() {
                 log::warn(format!("{name} is none of wrapper's variables; see wrapper --help"));
             }
             match signals.map(Supervisor::new) {
-                Ok(supervisor) => job(&config, supervisor),
+                Ok(supervisor) => job(&config, started, supervisor),
                 Err(error) => fail(&format!("cannot take signals: {}", text::words(error))),
             }
         }
@@ -71,19 +74,21 @@ fn run() -> u8 {
         Ok(Request::Print(text)) => print(&text),
         Err(error) => {
             let message = format!("{error:#}");
-            termination_message::tell_refusal(&message);
+            if let Some(path) = cli::termination_log() {
+                termination_message::tell_refusal(&path, &message);
+            }
             fail(&message)
         }
     }
 }
 
 /// Runs the command between its hooks and says with which code to exit.
-fn job(config: &Config, mut supervisor: Supervisor) -> u8 {
-    let mut hooks = hook::load(config);
-    hooks.check(config, &mut supervisor);
-    let mut moment = Moment::begin(config);
+fn job(config: &Config, started: Instant, mut supervisor: Supervisor) -> u8 {
+    let mut hooks = hook::load(&config.before, &config.after, &config.hooks);
+    hooks.check(&config.hooks, &mut supervisor);
+    let mut moment = Moment::begin(&config.command, started);
     let gates = match hooks.refused() {
-        None => hooks.run(Phase::Before, config, &moment, &mut supervisor),
+        None => hooks.run(Phase::Before, &config.hooks, &moment, &mut supervisor),
         Some(_) => Vec::new(),
     };
     let outcome = match refused(&hooks, &gates, &supervisor) {
@@ -91,10 +96,12 @@ fn job(config: &Config, mut supervisor: Supervisor) -> u8 {
         None => moment.time(|| supervisor.run(&config.command, config.kill_group, config.stop_timeout)),
     };
     moment.finish(outcome.clone(), supervisor.stop_signal());
-    let after = hooks.run(Phase::After, config, &moment, &mut supervisor);
+    let after = hooks.run(Phase::After, &config.hooks, &moment, &mut supervisor);
     supervisor.end_helpers();
     let code = exit_code(&outcome, after.iter().any(Report::failed), config.hook_failure_counts);
-    termination_message::tell(config, &moment, code, &[gates, after].concat());
+    if let Some(path) = &config.termination_log {
+        termination_message::tell(path, config.log.format, &moment, code, &[gates, after].concat());
+    }
     code
 }
 

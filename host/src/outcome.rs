@@ -1,6 +1,7 @@
 //! How a command ended, and the exit code that tells it. Which line decides the exit code? One of these.
 
-use std::fmt;
+use crate::text::choose;
+use std::{fmt, str::FromStr};
 
 /// wrapper's own errors: a bad option, a hook that cannot be loaded, a process that cannot be made. The number is
 /// the one that `env`, `timeout` and `nohup` use for their own.
@@ -34,6 +35,14 @@ pub enum When {
     Success,
     /// A command that never ran has failed.
     Failure,
+}
+
+impl FromStr for When {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> anyhow::Result<Self> {
+        choose(text, &[("always", Self::Always), ("success", Self::Success), ("failure", Self::Failure)])
+    }
 }
 
 impl When {

@@ -4,7 +4,6 @@
 //! command's as well; what it wrote stays, and the line comes after it. No file is ever made here.
 
 use crate::{
-    cli::{self, Config},
     hook::{Moment, Report},
     log::{self, Format},
     outcome::{Outcome, WRAPPER_FAILED},
@@ -28,10 +27,10 @@ const LIMIT: usize = 2048;
 /// What is told of a command's path, so that a long one leaves room for the rest.
 const NAME_LIMIT: usize = 256;
 
-/// Adds the line to the file that the configuration names, if it is there.
-pub fn tell(config: &Config, moment: &Moment, code: u8, reports: &[Report]) {
-    let (Some(path), Some(outcome)) = (&config.termination_log, moment.outcome()) else { return };
-    let line = match config.log_format {
+/// Adds the line to the file, if it is there.
+pub fn tell(path: &Path, format: Format, moment: &Moment, code: u8, reports: &[Report]) {
+    let Some(outcome) = moment.outcome() else { return };
+    let line = match format {
         Format::Text => text(moment, outcome, code, reports),
         Format::Json => json(moment, outcome, code, reports),
     };
@@ -46,11 +45,9 @@ pub fn tell(config: &Config, moment: &Moment, code: u8, reports: &[Report]) {
 }
 
 /// The same for options that are wrong.
-pub fn tell_refusal(message: &str) {
-    if let Some(path) = cli::termination_log() {
-        let line = cut(&log::one_line(&format!("exit code {WRAPPER_FAILED}: {message}")), LIMIT - 1);
-        let _ = append(&path, &line);
-    }
+pub fn tell_refusal(path: &Path, message: &str) {
+    let line = cut(&log::one_line(&format!("exit code {WRAPPER_FAILED}: {message}")), LIMIT - 1);
+    let _ = append(path, &line);
 }
 
 /// `exit code 137: "my-job" was killed by signal 9 after 3.2 s; hooks: istio-quit succeeded`

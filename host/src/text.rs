@@ -1,5 +1,6 @@
 //! The system's words for an error, without Rust's number behind them: `No such file or directory`.
 
+use anyhow::{Context, Result};
 use std::io;
 
 pub fn words(error: impl Into<io::Error>) -> String {
@@ -8,6 +9,15 @@ pub fn words(error: impl Into<io::Error>) -> String {
         Some((words, _)) => words.into(),
         None => text,
     }
+}
+
+/// The value of a word, in capital or small letters.
+pub fn choose<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T> {
+    let found = choices.iter().find(|(name, _)| text.eq_ignore_ascii_case(name));
+    found.map(|(_, choice)| *choice).with_context(|| {
+        let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
+        format!("must be {}", names.join(" or "))
+    })
 }
 
 #[cfg(test)]

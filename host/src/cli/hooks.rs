@@ -3,10 +3,10 @@
 use super::{
     options::{self, Given},
     slips,
-    values::{self, digests, flag},
+    values::{self, flag},
 };
 use crate::{
-    hook::{Allow, Listed, Set, Settings, Source, Variables},
+    hook::{Allow, Digest, Listed, Set, Settings, Spec, Variables},
     outcome::When,
 };
 use anyhow::{Result, bail, ensure};
@@ -24,10 +24,10 @@ const HTTP: &str = "http://localhost:*";
 
 /// The hooks before the command, and those after it.
 pub fn listed(given: &Given) -> Result<(Vec<Listed>, Vec<Listed>)> {
-    let mut before = given.list(&options::BEFORE, |hook| Ok(Source::parse(hook)))?;
-    let mut after = given.list(&options::PLUGIN, |hook| Ok(Source::parse(hook)))?;
+    let mut before = given.list(&options::BEFORE, |hook| Ok(Spec::parse(hook)))?;
+    let mut after = given.list(&options::PLUGIN, |hook| Ok(Spec::parse(hook)))?;
     let mut sha256 = vec![None; before.len()];
-    match given.one(&options::PLUGIN_SHA256, digests)? {
+    match given.one(&options::PLUGIN_SHA256, values::all_parsed)? {
         None => sha256.resize(before.len() + after.len(), None),
         Some(digests) => {
             let by: Arc<str> = given.name(&options::PLUGIN_SHA256).into();
@@ -57,9 +57,9 @@ pub fn listed(given: &Given) -> Result<(Vec<Listed>, Vec<Listed>)> {
         .into_iter()
         .zip(variables)
         .zip(sha256)
-        .map(|((source, variables), sha256)| {
+        .map(|((spec, variables), sha256)| {
             let settings = defaults.settings(given, variables, sha256)?;
-            Ok(Listed { source, settings: settings.into() })
+            Ok(Listed { spec, settings: settings.into() })
         })
         .collect::<Result<Vec<_>>>()?;
     let after = before.split_off(count);
@@ -76,32 +76,32 @@ struct Defaults {
 
 impl Defaults {
     fn read(given: &Given) -> Result<Self> {
-        let allow_http = match given.list(&options::ALLOW_HTTP, values::allowed)? {
-            none if none.is_empty() => vec![values::allowed(HTTP.as_ref())?],
+        let allow_http = match given.list(&options::ALLOW_HTTP, values::parsed)? {
+            none if none.is_empty() => vec![HTTP.parse()?],
             rules => rules,
         };
         Ok(Self {
             timeout: by(&options::PLUGIN_TIMEOUT, given.or(&options::PLUGIN_TIMEOUT, TIMEOUT, values::duration)?),
             memory: by(&options::PLUGIN_MEMORY, given.or(&options::PLUGIN_MEMORY, MEMORY, values::memory)?),
             allow_http: by(&options::ALLOW_HTTP, Allow::new(allow_http)),
-            when: given.or(&options::PLUGIN_ON, "always", values::when)?,
+            when: given.or(&options::PLUGIN_ON, "always", values::parsed)?,
         })
     }
 
     /// The settings of one hook: what its own variables say, and for the rest what holds for all.
-    fn settings(&self, given: &Given, variables: Variables, listed: Option<Set<[u8; 32]>>) -> Result<Settings> {
+    fn settings(&self, given: &Given, variables: Variables, listed: Option<Set<Digest>>) -> Result<Settings> {
         let own = |setting: &str| Some(variables.named(setting)).filter(|name| !variables.hide(name));
         let timeout = one(given, own("TIMEOUT"), values::duration)?;
         let memory = one(given, own("MEMORY"), values::memory)?;
-        let when = one(given, own("ON"), values::when)?;
+        let when = one(given, own("ON"), values::parsed)?;
         let optional = one(given, own("OPTIONAL"), flag)?;
         let allow_http = match own("ALLOW_HTTP") {
-            Some(by) => Some(given.variables(&by, values::allowed)?)
+            Some(by) => Some(given.variables(&by, values::parsed)?)
                 .filter(|rules| !rules.is_empty())
                 .map(|rules| Set { value: Allow::new(rules), by: by.into() }),
             None => None,
         };
-        let sha256 = match (one(given, own("SHA256"), values::digest)?, listed) {
+        let sha256 = match (one(given, own("SHA256"), values::parsed)?, listed) {
             (Some(own), Some(listed)) => {
                 ensure!(own.value == listed.value, "{} and {} differ for the same hook; give one", own.by, listed.by);
                 Some(own)

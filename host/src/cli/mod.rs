@@ -6,19 +6,14 @@ mod options;
 mod slips;
 mod values;
 
-use crate::{
-    hook::Listed,
-    log::{Format, Level},
-};
+pub use slips::slips as unknown_variables;
+
+use crate::{config::Config, hook::Common, log};
 use anyhow::{Result, anyhow};
 use clap::error::ErrorKind;
 use options::Given;
 use rustix::process::{Resource, getrlimit};
-use std::{
-    ffi::OsString,
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::{ffi::OsString, path::PathBuf};
 use values::flag;
 
 /// What the user asked for.
@@ -28,31 +23,6 @@ pub enum Request {
     Install(PathBuf),
     /// Print this and exit with 0.
     Print(String),
-}
-
-/// Everything the program was told, checked.
-#[derive(Debug)]
-pub struct Config {
-    pub command: Vec<OsString>,
-    pub before: Vec<Listed>,
-    pub after: Vec<Listed>,
-    /// Whether hooks are compiled beside the command, and not only when they run.
-    pub hook_prepare: bool,
-    pub hook_failure_counts: bool,
-    /// Variables that every hook may read, whatever their names.
-    pub hook_env: Vec<String>,
-    pub stop_timeout: Option<Duration>,
-    pub kill_group: bool,
-    /// The file that the kubelet reads a container's termination message from.
-    pub termination_log: Option<PathBuf>,
-    /// Variables that look like ours and are not.
-    pub unknown_variables: Vec<String>,
-    pub log_level: Level,
-    pub log_format: Format,
-    /// Whether address space is to be had for the asking: there is no `ulimit -v`.
-    pub roomy: bool,
-    /// When the wrapper itself was started, as near as it can tell.
-    pub started: Instant,
 }
 
 /// Reads the command line, and for every option that is not on it the variable.
@@ -78,17 +48,19 @@ fn config(given: &Given) -> Result<Config> {
         command: given.command(),
         before,
         after,
-        hook_prepare: given.or(&options::PLUGIN_PREPARE, "on", values::prepare)?,
+        hooks: Common {
+            precompile: given.or(&options::PLUGIN_PREPARE, "on", values::prepare)?,
+            env: given.list(&options::PLUGIN_ENV, values::variable)?,
+            scarce_address_space: getrlimit(Resource::As).current.is_some(),
+        },
         hook_failure_counts: given.or(&options::PLUGIN_FAILURE, "ignore", values::failure_counts)?,
-        hook_env: given.list(&options::PLUGIN_ENV, values::variable)?,
         stop_timeout: given.one(&options::STOP_TIMEOUT, values::duration)?,
         kill_group: given.one(&options::KILL_GROUP, flag)?.unwrap_or(false),
         termination_log: given.one(&options::TERMINATION_LOG, |path| Ok(path.into()))?,
-        unknown_variables: slips::slips(),
-        log_level: given.or(&options::LOG, "info", values::level)?,
-        log_format: given.or(&options::LOG_FORMAT, "text", values::format)?,
-        roomy: getrlimit(Resource::As).current.is_none(),
-        started: Instant::now(),
+        log: log::Settings {
+            level: given.or(&options::LOG, "info", values::parsed)?,
+            format: given.or(&options::LOG_FORMAT, "text", values::parsed)?,
+        },
     })
 }
 

@@ -1,12 +1,8 @@
 //! What the options' values may be. White space around a value is none of it: YAML's `value: |` leaves a newline.
 
-use crate::{
-    hook::Rule,
-    log::{Format, Level},
-    outcome::When,
-};
+use crate::text::choose;
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use std::{ffi::OsStr, time::Duration};
+use std::{ffi::OsStr, str::FromStr, time::Duration};
 
 /// Times and switches are those of the hooks' own settings.
 #[path = "../../../guest-sdk/src/values.rs"]
@@ -43,23 +39,16 @@ pub fn flag(value: &OsStr) -> Result<bool> {
 }
 
 pub fn failure_counts(value: &OsStr) -> Result<bool> {
-    choose(value, &[("ignore", false), ("fail", true)])
+    choose(text(value)?, &[("ignore", false), ("fail", true)])
 }
 
 pub fn prepare(value: &OsStr) -> Result<bool> {
     flag(value).map_err(|_| anyhow!("must be on or off"))
 }
 
-pub fn when(value: &OsStr) -> Result<When> {
-    choose(value, &[("always", When::Always), ("success", When::Success), ("failure", When::Failure)])
-}
-
-pub fn level(value: &OsStr) -> Result<Level> {
-    choose(value, &[("error", Level::Error), ("info", Level::Info), ("debug", Level::Debug)])
-}
-
-pub fn format(value: &OsStr) -> Result<Format> {
-    choose(value, &[("text", Format::Text), ("json", Format::Json)])
+/// A value of a type that reads its own text.
+pub fn parsed<T: FromStr<Err = anyhow::Error>>(value: &OsStr) -> Result<T> {
+    text(value)?.parse()
 }
 
 pub fn variable(value: &OsStr) -> Result<String> {
@@ -70,46 +59,19 @@ pub fn variable(value: &OsStr) -> Result<String> {
     }
 }
 
-pub fn allowed(value: &OsStr) -> Result<Rule> {
-    text(value)?.parse()
-}
-
-/// SHA-256 digests of 64 hexadecimal digits, separated by colons.
-pub fn digests(value: &OsStr) -> Result<Vec<[u8; 32]>> {
-    let digests = text(value)?.split(':').map(str::trim_ascii).map(hex);
-    digests.collect::<Option<_>>().context("not a SHA-256 digest of 64 hexadecimal digits")
-}
-
-/// One of them.
-pub fn digest(value: &OsStr) -> Result<[u8; 32]> {
-    hex(text(value)?).context("not a SHA-256 digest of 64 hexadecimal digits")
-}
-
-fn hex(digits: &str) -> Option<[u8; 32]> {
-    let mut digest = [0; 32];
-    // The number parser would take a sign.
-    if digits.len() != 64 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-        return None;
-    }
-    for (index, byte) in digest.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(digits.get(2 * index..2 * index + 2)?, 16).ok()?;
-    }
-    Some(digest)
+/// Several of them, separated by colons.
+pub fn all_parsed<T: FromStr<Err = anyhow::Error>>(value: &OsStr) -> Result<Vec<T>> {
+    text(value)?.split(':').map(|one| one.trim_ascii().parse()).collect()
 }
 
 fn text(value: &OsStr) -> Result<&str> {
     value.to_str().map(str::trim_ascii).context("not UTF-8")
 }
 
-fn choose<T: Copy>(value: &OsStr, choices: &[(&str, T)]) -> Result<T> {
-    let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
-    let found = text(value).ok().and_then(|text| choices.get(shared::choice(text, &names)?));
-    found.map(|(_, choice)| *choice).with_context(|| format!("must be {}", names.join(" or ")))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{hook::Digest, outcome::When};
 
     #[test]
     fn a_time_is_more_than_zero_and_at_most_a_year() {
@@ -124,13 +86,13 @@ mod tests {
     #[test]
     fn words_and_switches_count_in_any_case_and_with_white_space_around_them() {
         for text in ["failure", "Failure", " FAILURE\n"] {
-            assert_eq!(when(text.as_ref()).unwrap(), When::Failure, "{text:?}");
+            assert_eq!(parsed::<When>(text.as_ref()).unwrap(), When::Failure, "{text:?}");
         }
         for (text, on) in [("True", true), ("on\n", true), ("1", true), ("Off", false), (" no ", false)] {
             assert_eq!((flag(text.as_ref()).unwrap(), prepare(text.as_ref()).unwrap()), (on, on), "{text:?}");
         }
         for text in ["", "\n", "fail ure", "failures", "maybe"] {
-            assert!(when(text.as_ref()).is_err() && flag(text.as_ref()).is_err(), "{text:?}");
+            assert!(parsed::<When>(text.as_ref()).is_err() && flag(text.as_ref()).is_err(), "{text:?}");
         }
     }
 
@@ -156,10 +118,10 @@ mod tests {
     #[test]
     fn digests_have_64_hexadecimal_digits_each() {
         let zero = "0".repeat(64);
-        assert_eq!(digests(zero.as_ref()).unwrap(), vec![[0; 32]]);
-        assert_eq!(digests(format!("{zero}:\n{zero}\n").as_ref()).unwrap(), vec![[0; 32]; 2]);
+        assert_eq!(all_parsed::<Digest>(zero.as_ref()).unwrap(), vec![Digest([0; 32])]);
+        assert_eq!(all_parsed::<Digest>(format!("{zero}:\n{zero}\n").as_ref()).unwrap(), vec![Digest([0; 32]); 2]);
         for text in ["", "00", &"0".repeat(63), &"0".repeat(65), &"g".repeat(64), &format!("{zero}:")] {
-            assert!(digests(text.as_ref()).is_err(), "{text}");
+            assert!(all_parsed::<Digest>(text.as_ref()).is_err(), "{text}");
         }
     }
 }

@@ -48,8 +48,8 @@ const INTERPRETER: &str = match (cfg!(target_pointer_width = "64"), cfg!(target_
     (false, false) => "pulley32be",
 };
 
-/// For a hook with this many bytes of memory, where address space is to be had for the asking or not.
-pub fn new(memory: usize, roomy: bool, code: Code) -> Result<Engine> {
+/// For a hook with this many bytes of memory, where address space may be scarce (`ulimit -v`).
+pub fn new(memory: usize, scarce_address_space: bool, code: Code) -> Result<Engine> {
     let mut config = wasmtime::Config::new();
     if code == Code::Interpreted {
         config.target(INTERPRETER)?;
@@ -60,7 +60,7 @@ pub fn new(memory: usize, roomy: bool, code: Code) -> Result<Engine> {
     // By itself wasmtime reserves all that a 32-bit index can reach, so that the processor stops what goes beyond and
     // code needs no checks: a third less to compile. Where address space is scarce (`ulimit -v`), what a hook may have
     // is reserved, in which it grows in place, while moving a memory would need it twice.
-    if code == Code::Interpreted || !roomy {
+    if code == Code::Interpreted || scarce_address_space {
         config.memory_reservation(memory as u64).memory_reservation_for_growth(0).memory_guard_size(0);
     }
     // The compiler merges data segments into one image. Without this, each of them becomes code in one start function,

@@ -14,16 +14,17 @@ mod preparation;
 mod report;
 mod runner;
 mod settings;
+mod spec;
 mod turn;
 
-pub use allow_list::{Allow, Rule};
-pub use load::{Listed, Source, load};
+pub use allow_list::Allow;
+pub use load::load;
 pub use report::{Report, Verdict};
 pub use runner::{Means, Moment, Phase, limits::MEMORIES};
-pub use settings::{Set, Settings, Variables};
+pub use settings::{Common, Digest, Set, Settings, Variables};
+pub use spec::{Listed, Spec};
 
 use crate::{
-    cli::Config,
     log::{self, Label, Level, Line},
     supervise::{Ended, Patience, SIGKILL, Supervisor, Waited, exit_now, fork_helper, name},
     text::words,
@@ -50,12 +51,12 @@ impl Hooks {
     /// Has the hooks checked, and goes on to have them compiled while the command runs. What is no hook is named in
     /// the log and taken out. What could not be judged in time stays: the command does not start, and the sidecar is
     /// asked to quit all the same.
-    pub fn check(&mut self, config: &Config, supervisor: &mut Supervisor) {
+    pub fn check(&mut self, common: &Common, supervisor: &mut Supervisor) {
         if self.before.is_empty() && self.after.is_empty() {
             return;
         }
         let mut hooks: Vec<&mut Hook> = self.before.iter_mut().chain(&mut self.after).collect();
-        let mut judged = preparation::start(&mut hooks, config, supervisor).into_iter();
+        let mut judged = preparation::start(&mut hooks, common, supervisor).into_iter();
         let stopped = supervisor.stop_signal().is_some();
         let refused = &mut self.refused;
         let mut may_run = |hook: &Hook| {
@@ -76,7 +77,7 @@ impl Hooks {
 
     /// Runs the hooks of a phase in their order and says how each of them ended. A failing hook does not keep an
     /// after-hook from running; the first one that fails before the command is the last to run.
-    pub fn run(&self, phase: Phase, config: &Config, moment: &Moment, supervisor: &mut Supervisor) -> Vec<Report> {
+    pub fn run(&self, phase: Phase, common: &Common, moment: &Moment, supervisor: &mut Supervisor) -> Vec<Report> {
         let hooks = self.of(phase);
         let mut reports: Vec<Report> = Vec::new();
         for (index, hook) in hooks.iter().enumerate() {
@@ -89,7 +90,7 @@ impl Hooks {
                 Verdict::Skipped
             } else {
                 let facts = moment.facts(phase, hook, index + 1, hooks.len());
-                run_one(hook, config, facts, supervisor)
+                run_one(hook, common, facts, supervisor)
             };
             let (hook, optional) = (hook.label.name.clone(), hook.settings.optional);
             reports.push(Report { hook, phase, verdict, duration: start.elapsed(), optional });
@@ -106,12 +107,12 @@ impl Hooks {
 }
 
 /// Runs one hook in a process of its own and says how it ended.
-fn run_one(hook: &Hook, config: &Config, facts: Facts, supervisor: &mut Supervisor) -> Verdict {
+fn run_one(hook: &Hook, common: &Common, facts: Facts, supervisor: &mut Supervisor) -> Verdict {
     let start = Instant::now();
     let line = |level, message: &str| Line::new(level, message).about(&hook.label).field("phase", facts.phase.name());
     line(Level::Debug, "started").write();
     let patience = patience(facts.phase);
-    let waited = match launch(hook, config, &facts, patience, supervisor) {
+    let waited = match launch(hook, common, &facts, patience, supervisor) {
         Ok(Some(runner)) => supervisor.wait(runner, facts.deadline, patience),
         Ok(None) => Waited::Interrupted,
         Err(errno) => {
@@ -125,7 +126,7 @@ fn run_one(hook: &Hook, config: &Config, facts: Facts, supervisor: &mut Supervis
         // If there is something to say, the runner itself has said it.
         Waited::Ended(Ended::Exited(code)) => (
             runner::verdict(code),
-            trap::out_of_memory(code, &hook.settings, config.roomy).map(|why| format!(": {why}")),
+            trap::out_of_memory(code, &hook.settings, common.scarce_address_space).map(|why| format!(": {why}")),
         ),
         Waited::Ended(Ended::Killed { signal, .. }) => {
             // Nobody else has a reason to kill it, and it is the first that the kernel takes.
@@ -160,7 +161,7 @@ fn run_one(hook: &Hook, config: &Config, facts: Facts, supervisor: &mut Supervis
 /// for the moment. Nothing is started if the wrapper is told to stop meanwhile.
 fn launch(
     hook: &Hook,
-    config: &Config,
+    common: &Common,
     facts: &Facts,
     patience: Patience,
     supervisor: &mut Supervisor,
@@ -168,7 +169,7 @@ fn launch(
     if let Some(preparation) = &hook.preparation {
         preparation.wait(hook, facts.deadline, patience, supervisor);
     }
-    supervisor.start_in_time(facts.deadline, patience, |_| fork_helper(|| exit_now(runner::run(hook, config, facts))))
+    supervisor.start_in_time(facts.deadline, patience, |_| fork_helper(|| exit_now(runner::run(hook, common, facts))))
 }
 
 /// How long is waited beside a hook of this phase.

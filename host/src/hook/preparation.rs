@@ -7,8 +7,8 @@
 //! a descriptor of it while it was written.
 
 use super::{
-    CHECK_TIMEOUT,
-    compiler::{share, validate},
+    CHECK_TIMEOUT, Common,
+    compiler::{self, share},
     engine, handover,
     load::Hook,
     memfd,
@@ -16,7 +16,6 @@ use super::{
     turn::Turn,
 };
 use crate::{
-    cli::Config,
     log::{self, Level, Line},
     sandbox::{self, heap},
     supervise::{Ended, Heard, Patience, Supervisor, exit_now, name},
@@ -88,19 +87,19 @@ impl Preparation {
 
 /// Starts the processes and waits until they have said of each hook whether it is fit. What is wrong with one is in the
 /// log by then.
-pub fn start(hooks: &mut [&mut Hook], config: &Config, supervisor: &mut Supervisor) -> Vec<Judged> {
+pub fn start(hooks: &mut [&mut Hook], common: &Common, supervisor: &mut Supervisor) -> Vec<Judged> {
     let deadline = Instant::now() + CHECK_TIMEOUT;
     let turn = if hooks.len() > 1 { Turn::new().ok() } else { None };
     // The command need not wait for what was checked when the wrapper was built.
     let built_in = hooks.iter_mut().filter(|hook| hook.prepare && !hook.needs_check());
     let mut built_in: Vec<&mut Hook> = built_in.map(|hook| &mut **hook).collect();
     if !built_in.is_empty()
-        && let Err(why) = launch(&mut built_in, config, turn.as_ref(), supervisor)
+        && let Err(why) = launch(&mut built_in, common, turn.as_ref(), supervisor)
     {
         log::debug(|| format!("hooks are compiled when they run: {why}"));
     }
     for hook in hooks.iter_mut().filter(|hook| hook.needs_check()) {
-        let start = |supervisor: &mut _| launch(&mut [&mut **hook], config, turn.as_ref(), supervisor);
+        let start = |supervisor: &mut _| launch(&mut [&mut **hook], common, turn.as_ref(), supervisor);
         if let Err(errno) = supervisor.start_in_time(deadline, Patience::None, start) {
             let why = format!("could not be checked: cannot fork: {}", words(errno));
             Line::new(Level::Error, why).about_source(&hook.label).write();
@@ -112,7 +111,7 @@ pub fn start(hooks: &mut [&mut Hook], config: &Config, supervisor: &mut Supervis
 /// Starts one process for these hooks.
 fn launch(
     hooks: &mut [&mut Hook],
-    config: &Config,
+    common: &Common,
     turn: Option<&Turn>,
     supervisor: &mut Supervisor,
 ) -> Result<(), Errno> {
@@ -120,7 +119,7 @@ fn launch(
     let (told, reports): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
     let work: Vec<_> = hooks.iter().map(|hook| &**hook).zip(&reports).collect();
     // The reporting ends are closed here as soon as the process has them.
-    let process = supervisor.start_helper(|| process(&work, config, turn))?;
+    let process = supervisor.start_helper(|| process(&work, common, turn))?;
     for (hook, told) in hooks.iter_mut().zip(told) {
         hook.preparation = Some(Preparation { told, process });
     }
@@ -159,7 +158,7 @@ fn judged(hook: &mut Hook, deadline: Instant, supervisor: &mut Supervisor) -> Ju
 }
 
 /// Does the work for these hooks, each of which has its own place to tell.
-fn process(work: &[(&Hook, &OwnedFd)], config: &Config, turn: Option<&Turn>) -> Infallible {
+fn process(work: &[(&Hook, &OwnedFd)], common: &Common, turn: Option<&Turn>) -> Infallible {
     let reports: Vec<i32> = work.iter().map(|(_, report)| report.as_raw_fd()).collect();
     let hooks = work.iter().flat_map(|(hook, _)| hook.descriptors());
     sandbox::close_all_but(&hooks.chain(reports.iter().copied()).chain(turn.map(Turn::descriptor)).collect::<Vec<_>>());
@@ -190,7 +189,7 @@ fn process(work: &[(&Hook, &OwnedFd)], config: &Config, turn: Option<&Turn>) -> 
     for ((hook, report), file) in work.iter().zip(files) {
         let Some(file) = file else { continue };
         // The runner takes code only from an engine like its own, to whose settings the hook's memory can belong.
-        let engine = engine::new(hook.settings.memory.value, config.roomy, engine::Code::usual());
+        let engine = engine::new(hook.settings.memory.value, common.scarce_address_space, engine::Code::usual());
         if let Err(error) = engine.and_then(|engine| compile(hook, &engine, report, file)) {
             log::debug(|| format!("hook {} is compiled when it runs: {error}", hook.label));
         }
@@ -211,7 +210,7 @@ fn tell(fits: bool, report: &OwnedFd) -> bool {
 }
 
 fn judge(hook: &Hook) -> bool {
-    let checked = hook.bytes().map_err(words).and_then(|bytes| validate::check(&bytes, hook.settings.sha256.as_ref()));
+    let checked = hook.bytes().map_err(words).and_then(|bytes| compiler::check(&bytes, &hook.settings));
     match checked {
         Ok(()) => true,
         Err(why) => {

@@ -1,8 +1,9 @@
 //! What one hook may do and use, and which variables are its own.
 
-use super::Allow;
+use super::allow_list::Allow;
 use crate::outcome::When;
-use std::{fmt, sync::Arc, time::Duration};
+use anyhow::ensure;
+use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
 /// What holds for one hook. Options are the defaults of all hooks; `HOOK_<NAME>_…` says it for one.
 #[derive(Clone, Debug)]
@@ -13,12 +14,48 @@ pub struct Settings {
     pub memory: Set<usize>,
     pub allow_http: Set<Allow>,
     /// The digest its bytes must have.
-    pub sha256: Option<Set<[u8; 32]>>,
+    pub sha256: Option<Set<Digest>>,
     /// After which end of the command it runs, if it runs after it.
     pub when: When,
     /// Whether its failure changes nothing.
     pub optional: bool,
     pub variables: Variables,
+}
+
+/// What holds for all hooks of a run.
+#[derive(Clone, Debug)]
+pub struct Common {
+    /// Whether hooks are compiled beside the command, and not only when they run.
+    pub precompile: bool,
+    /// Variables that every hook may read, whatever their names.
+    pub env: Vec<String>,
+    /// Whether `ulimit -v` is set. Read at the start: the sandbox sets a limit of its own.
+    pub scarce_address_space: bool,
+}
+
+/// A SHA-256 digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Digest(pub [u8; 32]);
+
+impl FromStr for Digest {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> anyhow::Result<Self> {
+        // The number parser would take a sign.
+        let digits = text.len() == 64 && text.bytes().all(|digit| digit.is_ascii_hexdigit());
+        ensure!(digits, "not a SHA-256 digest of 64 hexadecimal digits");
+        let mut digest = [0; 32];
+        for (index, byte) in digest.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(text.get(2 * index..2 * index + 2).unwrap_or_default(), 16)?;
+        }
+        Ok(Self(digest))
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
 }
 
 /// A value, and where the user sets it: `--plugin-timeout`, or the hook's own variable.

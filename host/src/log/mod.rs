@@ -5,10 +5,12 @@
 
 mod stderr;
 
+use crate::text::choose;
 use humantime::format_rfc3339_micros;
 use serde_json::{Map, Value};
 use std::{
     fmt,
+    str::FromStr,
     sync::OnceLock,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -30,20 +32,43 @@ pub enum Format {
     Json,
 }
 
-/// Set once, as soon as the options are known; lines before that are about the options themselves.
-static SETTINGS: OnceLock<(Level, Format)> = OnceLock::new();
+impl FromStr for Level {
+    type Err = anyhow::Error;
 
-pub fn set(level: Level, format: Format) {
-    SETTINGS.get_or_init(|| (level, format));
+    fn from_str(text: &str) -> anyhow::Result<Self> {
+        choose(text, &[("error", Self::Error), ("info", Self::Info), ("debug", Self::Debug)])
+    }
+}
+
+impl FromStr for Format {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> anyhow::Result<Self> {
+        choose(text, &[("text", Self::Text), ("json", Self::Json)])
+    }
+}
+
+/// Which lines are written, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    pub level: Level,
+    pub format: Format,
+}
+
+/// Set once, as soon as the options are known; lines before that are about the options themselves.
+static SETTINGS: OnceLock<Settings> = OnceLock::new();
+
+pub fn set(settings: Settings) {
+    SETTINGS.get_or_init(|| settings);
     stderr::share();
 }
 
 pub fn enabled(level: Level) -> bool {
-    level >= settings().0
+    level >= settings().level
 }
 
-fn settings() -> (Level, Format) {
-    *SETTINGS.get().unwrap_or(&(Level::Info, Format::Text))
+fn settings() -> Settings {
+    SETTINGS.get().copied().unwrap_or(Settings { level: Level::Info, format: Format::Text })
 }
 
 pub fn error(message: impl Into<String>) {
@@ -144,7 +169,7 @@ impl Line {
 
     pub fn write(self) {
         if enabled(self.level) {
-            stderr::write_line(match settings().1 {
+            stderr::write_line(match settings().format {
                 Format::Text => format!("wrapper: {}", one_line(&(self.prefix + &self.message))),
                 Format::Json => self.into_json(),
             });

@@ -88,12 +88,15 @@ pub fn enter_as_compiler(reports: &[i32]) {
 }
 
 /// Puts the process that runs a hook into its jail: no files, TCP to the allowed ports, no other program, no variables.
-pub fn enter_as_runner(settings: &Settings, roomy: bool) {
+pub fn enter_as_runner(settings: &Settings, scarce_address_space: bool) {
     environment::wipe();
     let allow_http = &settings.allow_http.value;
     // What can be written to; a reservation cannot.
     limit(Resource::Data, runner_memory(settings));
-    limit(Resource::As, if roomy { BESIDES + MEMORIES as u64 * RESERVATION } else { runner_memory(settings) });
+    limit(
+        Resource::As,
+        if scarce_address_space { runner_memory(settings) } else { BESIDES + MEMORIES as u64 * RESERVATION },
+    );
     let role = Role::Runner { lookups: allow_http.names_hosts() };
     let ports = Means::ports(allow_http);
     let layers = [capabilities::drop_all(), common(), landlock::landlock(ports.as_deref()), seccomp(role)];

@@ -2,8 +2,6 @@
 //! process and says what is wrong in one line, with what would mend it.
 
 use super::{mistaken::sniff, unsupported};
-use crate::hook::settings::Set;
-use ring::digest::{SHA256, digest};
 use wasmparser::{
     ComponentExternalKind, Parser, Payload, ValidPayload, Validator, WasmFeatures,
     component_types::ComponentEntityType,
@@ -61,13 +59,7 @@ const RUN: &str = "wrapper:hook/run";
 const MAIN: &str = "wasi:cli/run";
 
 /// Says why these bytes cannot be run as a hook.
-pub fn check(bytes: &[u8], sha256: Option<&Set<[u8; 32]>>) -> Result<(), String> {
-    if let Some(Set { value: wanted, by }) = sha256 {
-        let found = digest(&SHA256, bytes);
-        if found.as_ref() != wanted {
-            return Err(format!("its SHA-256 is {}, not the one of {by}", hex(found.as_ref())));
-        }
-    }
+pub fn check(bytes: &[u8]) -> Result<(), String> {
     sniff(bytes)?;
     let contents = read(bytes, FEATURES).map_err(|error| unsupported::explain(bytes, error))?;
     let names = contents.imports.iter().map(|(name, _)| name).chain(contents.exports.iter().map(|(name, _)| name));
@@ -227,10 +219,6 @@ fn run(exports: &[(String, Export)]) -> Result<(), String> {
         }
     }
     Err(format!("does not export run: {found}; a hook exports {RUN}@{OUR_VERSION} or {MAIN}@0.2: {mend}"))
-}
-
-fn hex(digest: &[u8]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

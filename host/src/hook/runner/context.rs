@@ -3,14 +3,16 @@
 
 use super::{State, output::Output};
 use crate::{
-    cli::Config,
     environment,
     hook::{load::Hook, settings::Variables},
     log::{Label, Level, Line},
     outcome::Outcome,
 };
 use bindings::wrapper::hook::{context, logging};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::{
+    ffi::OsString,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
 
 pub mod bindings {
     // The world without its `wasi:…` imports, which come from wasmtime's own crates.
@@ -57,9 +59,10 @@ pub struct Moment {
 }
 
 impl Moment {
-    pub fn begin(config: &Config) -> Self {
-        let command = config.command.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
-        Self { command, began: config.started, started_at: None, elapsed: None, outcome: None, stop_signal: None }
+    /// A Job with this command, in a wrapper that was started then.
+    pub fn begin(command: &[OsString], began: Instant) -> Self {
+        let command = command.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
+        Self { command, began, started_at: None, elapsed: None, outcome: None, stop_signal: None }
     }
 
     /// Runs the command and notes when and how long.

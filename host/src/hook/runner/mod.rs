@@ -13,9 +13,8 @@ pub use context::{Facts, Moment, Phase};
 pub use http::Means;
 
 use crate::{
-    cli::Config,
     hook::{
-        compiler::validate,
+        Common, compiler,
         engine::{self, Code},
         load::Hook,
         memfd,
@@ -90,23 +89,23 @@ struct Taken {
 }
 
 /// Runs the hook and says how it went: in the log, and by the exit code of this process.
-pub fn run(hook: &Hook, config: &Config, facts: &Facts) -> u8 {
+pub fn run(hook: &Hook, common: &Common, facts: &Facts) -> u8 {
     sandbox::close_all_but(&hook.descriptors());
     heap::end_when_exhausted();
     let identity = ["TLS_CERT", "TLS_KEY"].map(|setting| hook.settings.variables.named(setting));
     let files = Files::read(&hook.settings.allow_http.value, identity);
     let of_product = hook.product_variables().iter().map(|name| (*name).to_owned());
-    let listed: Vec<_> = config.hook_env.iter().cloned().chain(of_product).collect();
+    let listed: Vec<_> = common.env.iter().cloned().chain(of_product).collect();
     let taken = Taken {
         variables: facts.variables(&hook.settings.variables, &listed),
         code: hook.preparation.as_ref().and_then(Preparation::code),
     };
     if !trusted() {
-        sandbox::enter_as_runner(&hook.settings, config.roomy);
+        sandbox::enter_as_runner(&hook.settings, common.scarce_address_space);
     }
     let means = files.parse(&hook.label);
     let problem = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(execute(hook, config, facts, means, taken)).err(),
+        Ok(runtime) => runtime.block_on(execute(hook, common, facts, means, taken)).err(),
         Err(error) => Some(Problem::Found(format!("cannot run: {error}"))),
     };
     let Some(problem) = problem else { return SUCCEEDED };
@@ -151,8 +150,8 @@ impl From<wasmtime::Error> for Problem {
     }
 }
 
-async fn execute(hook: &Hook, config: &Config, facts: &Facts, means: Means, taken: Taken) -> Result<(), Problem> {
-    let component = code(hook, config, taken.code.as_ref())?;
+async fn execute(hook: &Hook, common: &Common, facts: &Facts, means: Means, taken: Taken) -> Result<(), Problem> {
+    let component = code(hook, common, taken.code.as_ref())?;
     if !trusted() {
         sandbox::seal_code();
     }
@@ -188,8 +187,8 @@ async fn execute(hook: &Hook, config: &Config, facts: &Facts, means: Means, take
 
 /// The hook's code: machine code, or where executable memory is forbidden, as by SELinux's execmem or a strict seccomp
 /// profile, code that is interpreted.
-fn code(hook: &Hook, config: &Config, prepared: Option<&File>) -> Result<Component, Problem> {
-    let engine = |code| engine::new(hook.settings.memory.value, config.roomy, code);
+fn code(hook: &Hook, common: &Common, prepared: Option<&File>) -> Result<Component, Problem> {
+    let engine = |code| engine::new(hook.settings.memory.value, common.scarce_address_space, code);
     let machine = engine(Code::usual())?;
     match component(hook, &machine, prepared) {
         Err(error) if trap::forbidden(&error) => {
@@ -211,7 +210,7 @@ fn component(hook: &Hook, engine: &Engine, prepared: Option<&File>) -> wasmtime:
     let bytes = hook.bytes()?;
     // The check was done before, but the process that did it is not the one that relies on it.
     if hook.needs_check() {
-        validate::check(&bytes, hook.settings.sha256.as_ref()).map_err(wasmtime::Error::msg)?;
+        compiler::check(&bytes, &hook.settings).map_err(wasmtime::Error::msg)?;
     }
     Component::new(engine, &bytes)
 }

@@ -56,11 +56,11 @@ pub fn flatten(error: &Error) -> String {
 }
 
 /// What the exit code of a hook's process says about memory, which the process had none left to say itself.
-pub fn out_of_memory(code: u8, settings: &Settings, roomy: bool) -> Option<String> {
+pub fn out_of_memory(code: u8, settings: &Settings, scarce_address_space: bool) -> Option<String> {
     let (ours, by) = (sandbox::runner_memory(settings), &settings.memory.by);
     let given = getrlimit(Resource::Data).current.unwrap_or(u64::MAX);
     Some(match code {
-        heap::OUT_OF_MEMORY if !roomy => {
+        heap::OUT_OF_MEMORY if scarce_address_space => {
             "out of memory: loading it takes more address space than ulimit -v \
             leaves; raise that limit, or lower "
                 .to_owned()

@@ -1,0 +1,23 @@
+//! What the user asked for, as data (supervisor). `cli` fills it in, `main` hands its parts on.
+
+use crate::{
+    hook::{Common, Listed},
+    log,
+};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
+
+/// Everything the program was told, checked.
+#[derive(Debug)]
+pub struct Config {
+    pub command: Vec<OsString>,
+    pub before: Vec<Listed>,
+    pub after: Vec<Listed>,
+    /// What holds for all of them.
+    pub hooks: Common,
+    pub hook_failure_counts: bool,
+    pub stop_timeout: Option<Duration>,
+    pub kill_group: bool,
+    /// The file that the kubelet reads a container's termination message from.
+    pub termination_log: Option<PathBuf>,
+    pub log: log::Settings,
+}
