@@ -1,6 +1,10 @@
 //! Any bytes as a hook: checked or refused, never a panic, and no refusal of more than a line.
 #![no_main]
 
+#[path = "../../host/src/hook/compiler/contract.rs"]
+#[allow(dead_code)]
+mod contract;
+
 #[path = "../../host/src/hook/compiler/mistaken.rs"]
 mod mistaken;
 

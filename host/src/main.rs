@@ -11,6 +11,7 @@ mod entry;
 mod environment;
 mod hook;
 mod install;
+mod job;
 mod log;
 mod outcome;
 mod sandbox;
@@ -20,7 +21,8 @@ mod text;
 
 use cli::Request;
 use config::Config;
-use hook::{Hooks, Moment, Phase, Report};
+use hook::{Hooks, Report};
+use job::{Moment, Phase};
 use outcome::{Outcome, WRAPPER_FAILED, exit_code, killed_by};
 use std::{env, time::Instant};
 use supervise::{Signals, Supervisor};

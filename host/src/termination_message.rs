@@ -4,7 +4,8 @@
 //! command's as well; what it wrote stays, and the line comes after it. No file is ever made here.
 
 use crate::{
-    hook::{Moment, Report},
+    hook::Report,
+    job::Moment,
     log::{self, Format},
     outcome::{Outcome, WRAPPER_FAILED},
     text::words,
@@ -29,7 +30,7 @@ const NAME_LIMIT: usize = 256;
 
 /// Adds the line to the file, if it is there.
 pub fn tell(path: &Path, format: Format, moment: &Moment, code: u8, reports: &[Report]) {
-    let Some(outcome) = moment.outcome() else { return };
+    let Some(outcome) = &moment.outcome else { return };
     let line = match format {
         Format::Text => text(moment, outcome, code, reports),
         Format::Json => json(moment, outcome, code, reports),
@@ -53,10 +54,10 @@ pub fn tell_refusal(path: &Path, message: &str) {
 /// `exit code 137: "my-job" was killed by signal 9 after 3.2 s; hooks: istio-quit succeeded`
 fn text(moment: &Moment, outcome: &Outcome, code: u8, reports: &[Report]) -> String {
     let mut line = format!("exit code {code}: {:?} {outcome}", name(moment));
-    if let Some(elapsed) = moment.elapsed() {
+    if let Some(elapsed) = moment.elapsed {
         line.push_str(&format!(" after {:.1} s", elapsed.as_secs_f64()));
     }
-    if let Some(signal) = moment.stop_signal() {
+    if let Some(signal) = moment.stop_signal {
         line.push_str(&format!(", told to stop by signal {signal}"));
     }
     for (index, report) in reports.iter().enumerate() {
@@ -70,8 +71,8 @@ fn text(moment: &Moment, outcome: &Outcome, code: u8, reports: &[Report]) -> Str
 fn json(moment: &Moment, outcome: &Outcome, code: u8, reports: &[Report]) -> String {
     let mut fields = Map::from_iter([("exit_code".into(), code.into()), ("command".into(), name(moment).into())]);
     fields.extend(ended(outcome));
-    fields.extend(moment.elapsed().map(|elapsed| ("duration".into(), log::seconds(elapsed).into())));
-    fields.extend(moment.stop_signal().map(|signal| ("stop_signal".into(), signal.into())));
+    fields.extend(moment.elapsed.map(|elapsed| ("duration".into(), log::seconds(elapsed).into())));
+    fields.extend(moment.stop_signal.map(|signal| ("stop_signal".into(), signal.into())));
     fields.insert("hooks_left_out".into(), reports.len().into());
     fields.insert("hooks".into(), json!([]));
     let mut room = (LIMIT - 1).saturating_sub(log::json_line(fields.clone()).len());

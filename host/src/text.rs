@@ -11,6 +11,15 @@ pub fn words(error: impl Into<io::Error>) -> String {
     }
 }
 
+/// How long the reason of a failure may be, whoever words it: a hook chooses its error's text and its functions'
+/// names. As long as a line of its output.
+pub const REASON_LIMIT: usize = 4096;
+
+/// At most so many bytes of a text.
+pub fn truncate(text: &str, limit: usize) -> &str {
+    text.get(..text.floor_char_boundary(limit)).unwrap_or(text)
+}
+
 /// The value of a word, in capital or small letters.
 pub fn choose<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T> {
     let found = choices.iter().find(|(name, _)| text.eq_ignore_ascii_case(name));

@@ -1,7 +1,7 @@
 //! How WebAssembly is compiled: the same settings in `prepare`, which makes machine code, and in the runner, which
 //! accepts only code that was made with them.
 
-use super::compiler::validate::FEATURES;
+use super::compiler::contract::FEATURES;
 use wasmtime::{Engine, OptLevel, Result, WasmBacktraceDetails, WasmFeatures};
 
 /// The stack a hook's own code may use; recursion beyond it traps. wasmtime's default.

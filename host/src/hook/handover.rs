@@ -1,17 +1,27 @@
 //! Handing an open file from one process of ours to another, over a socket that only these two have.
 
+use super::memfd;
 use rustix::{
     fd::{AsFd, OwnedFd},
-    io::{Errno, IoSlice, IoSliceMut},
+    fs::{FlockOperation, fcntl_lock},
+    io::{Errno, IoSlice, IoSliceMut, read, write},
     net::{
         AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
         SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
     },
 };
-use std::{fs::File, mem::MaybeUninit};
+use std::{fs::File, io, mem::MaybeUninit, os::fd::AsRawFd};
 
-/// A message has to have a byte.
-const FILE: [u8; 1] = [b'='];
+/// What the compiler reports, in a byte each.
+#[derive(Clone, Copy)]
+#[repr(u8)]
+pub enum Message {
+    /// The hook can be run.
+    Fit = b'+',
+    Unfit = b'-',
+    /// With its code, in a file.
+    Compiled = b'=',
+}
 
 /// A socket to receive from and one to send to, on which messages stay apart.
 pub fn pair() -> Result<(OwnedFd, OwnedFd), nix::errno::Errno> {
@@ -19,16 +29,29 @@ pub fn pair() -> Result<(OwnedFd, OwnedFd), nix::errno::Errno> {
         .map_err(|errno| nix::errno::Errno::from_raw(errno.raw_os_error()))
 }
 
-pub fn send(socket: &OwnedFd, file: &File) -> Result<(), Errno> {
+/// A message without a file.
+pub fn send(socket: &OwnedFd, message: Message) {
+    let _ = write(socket, &[message as u8]);
+}
+
+/// The message before the file, if there is one: what is not understood is no consent.
+pub fn receive(socket: &OwnedFd) -> Option<Message> {
+    let mut byte = [0];
+    let length = read(socket, &mut byte).ok()?;
+    let fits = byte == [Message::Fit as u8];
+    (length == 1).then_some(if fits { Message::Fit } else { Message::Unfit })
+}
+
+pub fn send_file(socket: &OwnedFd, file: &File) -> Result<(), Errno> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     let files = [file.as_fd()];
     ancillary.push(SendAncillaryMessage::ScmRights(&files));
-    sendmsg(socket, &[IoSlice::new(&FILE)], &mut ancillary, SendFlags::empty()).map(drop)
+    sendmsg(socket, &[IoSlice::new(&[Message::Compiled as u8])], &mut ancillary, SendFlags::empty()).map(drop)
 }
 
 /// The file that was sent, if one was by now.
-pub fn receive(socket: &OwnedFd) -> Option<File> {
+pub fn receive_file(socket: &OwnedFd) -> Option<File> {
     let mut byte = [0];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
@@ -39,4 +62,26 @@ pub fn receive(socket: &OwnedFd) -> Option<File> {
         _ => None,
     });
     files.flatten().next().map(File::from)
+}
+
+/// One after the other: of the processes that compile beside the command only one is at work, so that ten hooks take no
+/// more memory than one. Held as a lock that the kernel gives back when its process ends, however that happens.
+pub struct Turn(File);
+
+impl Turn {
+    pub fn new() -> io::Result<Self> {
+        let file = memfd::create("turn")?;
+        // Nobody is to keep anything in it.
+        memfd::seal(&file)?;
+        Ok(Self(file))
+    }
+
+    /// Waits for this process's turn, which ends with it.
+    pub fn wait(&self) {
+        let _ = fcntl_lock(&self.0, FlockOperation::LockExclusive);
+    }
+
+    pub fn descriptor(&self) -> i32 {
+        self.0.as_raw_fd()
+    }
 }

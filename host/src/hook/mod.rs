@@ -15,16 +15,15 @@ mod report;
 mod runner;
 mod settings;
 mod spec;
-mod turn;
 
 pub use allow_list::Allow;
 pub use load::load;
 pub use report::{Report, Verdict};
-pub use runner::{Means, Moment, Phase, limits::MEMORIES};
 pub use settings::{Common, Digest, Set, Settings, Variables};
 pub use spec::{Listed, Spec};
 
 use crate::{
+    job::{Moment, Phase},
     log::{self, Label, Level, Line},
     supervise::{Ended, Patience, SIGKILL, Supervisor, Waited, exit_now, fork_helper, name},
     text::words,
@@ -32,7 +31,7 @@ use crate::{
 use load::Hook;
 use nix::errno::Errno;
 use preparation::Judged;
-use runner::{Facts, trap};
+use runner::Facts;
 use rustix::process::Pid;
 use std::{
     panic::set_hook,
@@ -82,14 +81,14 @@ impl Hooks {
         let mut reports: Vec<Report> = Vec::new();
         for (index, hook) in hooks.iter().enumerate() {
             let start = Instant::now();
-            let due = moment.outcome().is_none_or(|outcome| hook.settings.when.follows(outcome));
+            let due = moment.outcome.as_ref().is_none_or(|outcome| hook.settings.when.follows(outcome));
             let refused = phase == Phase::Before && reports.iter().any(Report::failed);
             let verdict = if !due || supervisor.is_told_to_stop(patience(phase)) || refused {
                 let line = Line::new(Level::Debug, "skipped").about(&hook.label).field("phase", phase.name());
                 line.field("verdict", Verdict::Skipped.name()).write();
                 Verdict::Skipped
             } else {
-                let facts = moment.facts(phase, hook, index + 1, hooks.len());
+                let facts = Facts::new(moment, phase, hook, index + 1, hooks.len());
                 run_one(hook, common, facts, supervisor)
             };
             let (hook, optional) = (hook.label.name.clone(), hook.settings.optional);
@@ -125,8 +124,8 @@ fn run_one(hook: &Hook, common: &Common, facts: Facts, supervisor: &mut Supervis
     let (verdict, untold) = match waited {
         // If there is something to say, the runner itself has said it.
         Waited::Ended(Ended::Exited(code)) => (
-            runner::verdict(code),
-            trap::out_of_memory(code, &hook.settings, common.scarce_address_space).map(|why| format!(": {why}")),
+            Verdict::of(code),
+            report::out_of_memory(code, &hook.settings, common.scarce_address_space).map(|why| format!(": {why}")),
         ),
         Waited::Ended(Ended::Killed { signal, .. }) => {
             // Nobody else has a reason to kill it, and it is the first that the kernel takes.

@@ -7,38 +7,27 @@
 //! a descriptor of it while it was written.
 
 use super::{
-    CHECK_TIMEOUT, Common,
-    compiler::{self, share},
-    engine, handover,
+    CHECK_TIMEOUT, Common, compiler,
+    handover::{self, Message, Turn},
     load::Hook,
     memfd,
-    runner::trap,
-    turn::Turn,
 };
 use crate::{
     log::{self, Level, Line},
     sandbox::{self, heap},
-    supervise::{Ended, Heard, Patience, Supervisor, exit_now, name},
+    supervise::{Ended, Heard, Patience, Supervisor, name},
     text::words,
 };
 use nix::errno::Errno;
 use rustix::{
     fd::{AsFd, OwnedFd},
-    io::write,
-    process::{Pid, nice},
+    process::Pid,
 };
 use std::{
-    convert::Infallible,
     fs::File,
-    io::Write,
     os::fd::AsRawFd,
     time::{Duration, Instant},
 };
-use wasmtime::Engine;
-
-/// What is told of a hook that is checked.
-const FIT: u8 = b'+';
-const UNFIT: u8 = b'-';
 
 /// A tenth of what is compiled in that time on a processor of 2020.
 const BYTES_A_MILLISECOND: u64 = 100;
@@ -66,7 +55,7 @@ impl Preparation {
 
     /// The code, if it is there by now.
     pub fn code(&self) -> Option<File> {
-        handover::receive(&self.told).filter(memfd::is_sealed)
+        handover::receive_file(&self.told).filter(memfd::is_sealed)
     }
 
     /// Waits until the code is there or will not come. Whoever runs at the lowest priority beside a busy process may
@@ -119,7 +108,7 @@ fn launch(
     let (told, reports): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
     let work: Vec<_> = hooks.iter().map(|hook| &**hook).zip(&reports).collect();
     // The reporting ends are closed here as soon as the process has them.
-    let process = supervisor.start_helper(|| process(&work, common, turn))?;
+    let process = supervisor.start_helper(|| compiler::run(&work, common, turn))?;
     for (hook, told) in hooks.iter_mut().zip(told) {
         hook.preparation = Some(Preparation { told, process });
     }
@@ -134,9 +123,10 @@ fn judged(hook: &mut Hook, deadline: Instant, supervisor: &mut Supervisor) -> Ju
     let Some(preparation) = &hook.preparation else { return Judged::Unknown };
     let heard = supervisor.wait_for(Some(preparation.told.as_fd()), deadline, Patience::None);
     if heard == Heard::Readable {
-        let mut verdict = [0];
-        if rustix::io::read(&preparation.told, &mut verdict) == Ok(1) {
-            return if verdict == [FIT] { Judged::Fit } else { Judged::Unfit };
+        match handover::receive(&preparation.told) {
+            Some(Message::Fit) => return Judged::Fit,
+            Some(Message::Unfit) => return Judged::Unfit,
+            _ => {}
         }
     }
     // Who has closed the socket is about to end.
@@ -155,67 +145,4 @@ fn judged(hook: &mut Hook, deadline: Instant, supervisor: &mut Supervisor) -> Ju
     };
     Line::new(Level::Error, format!("could not be checked: {why}")).about_source(&hook.label).write();
     Judged::Unknown
-}
-
-/// Does the work for these hooks, each of which has its own place to tell.
-fn process(work: &[(&Hook, &OwnedFd)], common: &Common, turn: Option<&Turn>) -> Infallible {
-    let reports: Vec<i32> = work.iter().map(|(_, report)| report.as_raw_fd()).collect();
-    let hooks = work.iter().flat_map(|(hook, _)| hook.descriptors());
-    sandbox::close_all_but(&hooks.chain(reports.iter().copied()).chain(turn.map(Turn::descriptor)).collect::<Vec<_>>());
-    heap::end_when_exhausted();
-    let compiles = work.iter().any(|(hook, _)| hook.prepare);
-    let share = if compiles { share::of_memory() } else { 0 };
-    // In the jail no more files can be made.
-    let files: Vec<_> = work.iter().map(|_| memfd::create("code").ok()).collect();
-    sandbox::enter_as_compiler(&reports);
-    for (hook, report) in work {
-        if hook.needs_check() && !tell(judge(hook), report) {
-            exit_now(0);
-        }
-    }
-    if !compiles {
-        exit_now(0);
-    }
-    if share < share::LEAST {
-        log::debug(|| "hooks are compiled when they run: the container has little memory left".into());
-        exit_now(0);
-    }
-    // From here on the command runs, and the machine is its.
-    let _ = nice(19);
-    sandbox::limit_memory(share);
-    if let Some(turn) = turn {
-        turn.wait();
-    }
-    for ((hook, report), file) in work.iter().zip(files) {
-        let Some(file) = file else { continue };
-        // The runner takes code only from an engine like its own, to whose settings the hook's memory can belong.
-        let engine = engine::new(hook.settings.memory.value, common.scarce_address_space, engine::Code::usual());
-        if let Err(error) = engine.and_then(|engine| compile(hook, &engine, report, file)) {
-            log::debug(|| format!("hook {} is compiled when it runs: {error}", hook.label));
-        }
-    }
-    exit_now(0)
-}
-
-fn compile(hook: &Hook, engine: &Engine, report: &OwnedFd, mut code: File) -> wasmtime::Result<()> {
-    code.write_all(&engine.precompile_component(&hook.bytes()?)?)?;
-    memfd::seal(&code)?;
-    handover::send(report, &code)?;
-    Ok(())
-}
-
-fn tell(fits: bool, report: &OwnedFd) -> bool {
-    let _ = write(report, &[if fits { FIT } else { UNFIT }]);
-    fits
-}
-
-fn judge(hook: &Hook) -> bool {
-    let checked = hook.bytes().map_err(words).and_then(|bytes| compiler::check(&bytes, &hook.settings));
-    match checked {
-        Ok(()) => true,
-        Err(why) => {
-            Line::new(Level::Error, trap::cut(why)).about_source(&hook.label).write();
-            false
-        }
-    }
 }

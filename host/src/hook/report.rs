@@ -1,7 +1,18 @@
-//! How a hook ended, for the exit code and for the termination message.
+//! How a hook ended, for the exit code and for the termination message (supervisor).
 
-use super::Phase;
+use super::settings::Settings;
+use crate::{
+    job::Phase,
+    sandbox::{self, heap},
+};
+use rustix::process::{Resource, getrlimit};
 use std::time::Duration;
+
+/// The runner's exit code when the hook did its work.
+pub const SUCCEEDED: u8 = 0;
+
+/// When the hook said that its settings have to be changed: what sysexits.h has for it, `EX_CONFIG`.
+pub const MISCONFIGURED: u8 = 78;
 
 /// What became of one hook that was due at its phase.
 #[derive(Clone, Debug)]
@@ -21,7 +32,7 @@ impl Report {
     }
 }
 
-/// The one vocabulary for how hooks end, in the log and in the termination message.
+/// The one vocabulary for how hooks end, in the log and in the termination message (supervisor).
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -40,6 +51,15 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// What the exit code of a runner says of the hook.
+    pub fn of(code: u8) -> Self {
+        match code {
+            SUCCEEDED => Self::Succeeded,
+            MISCONFIGURED => Self::Misconfigured,
+            _ => Self::Failed,
+        }
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             Self::Succeeded => "succeeded",
@@ -51,4 +71,35 @@ impl Verdict {
             Self::Skipped => "skipped",
         }
     }
+}
+
+/// What the exit code of a hook's process says about memory, which the process had none left to say itself.
+pub fn out_of_memory(code: u8, settings: &Settings, scarce_address_space: bool) -> Option<String> {
+    let (ours, by) = (sandbox::runner_memory(settings.memory.value), &settings.memory.by);
+    let given = getrlimit(Resource::Data).current.unwrap_or(u64::MAX);
+    Some(match code {
+        heap::OUT_OF_MEMORY if scarce_address_space => {
+            "out of memory: loading it takes more address space than ulimit -v \
+            leaves; raise that limit, or lower "
+                .to_owned()
+                + by
+                + ", which is reserved"
+        }
+        heap::OUT_OF_MEMORY if given < ours => {
+            format!("out of memory: loading it takes more than {}; ulimit -d sets that limit", mib(given))
+        }
+        heap::OUT_OF_MEMORY => {
+            format!("out of memory: loading it takes more than {}; {by} raises that limit", mib(ours))
+        }
+        heap::TOO_MUCH_KEPT => format!(
+            "out of memory: what it holds and what wrapper keeps for it (requests, headers, bodies) exceeds {}; \
+             {by} raises that limit",
+            mib(heap::budget(settings.memory.value) as u64)
+        ),
+        _ => return None,
+    })
+}
+
+fn mib(bytes: u64) -> String {
+    format!("{} MiB", bytes >> 20)
 }

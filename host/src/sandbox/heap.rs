@@ -2,7 +2,7 @@
 //! when memory runs out. Rust's default there is to print two lines that are not in the log's format and to abort, which
 //! looks like a bug.
 //!
-//! The process that runs out does not log it: that takes memory. The supervisor does (`failure::out_of_memory`).
+//! The process that runs out does not log it: that takes memory. The supervisor does (`hook::report::out_of_memory`).
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -15,6 +15,10 @@ pub const OUT_OF_MEMORY: u8 = 121;
 
 /// Exit code of a process whose hook exceeded its memory budget: see [`limit`].
 pub const TOO_MUCH_KEPT: u8 = 122;
+
+/// Bytes that the host may keep for a hook even if the hook's own memory takes all of --plugin-memory. The arguments of
+/// one call are at most half of it; an ordinary hook needs 100 kB.
+const KEPT: usize = 16 << 20;
 
 /// Bytes in use, with the allocator's overhead. Exact with one thread, and each of our processes has one.
 static USED: AtomicUsize = AtomicUsize::new(0);
@@ -29,6 +33,12 @@ pub struct Heap;
 
 #[global_allocator]
 static HEAP: Heap = Heap;
+
+/// Bytes for a hook's own memory and for what the host keeps for it (see hook/runner/limits.rs) together. As the former grows, less is
+/// left for the latter.
+pub fn budget(memory: usize) -> usize {
+    memory.saturating_add(KEPT)
+}
 
 /// From now on the process exits with [`OUT_OF_MEMORY`] when an allocation fails.
 pub fn end_when_exhausted() {

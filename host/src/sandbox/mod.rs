@@ -28,11 +28,7 @@ mod socketcall;
 
 pub use descriptors::close_all_but;
 
-use crate::{
-    environment,
-    hook::{MEMORIES, Means, Settings},
-    log,
-};
+use crate::{environment, log};
 use filter::{Role, seccomp};
 use rustix::{
     fs::{FileType, fstat},
@@ -40,6 +36,10 @@ use rustix::{
     stdio::stderr,
     thread::set_no_new_privs,
 };
+
+/// Linear memories of a hook, each of which reserves address space for all the hook may have. Toolchains make one, and
+/// composing components one for each.
+pub const MEMORIES: usize = 4;
 
 /// More files than a hook's eight connections, the event loop and a name lookup need.
 const FILES: u64 = 64;
@@ -87,25 +87,33 @@ pub fn enter_as_compiler(reports: &[i32]) {
     escape::attempt_as_compiler();
 }
 
+/// What the sandbox of one hook depends on.
+pub struct Runner {
+    /// Bytes of linear memory, over all of the hook's memories.
+    pub memory: usize,
+    /// Whether `ulimit -v` is set.
+    pub scarce_address_space: bool,
+    /// The ports of TCP that it may connect to; nothing if it may to any.
+    pub ports: Option<Vec<u16>>,
+    /// Whether it looks up names.
+    pub lookups: bool,
+}
+
 /// Puts the process that runs a hook into its jail: no files, TCP to the allowed ports, no other program, no variables.
-pub fn enter_as_runner(settings: &Settings, scarce_address_space: bool) {
+pub fn enter_as_runner(runner: &Runner) {
     environment::wipe();
-    let allow_http = &settings.allow_http.value;
+    let memory = runner_memory(runner.memory);
     // What can be written to; a reservation cannot.
-    limit(Resource::Data, runner_memory(settings));
-    limit(
-        Resource::As,
-        if scarce_address_space { runner_memory(settings) } else { BESIDES + MEMORIES as u64 * RESERVATION },
-    );
-    let role = Role::Runner { lookups: allow_http.names_hosts() };
-    let ports = Means::ports(allow_http);
-    let layers = [capabilities::drop_all(), common(), landlock::landlock(ports.as_deref()), seccomp(role)];
+    limit(Resource::Data, memory);
+    limit(Resource::As, if runner.scarce_address_space { memory } else { BESIDES + MEMORIES as u64 * RESERVATION });
+    let role = Role::Runner { lookups: runner.lookups };
+    let layers = [capabilities::drop_all(), common(), landlock::landlock(runner.ports.as_deref()), seccomp(role)];
     log_layers("runner", layers);
 }
 
-/// Bytes that the runner can have in memory, for compiling a hook and for running it.
-pub fn runner_memory(settings: &Settings) -> u64 {
-    BESIDES + MEMORIES as u64 * settings.memory.value as u64
+/// Bytes that a runner can have in memory, for compiling a hook with so much linear memory and for running it.
+pub fn runner_memory(memory: usize) -> u64 {
+    BESIDES + MEMORIES as u64 * memory as u64
 }
 
 /// Why a hook is not checked whose process has run out of memory.

@@ -1,12 +1,92 @@
-//! What the process does that checks and compiles hooks.
+//! The process that checks hooks before the command starts, reports to the supervisor, and goes on to compile them at the
+//! lowest priority while the command runs (compiler).
 
+pub mod contract;
 mod mistaken;
-pub mod share;
+mod share;
 mod unsupported;
-pub mod validate;
+mod validate;
 
-use crate::hook::settings::{Digest, Set, Settings};
+use super::{
+    Common, engine,
+    handover::{self, Message, Turn},
+    load::Hook,
+    memfd,
+    settings::{Digest, Set, Settings},
+};
+use crate::{
+    log::{self, Level, Line},
+    sandbox::{self, heap},
+    supervise::exit_now,
+    text::{REASON_LIMIT, truncate, words},
+};
 use ring::digest::{SHA256, digest};
+use rustix::{fd::OwnedFd, process::nice};
+use std::{convert::Infallible, fs::File, io::Write, os::fd::AsRawFd};
+use wasmtime::Engine;
+
+/// Does the work for these hooks, each of which has its own place to tell.
+pub fn run(work: &[(&Hook, &OwnedFd)], common: &Common, turn: Option<&Turn>) -> Infallible {
+    let reports: Vec<i32> = work.iter().map(|(_, report)| report.as_raw_fd()).collect();
+    let hooks = work.iter().flat_map(|(hook, _)| hook.descriptors());
+    sandbox::close_all_but(&hooks.chain(reports.iter().copied()).chain(turn.map(Turn::descriptor)).collect::<Vec<_>>());
+    heap::end_when_exhausted();
+    let compiles = work.iter().any(|(hook, _)| hook.prepare);
+    let share = if compiles { share::of_memory() } else { 0 };
+    // In the jail no more files can be made.
+    let files: Vec<_> = work.iter().map(|_| memfd::create("code").ok()).collect();
+    sandbox::enter_as_compiler(&reports);
+    for (hook, report) in work {
+        if hook.needs_check() && !tell(judge(hook), report) {
+            exit_now(0);
+        }
+    }
+    if !compiles {
+        exit_now(0);
+    }
+    if share < share::LEAST {
+        log::debug(|| "hooks are compiled when they run: the container has little memory left".into());
+        exit_now(0);
+    }
+    // From here on the command runs, and the machine is its.
+    let _ = nice(19);
+    sandbox::limit_memory(share);
+    if let Some(turn) = turn {
+        turn.wait();
+    }
+    for ((hook, report), file) in work.iter().zip(files) {
+        let Some(file) = file else { continue };
+        // The runner takes code only from an engine like its own, to whose settings the hook's memory can belong.
+        let engine = engine::new(hook.settings.memory.value, common.scarce_address_space, engine::Code::usual());
+        if let Err(error) = engine.and_then(|engine| compile(hook, &engine, report, file)) {
+            log::debug(|| format!("hook {} is compiled when it runs: {error}", hook.label));
+        }
+    }
+    exit_now(0)
+}
+
+fn compile(hook: &Hook, engine: &Engine, report: &OwnedFd, mut code: File) -> wasmtime::Result<()> {
+    code.write_all(&engine.precompile_component(&hook.bytes()?)?)?;
+    memfd::seal(&code)?;
+    handover::send_file(report, &code)?;
+    Ok(())
+}
+
+fn tell(fits: bool, report: &OwnedFd) -> bool {
+    handover::send(report, if fits { Message::Fit } else { Message::Unfit });
+    fits
+}
+
+fn judge(hook: &Hook) -> bool {
+    let checked = hook.bytes().map_err(words).and_then(|bytes| check(&bytes, &hook.settings));
+    match checked {
+        Ok(()) => true,
+        Err(why) => {
+            Line::new(Level::Error, truncate(&why, REASON_LIMIT)).about_source(&hook.label).write();
+            false
+        }
+    }
+}
 
 /// Says why these bytes cannot be run as the hook of these settings.
 pub fn check(bytes: &[u8], settings: &Settings) -> Result<(), String> {

@@ -1,7 +1,10 @@
 //! A component that is sound, but not for this wrapper: built for a later WASI, or with a proposal of WebAssembly that
 //! hooks are not given. Says which, and what to turn off where it was built.
 
-use super::validate::{FEATURES, WASI, read};
+use super::{
+    contract::{FEATURES, Interface},
+    validate::read,
+};
 use wasmparser::{BinaryReaderError, Parser, Payload, WasmFeatures};
 
 /// What came with WASI 0.3: functions that suspend, streams, futures.
@@ -96,13 +99,12 @@ pub fn later_wasi(version: &str) -> String {
 
 /// The version of WASI, such as 0.3, that a name of a WASI interface has, if it is later than 0.2.
 pub fn later(name: &str) -> Option<&str> {
-    let (interface, version) = name.split_once('@')?;
-    let (package, _) = interface.split_once('/')?;
+    let interface = Interface::parse(name);
+    let version = interface.version;
     let (major, rest) = version.split_once('.')?;
     let minor = rest.split(['.', '-']).next()?;
-    let is_wasi = WASI.iter().any(|(served, _)| *served == package);
     let is_later = (major.parse::<u32>().ok()?, minor.parse::<u32>().ok()?) > (0, 2);
-    (is_wasi && is_later).then(|| version.get(..major.len() + 1 + minor.len())).flatten()
+    (interface.is_wasi() && is_later).then(|| version.get(..major.len() + 1 + minor.len())).flatten()
 }
 
 /// What the outermost component imports and exports, as far as that can be read.

@@ -1,62 +1,16 @@
-//! From bytes to a verdict: is this a hook, and does it ask only for what hooks are given? Runs in `prepare`'s
-//! process and says what is wrong in one line, with what would mend it.
+//! From bytes to a verdict: is this a hook, and does it ask only for what hooks are given? Says what is wrong in one
+//! line, with what would mend it (compiler; the runner for what it compiles itself).
 
-use super::{mistaken::sniff, unsupported};
+use super::{
+    contract::{FEATURES, Interface, MAIN, RUN, VERSION},
+    mistaken::sniff,
+    unsupported,
+};
 use wasmparser::{
     ComponentExternalKind, Parser, Payload, ValidPayload, Validator, WasmFeatures,
     component_types::ComponentEntityType,
     types::{Types, TypesRef},
 };
-
-/// WebAssembly as every toolchain emits it. Threads would let a hook keep cores busy, and a 64-bit memory is what
-/// the memory limit was not made for.
-pub const FEATURES: WasmFeatures = WasmFeatures::WASM2
-    .union(WasmFeatures::TAIL_CALL)
-    .union(WasmFeatures::EXTENDED_CONST)
-    .union(WasmFeatures::RELAXED_SIMD)
-    .union(WasmFeatures::MULTI_MEMORY)
-    .union(WasmFeatures::COMPONENT_MODEL)
-    // No hook needs a garbage collector, and the engine is built without one.
-    .difference(WasmFeatures::GC_TYPES);
-
-/// Every interface of wit/ with its functions. Hooks built for a later patch version are served as long as they call
-/// nothing else.
-const DECLARED: &[(&str, &[&str])] = include!(concat!(env!("OUT_DIR"), "/declared.rs"));
-
-/// The WASI 0.2 interfaces that are there. Of files and sockets a hook finds none, but what its language's runtime
-/// imports has to be linked.
-pub const WASI: [(&str, &[&str]); 7] = [
-    (
-        "wasi:cli",
-        &[
-            "environment",
-            "exit",
-            "stdin",
-            "stdout",
-            "stderr",
-            "terminal-input",
-            "terminal-output",
-            "terminal-stdin",
-            "terminal-stdout",
-            "terminal-stderr",
-        ],
-    ),
-    ("wasi:clocks", &["monotonic-clock", "wall-clock"]),
-    ("wasi:filesystem", &["preopens", "types"]),
-    ("wasi:http", &["outgoing-handler", "types"]),
-    ("wasi:io", &["error", "poll", "streams"]),
-    ("wasi:random", &["insecure", "insecure-seed", "random"]),
-    (
-        "wasi:sockets",
-        &["instance-network", "ip-name-lookup", "network", "tcp", "tcp-create-socket", "udp", "udp-create-socket"],
-    ),
-];
-
-/// The version of `wrapper:hook` in wit/.
-const OUR_VERSION: &str = "0.1.0";
-
-const RUN: &str = "wrapper:hook/run";
-const MAIN: &str = "wasi:cli/run";
 
 /// Says why these bytes cannot be run as a hook.
 pub fn check(bytes: &[u8]) -> Result<(), String> {
@@ -128,12 +82,8 @@ pub fn read(bytes: &[u8], features: WasmFeatures) -> Result<Contents, wasmparser
     let Some(types) = types else { return Ok(Contents::default()) };
     let types = types.as_ref();
     Ok(Contents {
-        imports: imports.into_iter().map(|name| (functions(&types, &name), name)).map(|(f, n)| (n, f)).collect(),
-        exports: exports
-            .into_iter()
-            .map(|(name, kind)| (describe(&types, &name, kind), name))
-            .map(|(e, n)| (n, e))
-            .collect(),
+        imports: imports.into_iter().map(|name| (name.clone(), functions(&types, &name))).collect(),
+        exports: exports.into_iter().map(|(name, kind)| (name.clone(), describe(&types, &name, kind))).collect(),
     })
 }
 
@@ -166,25 +116,18 @@ fn describe(types: &TypesRef<'_>, export: &str, kind: ComponentExternalKind) -> 
 }
 
 fn import(name: &str, functions: &[String]) -> Result<(), String> {
-    let (interface, version) = name.split_once('@').unwrap_or((name, ""));
-    let (package, short) = interface.split_once('/').unwrap_or((interface, ""));
-    let ours = package == "wrapper:hook";
-    let given = match ours {
-        true => ["context", "logging"].contains(&short) && is_track(version, "0.1."),
-        false => {
-            let listed = WASI.iter().any(|(served, names)| *served == package && names.contains(&short));
-            listed && is_track(version, "0.2.")
-        }
-    };
-    let declared = DECLARED.iter().find(|(declared, _)| *declared == interface).map_or(&[][..], |(_, all)| all);
+    let interface = Interface::parse(name);
+    let declared = interface.functions();
     let unknown = functions.iter().find(|function| !declared.contains(&function.as_str()));
     match unknown {
-        _ if !given && ours => Err(other_version(version)),
-        _ if !given && version.starts_with("0.2.0-") && WASI.iter().any(|(served, _)| *served == package) => {
+        _ if !interface.is_given() && interface.is_ours() => Err(other_version(interface.version)),
+        _ if !interface.is_given() && interface.is_wasi() && interface.version.starts_with("0.2.0-") => {
             Err(format!("imports {name:?}, a draft of WASI 0.2; build it with tools of 2024 or later"))
         }
-        _ if !given => Err(format!("imports {name:?}, which hooks are not given")),
-        Some(function) if ours => Err(format!("{}; it needs {interface}.{function}", other_version(version))),
+        _ if !interface.is_given() => Err(format!("imports {name:?}, which hooks are not given")),
+        Some(function) if interface.is_ours() => {
+            Err(format!("{}; it needs {}.{function}", other_version(interface.version), interface.name))
+        }
         Some(function) => {
             Err(format!("needs {function} of {name:?}, which this wrapper does not have; use a newer one"))
         }
@@ -193,48 +136,29 @@ fn import(name: &str, functions: &[String]) -> Result<(), String> {
 }
 
 fn other_version(version: &str) -> String {
-    format!("built for wrapper:hook {version}, this wrapper serves {OUR_VERSION}; use a newer wrapper")
-}
-
-/// Whether a version belongs to a series in which later versions only add. Prereleases promise nothing.
-fn is_track(version: &str, track: &str) -> bool {
-    version
-        .strip_prefix(track)
-        .is_some_and(|patch| !patch.is_empty() && patch.bytes().all(|byte| byte.is_ascii_digit()))
+    format!("built for wrapper:hook {version}, this wrapper serves {VERSION}; use a newer wrapper")
 }
 
 fn run(exports: &[(String, Export)]) -> Result<(), String> {
     let mend = "build it with wrapper_hook::hook!, or as a program with a `main`, for wasm32-wasip2";
     let mut found = "nothing of that name";
     for (name, export) in exports {
-        let (interface, version) = name.split_once('@').unwrap_or((name, ""));
-        match (interface, export) {
-            (RUN, Export::Interface { runs: true }) if is_track(version, "0.1.") => return Ok(()),
-            (MAIN, Export::Interface { runs: true }) if is_track(version, "0.2.") => return Ok(()),
-            (RUN, _) if !is_track(version, "0.1.") => return Err(other_version(version)),
+        let interface = Interface::parse(name);
+        match (interface.name, export) {
+            (RUN | MAIN, Export::Interface { runs: true }) if interface.is_of_series() => return Ok(()),
+            (RUN, _) if !interface.is_of_series() => return Err(other_version(interface.version)),
             (RUN | MAIN, _) => found = "its `run` has another signature",
             ("wasi:http/incoming-handler" | "wasi:http/handler", _) => found = "it is an HTTP server",
             ("run", Export::Function) => found = "its bare `run` is not in a versioned interface",
             _ => {}
         }
     }
-    Err(format!("does not export run: {found}; a hook exports {RUN}@{OUR_VERSION} or {MAIN}@0.2: {mend}"))
+    Err(format!("does not export run: {found}; a hook exports {RUN}@{VERSION} or {MAIN}@0.2: {mend}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_interfaces_that_are_given_are_declared() {
-        for (package, names) in WASI {
-            for name in names {
-                let interface = format!("{package}/{name}");
-                assert!(DECLARED.iter().any(|(declared, _)| *declared == interface), "{interface}");
-            }
-        }
-        assert!(include_str!("../../../../wit/hook.wit").contains(&format!("package wrapper:hook@{OUR_VERSION};")));
-    }
 
     #[test]
     fn imports_are_judged_by_interface_version_and_function() {

@@ -1,9 +1,34 @@
-//! What a hook can make the host spend. Time is the supervisor's business; everything else is counted here, in numbers
+//! Limits of what a hook can make the host spend (runner). Time is the supervisor's business; everything else is counted here, in numbers
 //! that no honest hook comes near.
+//!
+//! What the host keeps in wasmtime's implementation of WASI 0.2 (48.0), function by function. The last column
+//! is how `tests/guests/examples/keeps.rs` calls it, or else the test in `tests/limits.rs`.
+//!
+//! | function | what is kept | limit | tested as |
+//! | --- | --- | --- | --- |
+//! | `fields`: constructor, `set`, `append` | names and values, in a table up to three times as large | `HEADER_BYTES` each | `value`, `names` |
+//! | `fields.from-list`, `fields.clone` | the same | the same | `list`, `clones` |
+//! | `outgoing-request.set-method` | `other(…)` | [`METHOD_BYTES`] | `method` |
+//! | `outgoing-request.set-scheme` | `other(…)` | 64 bytes, by the crate `http` | `scheme` |
+//! | `outgoing-request.set-authority` | the string | [`AUTHORITY_BYTES`] | `authority` |
+//! | `outgoing-request.set-path-with-query` | the string | 65,534 bytes, by the crate `http` | `path` |
+//! | `outgoing-request.body`, `output-stream.write`, `splice` | two pieces that are not sent yet | `BODY_CHUNK` each | `body` |
+//! | `outgoing-body.finish` | trailers, which are `fields` | `HEADER_BYTES` | `body` |
+//! | `outgoing-response` | headers and body, as of a request | the same | `response` |
+//! | `outgoing-handler.handle` | the request until it is sent, eight at once; the response's headers | `HEAD_LIMIT` each | `answer` |
+//! | `incoming-body.stream` | one frame of a response | `HEAD_LIMIT`, eight at once | `tests/peers.rs` |
+//! | `request-options` | three numbers | `HANDLES` of all resources together | `options` |
+//! | `pollable`, `error`, streams, sockets, terminals | a fixed size | `HANDLES` | `pollable` |
+//! | writing to stdout or stderr | a line without its end | `LINE_LIMIT` for each | `the_first_64_kib…` |
+//! | the arguments of any call | for as long as it takes | `CALL_BYTES` | `a_huge_message…` |
+//! | `get-random-bytes` | for as long as the call takes | `RANDOM_BYTES` | `random_bytes…` |
+//! | instances, with their globals and functions; tables | as long as the hook runs | `INSTANCES`, `TABLE_ELEMENTS` | `instances_count…` |
+//!
+//! Each of these limits is for one thing, and a hook can have many of them. All of it together, and whatever is missing
+//! here, is counted by the allocator (`sandbox/heap.rs`), and ends the hook when it exceeds the budget.
 
-use super::State;
-use crate::{hook::settings::Settings, sandbox::heap};
-use wasmtime::{ResourceLimiter, Result, Store, component::ResourceTable};
+use crate::sandbox::{MEMORIES, heap};
+use wasmtime::{ResourceLimiter, Result, component::ResourceTable};
 use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi_http::WasiHttpCtx;
 
@@ -11,34 +36,26 @@ use wasmtime_wasi_http::WasiHttpCtx;
 /// a JavaScript engine has about ten.
 const INSTANCES: usize = 100;
 
-/// Memories, each of which reserves address space for all the hook may have. Toolchains make one, and composing
-/// components one for each.
-pub const MEMORIES: usize = 4;
-
 /// Entries of all tables together, eight bytes each: an interpreter of 12 MB has 20,000.
 const TABLE_ELEMENTS: usize = 200_000;
 
 /// Things the host keeps for a hook at one time: streams, requests, pollables.
-const HANDLES: usize = 2048;
+pub const HANDLES: usize = 2048;
 
 /// Bytes of the headers of one message, as they are in memory. Servers take 8 KiB or 16 KiB on the wire.
 const HEADER_BYTES: usize = 32 * 1024;
 
-/// Bytes that the host may keep for a hook even if the hook's own memory takes all of --plugin-memory. The arguments of
-/// one call are at most half of it; an ordinary hook needs 100 kB.
-pub const KEPT: usize = 16 << 20;
+/// The longest method registered with IANA has 17 letters.
+pub const METHOD_BYTES: usize = 64;
+
+/// A name of 253 letters, what stands before its `@`, and a port.
+pub const AUTHORITY_BYTES: usize = 1024;
 
 /// Bytes that one call may hand to the host: strings and lists.
-const CALL_BYTES: usize = 8 << 20;
+pub const CALL_BYTES: usize = 8 << 20;
 
 /// Bytes of randomness one call may ask for; a seed has 32.
 const RANDOM_BYTES: u64 = 64 * 1024;
-
-/// Bytes for a hook's own memory and for what the host keeps for it (see `kept.rs`) together. As the former grows, less is
-/// left for the latter.
-pub fn budget(settings: &Settings) -> usize {
-    settings.memory.value.saturating_add(KEPT)
-}
 
 /// The memory a hook has left, and what else is counted while it runs.
 pub struct Limits {
@@ -110,12 +127,6 @@ pub fn http() -> WasiHttpCtx {
     let mut http = WasiHttpCtx::new();
     http.set_field_size_limit(HEADER_BYTES);
     http
-}
-
-pub fn limit_store(store: &mut Store<State>) {
-    store.limiter(|state| &mut state.limits);
-    store.set_hostcall_fuel(CALL_BYTES);
-    store.set_max_component_handles(HANDLES);
 }
 
 #[cfg(test)]

@@ -1,50 +1,91 @@
-//! What a hook asks for besides HTTP, and does not get. The interfaces are there, because some languages' libraries
-//! import them; that one of them is used is worth a line.
+//! What is granted to a hook: HTTP and its own context. Files and sockets are linked, because some languages' libraries
+//! import them, but every use is refused, and logged (runner).
 
-use super::State;
+use super::{
+    limits::{AUTHORITY_BYTES, METHOD_BYTES},
+    state::{State, bindings},
+};
 use crate::log::{Level, Line};
 use wasmtime::{
     Result,
-    component::{Linker, Resource},
+    component::{Component, HasSelf, Linker, LinkerInstance, Resource},
 };
 use wasmtime_wasi::{
+    cli::{WasiCli, WasiCliView},
     filesystem::Descriptor,
     p2::{
         TcpSocket, UdpSocket,
-        bindings::sockets::{
-            ip_name_lookup::ResolveAddressStream,
-            network::{ErrorCode, IpAddressFamily, Network},
+        bindings::{
+            cli::environment,
+            sockets::{
+                ip_name_lookup::ResolveAddressStream,
+                network::{ErrorCode, IpAddressFamily, Network},
+            },
         },
     },
 };
+use wasmtime_wasi_http::{
+    WasiHttpView,
+    p2::{
+        bindings::http::types::{HostOutgoingRequest as _, Method},
+        types::HostOutgoingRequest,
+    },
+};
+
+/// The version of WASI that wasmtime's crates link their functions under.
+const WASI_VERSION: &str = "0.2.12";
 
 /// How much of a name is told: the longest that DNS has.
 const NAME_LENGTH: usize = 253;
 
+/// Everything that is granted, and nothing else.
+pub fn granted(component: &Component) -> Result<Linker<State>> {
+    let mut linker = Linker::new(component.engine());
+    if needs_little(component) {
+        wasmtime_wasi::p2::add_to_linker_proxy_interfaces_async(&mut linker)?;
+        environment::add_to_linker::<_, WasiCli>(&mut linker, WasiCliView::cli)?;
+    } else {
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+        deny_files_and_sockets(&mut linker)?;
+    }
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+    limit_strings(&mut linker)?;
+    bindings::Hook::add_to_linker::<_, HasSelf<_>>(&mut linker, |state: &mut State| state)?;
+    Ok(linker)
+}
+
+/// Whether a hook imports no more than one made with guest-sdk does. To register all of WASI for it would take longer
+/// than it runs.
+fn needs_little(component: &Component) -> bool {
+    const LITTLE: [&str; 5] = ["wrapper:hook/", "wasi:http/", "wasi:io/", "wasi:clocks/", "wasi:cli/environment@"];
+    let component_type = component.component_type();
+    component_type.imports(component.engine()).all(|(name, _)| LITTLE.iter().any(|known| name.starts_with(known)))
+}
+
 /// Takes the place of the functions by which files and sockets come into a hook's hands: all others need what these
 /// give.
-pub fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
+fn deny_files_and_sockets(linker: &mut Linker<State>) -> Result<()> {
     linker.allow_shadowing(true);
-    linker.instance("wasi:filesystem/preopens@0.2.12")?.func_wrap("get-directories", |store, (): ()| {
+    instance(linker, "wasi:filesystem/preopens")?.func_wrap("get-directories", |store, (): ()| {
         // Some languages' libraries ask at every start, whether the program uses files or not.
         tell(store.data(), Level::Debug, "files");
         Ok((Vec::<(Resource<Descriptor>, String)>::new(),))
     })?;
-    linker.instance("wasi:sockets/tcp-create-socket@0.2.12")?.func_wrap(
+    instance(linker, "wasi:sockets/tcp-create-socket")?.func_wrap(
         "create-tcp-socket",
         |store, (_,): (IpAddressFamily,)| {
             tell(store.data(), Level::Warn, "a TCP socket");
             Ok((Err::<Resource<TcpSocket>, _>(ErrorCode::AccessDenied),))
         },
     )?;
-    linker.instance("wasi:sockets/udp-create-socket@0.2.12")?.func_wrap(
+    instance(linker, "wasi:sockets/udp-create-socket")?.func_wrap(
         "create-udp-socket",
         |store, (_,): (IpAddressFamily,)| {
             tell(store.data(), Level::Warn, "a UDP socket");
             Ok((Err::<Resource<UdpSocket>, _>(ErrorCode::AccessDenied),))
         },
     )?;
-    linker.instance("wasi:sockets/ip-name-lookup@0.2.12")?.func_wrap(
+    instance(linker, "wasi:sockets/ip-name-lookup")?.func_wrap(
         "resolve-addresses",
         |store, (_, name): (Resource<Network>, String)| {
             let name = name.get(..name.floor_char_boundary(NAME_LENGTH)).unwrap_or(&name);
@@ -60,4 +101,36 @@ fn tell(state: &State, level: Level, what: &str) {
     state.output.admit(&format!("not allowed: {what}; hooks have HTTP and nothing else"), |line| {
         Line::new(level, line).about(&state.facts.hook).write();
     });
+}
+
+/// Replaces the functions that keep a string however long it is. One that is too long gets the same error as one that is
+/// malformed.
+fn limit_strings(linker: &mut Linker<State>) -> Result<()> {
+    linker.allow_shadowing(true);
+    let mut types = instance(linker, "wasi:http/types")?;
+    types.func_wrap(
+        "[method]outgoing-request.set-method",
+        |mut store, (request, method): (Resource<HostOutgoingRequest>, Method)| {
+            Ok((match &method {
+                Method::Other(name) if name.len() > METHOD_BYTES => Err(()),
+                _ => store.data_mut().http().set_method(request, method)?,
+            },))
+        },
+    )?;
+    types.func_wrap(
+        "[method]outgoing-request.set-authority",
+        |mut store, (request, authority): (Resource<HostOutgoingRequest>, Option<String>)| {
+            Ok((match &authority {
+                Some(name) if name.len() > AUTHORITY_BYTES => Err(()),
+                _ => store.data_mut().http().set_authority(request, authority)?,
+            },))
+        },
+    )?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+/// One of WASI's interfaces, to replace functions of it.
+fn instance<'a>(linker: &'a mut Linker<State>, interface: &str) -> Result<LinkerInstance<'a, State>> {
+    linker.instance(&format!("{interface}@{WASI_VERSION}"))
 }

@@ -1,12 +1,6 @@
 //! Why a hook failed, in one line. The engine's own errors are several lines, with the cause last.
 
-use super::limits;
-use crate::{
-    hook::settings::Settings,
-    sandbox::{self, heap},
-};
 use rustc_demangle::demangle;
-use rustix::process::{Resource, getrlimit};
 use std::{
     fmt::Write,
     io::{self, ErrorKind},
@@ -17,14 +11,25 @@ use wasmtime_wasi::I32Exit;
 /// How many functions of a trap's backtrace are named: the innermost tell where, the rest how it came there.
 const FRAMES: usize = 3;
 
-/// How long the reason of a failure may be, whoever words it: a hook chooses its error's text and its functions'
-/// names. As long as a line of its output.
-const REASON_LIMIT: usize = 4096;
+/// Why a hook did not do its work.
+pub enum Problem {
+    /// In wrapper's words: it trapped, say.
+    Found(String),
+    /// In its own words.
+    Failed(String),
+    /// The same, and somebody has to change its settings first.
+    Misconfigured(String),
+    /// Which takes memory to say: the supervisor does.
+    OutOfMemory,
+}
 
-/// A reason as it goes into the log.
-pub fn cut(mut reason: String) -> String {
-    reason.truncate(reason.floor_char_boundary(REASON_LIMIT));
-    reason
+impl From<wasmtime::Error> for Problem {
+    fn from(error: wasmtime::Error) -> Self {
+        match exhausted(&error) {
+            true => Self::OutOfMemory,
+            false => Self::Found(flatten(&error)),
+        }
+    }
 }
 
 /// Functions of a language's own library, through which a panic goes on its way to the trap.
@@ -53,37 +58,6 @@ pub fn describe(error: &Error, memory_by: &str) -> Option<String> {
 pub fn flatten(error: &Error) -> String {
     let cause = error.root_cause().to_string();
     cause.split('\n').map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
-}
-
-/// What the exit code of a hook's process says about memory, which the process had none left to say itself.
-pub fn out_of_memory(code: u8, settings: &Settings, scarce_address_space: bool) -> Option<String> {
-    let (ours, by) = (sandbox::runner_memory(settings), &settings.memory.by);
-    let given = getrlimit(Resource::Data).current.unwrap_or(u64::MAX);
-    Some(match code {
-        heap::OUT_OF_MEMORY if scarce_address_space => {
-            "out of memory: loading it takes more address space than ulimit -v \
-            leaves; raise that limit, or lower "
-                .to_owned()
-                + by
-                + ", which is reserved"
-        }
-        heap::OUT_OF_MEMORY if given < ours => {
-            format!("out of memory: loading it takes more than {}; ulimit -d sets that limit", mib(given))
-        }
-        heap::OUT_OF_MEMORY => {
-            format!("out of memory: loading it takes more than {}; {by} raises that limit", mib(ours))
-        }
-        heap::TOO_MUCH_KEPT => format!(
-            "out of memory: what it holds and what wrapper keeps for it (requests, headers, bodies) exceeds {}; \
-             {by} raises that limit",
-            mib(limits::budget(settings) as u64)
-        ),
-        _ => return None,
-    })
-}
-
-fn mib(bytes: u64) -> String {
-    format!("{} MiB", bytes >> 20)
 }
 
 /// Whether the system forbade something, rather than that it could not be done.

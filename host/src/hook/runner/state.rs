@@ -1,0 +1,131 @@
+//! Everything one hook has, and what `wrapper:hook` answers from it (runner).
+
+use super::{
+    context::{Facts, since_epoch},
+    http::Outbound,
+    limits::Limits,
+    output::Output,
+};
+use crate::{
+    job::Phase,
+    log::{Level, Line},
+    outcome::Outcome,
+};
+use bindings::wrapper::hook::{context, logging};
+use std::time::Duration;
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+pub mod bindings {
+    // The world without its `wasi:…` imports, which come from wasmtime's own crates.
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        inline: "
+            package wrapper:host;
+            world hook {
+                import wrapper:hook/context@0.1.0;
+                import wrapper:hook/logging@0.1.0;
+                export wrapper:hook/run@0.1.0;
+            }
+        ",
+        world: "wrapper:host/hook",
+        exports: { default: async },
+    });
+}
+
+/// Everything one hook has.
+pub struct State {
+    pub facts: Facts,
+    pub output: Output,
+    pub wasi: WasiCtx,
+    pub http: WasiHttpCtx,
+    pub outbound: Outbound,
+    pub table: ResourceTable,
+    pub limits: Limits,
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for State {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { hooks: &mut self.outbound, table: &mut self.table, ctx: &mut self.http }
+    }
+}
+
+/// 64 bits of nanoseconds last for 584 years.
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+impl context::Host for State {
+    fn get_phase(&mut self) -> context::Phase {
+        match self.facts.phase {
+            Phase::Before => context::Phase::Before,
+            Phase::After => context::Phase::After,
+        }
+    }
+
+    fn get_command(&mut self) -> Vec<String> {
+        self.facts.moment.command.clone()
+    }
+
+    fn get_outcome(&mut self) -> Option<context::Outcome> {
+        Some(match self.facts.moment.outcome.clone()? {
+            Outcome::Exited(status) => context::Outcome::Exited(status),
+            Outcome::Killed { signal, core_dumped } => {
+                context::Outcome::Killed(context::Killed { signal, core_dumped })
+            }
+            Outcome::NotStarted { reason, code } => {
+                context::Outcome::NotStarted(context::NotStarted { reason, exit_code: code })
+            }
+        })
+    }
+
+    fn get_stop_signal(&mut self) -> Option<u8> {
+        self.facts.moment.stop_signal
+    }
+
+    fn get_started_at(&mut self) -> Option<u64> {
+        self.facts.moment.started_at.map(|time| nanoseconds(since_epoch(time)))
+    }
+
+    fn get_elapsed(&mut self) -> Option<u64> {
+        self.facts.moment.elapsed.map(nanoseconds)
+    }
+
+    fn get_uptime(&mut self) -> u64 {
+        nanoseconds(self.facts.moment.began.elapsed())
+    }
+
+    fn get_time_left(&mut self) -> u64 {
+        nanoseconds(self.facts.time_left())
+    }
+
+    fn get_name(&mut self) -> String {
+        self.facts.hook.name.clone()
+    }
+
+    fn get_position(&mut self) -> context::Position {
+        let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        context::Position { number: number(self.facts.number), count: number(self.facts.count) }
+    }
+}
+
+impl logging::Host for State {
+    fn log(&mut self, level: logging::Level, message: String) {
+        let level = match level {
+            logging::Level::Debug => Level::Debug,
+            logging::Level::Info => Level::Info,
+            logging::Level::Warn => Level::Warn,
+            logging::Level::Error => Level::Error,
+        };
+        for line in Output::lines(&message) {
+            self.output.admit(line, |line| Line::new(level, line).said_by(&self.facts.hook).write());
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! The Job: the command as it goes on, of which hooks and the termination message are told (supervisor).
+
+use crate::outcome::Outcome;
+use std::{
+    ffi::OsString,
+    time::{Duration, Instant, SystemTime},
+};
+
+/// When a hook runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    Before,
+    After,
+}
+
+impl Phase {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Before => "before",
+            Self::After => "after",
+        }
+    }
+}
+
+/// A Job as it goes on: what can be told about it at each moment.
+#[derive(Clone, Debug)]
+pub struct Moment {
+    pub command: Vec<String>,
+    /// When wrapper itself was started.
+    pub began: Instant,
+    /// When the command was started, and how long it ran, if it did.
+    pub started_at: Option<SystemTime>,
+    pub elapsed: Option<Duration>,
+    /// How the command ended, once it has.
+    pub outcome: Option<Outcome>,
+    /// The first signal that asked wrapper itself to stop.
+    pub stop_signal: Option<u8>,
+}
+
+impl Moment {
+    /// A Job with this command, in a wrapper that was started then.
+    pub fn begin(command: &[OsString], began: Instant) -> Self {
+        let command = command.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
+        Self { command, began, started_at: None, elapsed: None, outcome: None, stop_signal: None }
+    }
+
+    /// Runs the command and notes when and how long.
+    pub fn time(&mut self, run: impl FnOnce() -> Outcome) -> Outcome {
+        let (started_at, start) = (SystemTime::now(), Instant::now());
+        let outcome = run();
+        if !matches!(outcome, Outcome::NotStarted { .. }) {
+            self.started_at = Some(started_at);
+            self.elapsed = Some(start.elapsed());
+        }
+        outcome
+    }
+
+    pub fn command_name(&self) -> &str {
+        self.command.first().map_or("", String::as_str)
+    }
+
+    pub fn finish(&mut self, outcome: Outcome, stop_signal: Option<u8>) {
+        self.outcome = Some(outcome);
+        self.stop_signal = stop_signal;
+    }
+}
