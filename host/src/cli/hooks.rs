@@ -2,7 +2,6 @@
 
 use super::{
     options::{self, Given},
-    slips,
     values::{self, flag},
 };
 use crate::{
@@ -11,16 +10,6 @@ use crate::{
 };
 use anyhow::{Result, bail, ensure};
 use std::{ffi::OsStr, sync::Arc, time::Duration};
-
-/// The time limit of each hook. kubelet gives a pod 30 s to stop (`terminationGracePeriodSeconds`); a hook that takes
-/// a third of it leaves room for the command.
-const TIMEOUT: &str = "10s";
-
-/// The linear memory of one hook: ten times what an ordinary one uses, and little enough for a small pod's limit.
-const MEMORY: &str = "64MiB";
-
-/// Plain HTTP to the pod's own loopback, where sidecars listen.
-const HTTP: &str = "http://localhost:*";
 
 /// The hooks before the command, and those after it.
 pub fn listed(given: &Given) -> Result<(Vec<Listed>, Vec<Listed>)> {
@@ -49,7 +38,7 @@ pub fn listed(given: &Given) -> Result<(Vec<Listed>, Vec<Listed>)> {
     before.append(&mut after);
     let names: Vec<_> = before.iter().map(|hook| (hook.label.name.as_str(), hook.own_name())).collect();
     let variables = Variables::of(&names);
-    for name in slips::digests() {
+    for name in options::digest_variables() {
         let known = variables.iter().any(|variables| variables.named("SHA256") == name);
         ensure!(known, "{name}: no hook of that name is listed, so there is none whose digest it could be");
     }
@@ -76,15 +65,12 @@ struct Defaults {
 
 impl Defaults {
     fn read(given: &Given) -> Result<Self> {
-        let allow_http = match given.list(&options::ALLOW_HTTP, values::parsed)? {
-            none if none.is_empty() => vec![HTTP.parse()?],
-            rules => rules,
-        };
+        let allow_http = given.list_or_default(&options::ALLOW_HTTP, values::parsed)?;
         Ok(Self {
-            timeout: by(&options::PLUGIN_TIMEOUT, given.or(&options::PLUGIN_TIMEOUT, TIMEOUT, values::duration)?),
-            memory: by(&options::PLUGIN_MEMORY, given.or(&options::PLUGIN_MEMORY, MEMORY, values::memory)?),
+            timeout: by(&options::PLUGIN_TIMEOUT, given.or_default(&options::PLUGIN_TIMEOUT, values::duration)?),
+            memory: by(&options::PLUGIN_MEMORY, given.or_default(&options::PLUGIN_MEMORY, values::memory)?),
             allow_http: by(&options::ALLOW_HTTP, Allow::new(allow_http)),
-            when: given.or(&options::PLUGIN_ON, "always", values::parsed)?,
+            when: given.or_default(&options::PLUGIN_ON, values::parsed)?,
         })
     }
 

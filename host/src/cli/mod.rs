@@ -3,10 +3,9 @@
 
 mod hooks;
 mod options;
-mod slips;
 mod values;
 
-pub use slips::slips as unknown_variables;
+pub use options::unknown_variables;
 
 use crate::{config::Config, hook::Common, log};
 use anyhow::{Result, anyhow};
@@ -49,17 +48,17 @@ fn config(given: &Given) -> Result<Config> {
         before,
         after,
         hooks: Common {
-            precompile: given.or(&options::PLUGIN_PREPARE, "on", values::prepare)?,
+            precompile: given.or_default(&options::PLUGIN_PREPARE, values::prepare)?,
             env: given.list(&options::PLUGIN_ENV, values::variable)?,
             scarce_address_space: getrlimit(Resource::As).current.is_some(),
         },
-        hook_failure_counts: given.or(&options::PLUGIN_FAILURE, "ignore", values::failure_counts)?,
+        hook_failure_counts: given.or_default(&options::PLUGIN_FAILURE, values::failure_counts)?,
         stop_timeout: given.one(&options::STOP_TIMEOUT, values::duration)?,
         kill_group: given.one(&options::KILL_GROUP, flag)?.unwrap_or(false),
         termination_log: given.one(&options::TERMINATION_LOG, |path| Ok(path.into()))?,
         log: log::Settings {
-            level: given.or(&options::LOG, "info", values::parsed)?,
-            format: given.or(&options::LOG_FORMAT, "text", values::parsed)?,
+            level: given.or_default(&options::LOG, values::parsed)?,
+            format: given.or_default(&options::LOG_FORMAT, values::parsed)?,
         },
     })
 }

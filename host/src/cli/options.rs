@@ -1,5 +1,6 @@
 //! The table of options, each with its variable, and where a value came from.
 
+use crate::environment;
 use anyhow::{Context, Result};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use std::{
@@ -15,6 +16,8 @@ pub struct Opt {
     alias: Option<&'static str>,
     variable: &'static str,
     takes: Takes,
+    /// What holds where it is not given.
+    default: Option<&'static str>,
     help: &'static str,
 }
 
@@ -55,6 +58,7 @@ pub const PLUGIN: Opt = Opt {
     alias: Some("plugin"),
     variable: "WRAPPER_PLUGIN_PATH",
     takes: Takes::Several("HOOK", b':'),
+    default: None,
     help: "Hook to run after the command: a file if it has a / or ends in .wasm, else the name of a built-in \
            hook; NAME=HOOK gives it another name in the log and in its variables; may be repeated",
 };
@@ -64,6 +68,7 @@ pub const BEFORE: Opt = Opt {
     alias: None,
     variable: "WRAPPER_BEFORE_PLUGIN_PATH",
     takes: Takes::Several("HOOK", b':'),
+    default: None,
     help: "Hook to run before the command, which starts only if the hook succeeds; may be repeated",
 };
 
@@ -72,7 +77,8 @@ pub const PLUGIN_ON: Opt = Opt {
     alias: None,
     variable: "WRAPPER_PLUGIN_ON",
     takes: Takes::One("always|success|failure"),
-    help: "After which end of the command the hooks run [default: always]",
+    default: Some("always"),
+    help: "After which end of the command the hooks run",
 };
 
 pub const PLUGIN_TIMEOUT: Opt = Opt {
@@ -80,7 +86,10 @@ pub const PLUGIN_TIMEOUT: Opt = Opt {
     alias: None,
     variable: "WRAPPER_PLUGIN_TIMEOUT",
     takes: Takes::One("TIME"),
-    help: "Time limit of each hook, after which it is killed [default: 10s]",
+    // kubelet gives a pod 30 s to stop (`terminationGracePeriodSeconds`); a hook that takes a third of it leaves room for
+    // the command.
+    default: Some("10s"),
+    help: "Time limit of each hook, after which it is killed",
 };
 
 pub const PLUGIN_MEMORY: Opt = Opt {
@@ -88,7 +97,9 @@ pub const PLUGIN_MEMORY: Opt = Opt {
     alias: None,
     variable: "WRAPPER_PLUGIN_MEMORY",
     takes: Takes::One("SIZE"),
-    help: "Linear memory of each hook [default: 64MiB]",
+    // Ten times what an ordinary hook uses, and little enough for a small pod's limit.
+    default: Some("64MiB"),
+    help: "Linear memory of each hook",
 };
 
 pub const PLUGIN_PREPARE: Opt = Opt {
@@ -96,8 +107,9 @@ pub const PLUGIN_PREPARE: Opt = Opt {
     alias: None,
     variable: "WRAPPER_PLUGIN_PREPARE",
     takes: Takes::One("on|off"),
+    default: Some("on"),
     help: "Compile hooks while the command runs, at the lowest priority; off saves its memory for a moment and \
-           makes hooks start later [default: on]",
+           makes hooks start later",
 };
 
 pub const PLUGIN_FAILURE: Opt = Opt {
@@ -105,7 +117,8 @@ pub const PLUGIN_FAILURE: Opt = Opt {
     alias: None,
     variable: "WRAPPER_PLUGIN_FAILURE",
     takes: Takes::One("ignore|fail"),
-    help: "With fail, a failing hook turns exit code 0 into 125 [default: ignore]",
+    default: Some("ignore"),
+    help: "With fail, a failing hook turns exit code 0 into 125",
 };
 
 pub const PLUGIN_SHA256: Opt = Opt {
@@ -113,6 +126,7 @@ pub const PLUGIN_SHA256: Opt = Opt {
     alias: None,
     variable: "WRAPPER_PLUGIN_SHA256",
     takes: Takes::Several("DIGEST", b':'),
+    default: None,
     help: "SHA-256 the hook's bytes must have, one for each --after in its order",
 };
 
@@ -121,8 +135,10 @@ pub const ALLOW_HTTP: Opt = Opt {
     alias: None,
     variable: "WRAPPER_ALLOW_HTTP",
     takes: Takes::Several("URL", b','),
+    // The pod's own loopback, where sidecars listen.
+    default: Some("http://localhost:*"),
     help: "Where hooks may connect: scheme://host[:port], * for any port; giving any replaces the default, may \
-           be repeated [default: http://localhost:*]",
+           be repeated",
 };
 
 pub const PLUGIN_ENV: Opt = Opt {
@@ -130,6 +146,7 @@ pub const PLUGIN_ENV: Opt = Opt {
     alias: None,
     variable: "WRAPPER_PLUGIN_ENV",
     takes: Takes::Several("NAME", b','),
+    default: None,
     help: "Variable hooks may read besides those named HOOK_…; may be repeated",
 };
 
@@ -138,6 +155,7 @@ pub const STOP_TIMEOUT: Opt = Opt {
     alias: None,
     variable: "WRAPPER_STOP_TIMEOUT",
     takes: Takes::One("TIME"),
+    default: None,
     help: "How long after the first signal that asks to stop (SIGTERM, SIGINT, SIGQUIT, SIGHUP) the command gets SIGKILL \
            [default: never]",
 };
@@ -147,6 +165,7 @@ pub const KILL_GROUP: Opt = Opt {
     alias: None,
     variable: "WRAPPER_KILL_GROUP",
     takes: Takes::Nothing,
+    default: None,
     help: "Send signals to the command's whole process group",
 };
 
@@ -155,6 +174,7 @@ pub const TERMINATION_LOG: Opt = Opt {
     alias: None,
     variable: "WRAPPER_TERMINATION_LOG",
     takes: Takes::One("PATH"),
+    default: None,
     help: "Add a line that tells how the command and the hooks ended to this file, if it is there: Kubernetes shows \
            /dev/termination-log as the container's message",
 };
@@ -164,6 +184,7 @@ pub const DISABLE_HOOKS: Opt = Opt {
     alias: None,
     variable: "WRAPPER_DISABLE_HOOKS",
     takes: Takes::Nothing,
+    default: None,
     help: "Run no hooks, whatever else is set",
 };
 
@@ -172,7 +193,8 @@ pub const LOG: Opt = Opt {
     alias: None,
     variable: "WRAPPER_LOG",
     takes: Takes::One("error|info|debug"),
-    help: "From which level on lines are written to stderr [default: info]",
+    default: Some("info"),
+    help: "From which level on lines are written to stderr",
 };
 
 pub const LOG_FORMAT: Opt = Opt {
@@ -180,7 +202,8 @@ pub const LOG_FORMAT: Opt = Opt {
     alias: None,
     variable: "WRAPPER_LOG_FORMAT",
     takes: Takes::One("text|json"),
-    help: "How lines are written [default: text]",
+    default: Some("text"),
+    help: "How lines are written",
 };
 
 /// All of them, in the order of the help.
@@ -208,18 +231,41 @@ const COMMAND: &str = "command";
 /// Not in the table: it stands alone and has no variable, which would keep every command of a pod from starting.
 const INSTALL: &str = "install";
 
-/// The variables of all options.
-pub fn variables() -> impl Iterator<Item = &'static str> {
-    ALL.iter().map(|option| option.variable)
+/// What our variables begin with.
+const OURS: &[u8] = b"WRAPPER_";
+
+/// What the variable of a hook's digest begins and ends with.
+const DIGEST: (&[u8], &[u8]) = (b"HOOK_", b"_SHA256");
+
+/// The names of variables that look like ours and are not, which is most often a typo. For every Service whose name begins with `wrapper` Kubernetes makes some as well
+/// (`WRAPPER_SERVICE_HOST`, `WRAPPER_PORT_80_TCP`); they are left out.
+pub fn unknown_variables() -> Vec<String> {
+    let names = environment::variables().filter(|variable| variable.starts_with(OURS)).map(|variable| {
+        let name = variable.split(|byte| *byte == b'=').next().unwrap_or_default();
+        String::from_utf8_lossy(name).into_owned()
+    });
+    let unknown = names.filter(|name| !ALL.iter().any(|option| option.variable == name));
+    unknown.filter(|name| !name.contains("_SERVICE_") && !name.contains("_PORT")).collect()
+}
+
+/// The names of the variables that give a hook's digest; an empty one counts as not given.
+pub fn digest_variables() -> Vec<String> {
+    let set = environment::variables().filter_map(|variable| {
+        let equals = variable.iter().position(|byte| *byte == b'=')?;
+        let (name, value) = variable.split_at_checked(equals)?;
+        (value.len() > 1 && name.starts_with(DIGEST.0) && name.ends_with(DIGEST.1)).then_some(name)
+    });
+    set.map(|name| String::from_utf8_lossy(name).into_owned()).collect()
 }
 
 /// clap is asked to split the command line and to print help; values are judged where the variables' are.
 pub fn command() -> Command {
     let options = ALL.iter().map(|option| {
+        let default = option.default.map(|default| format!(" [default: {default}]")).unwrap_or_default();
         let arg = Arg::new(option.flag)
             .long(option.flag)
             .visible_aliases(option.alias)
-            .help(format!("{} [env: {}]", option.help, option.variable));
+            .help(format!("{}{default} [env: {}]", option.help, option.variable));
         match option.takes {
             Takes::Nothing => arg.action(ArgAction::SetTrue),
             Takes::One(value) => arg.value_name(value).value_parser(value_parser!(OsString)),
@@ -317,10 +363,18 @@ impl Given {
     }
 
     /// The value of an option, or of its default.
-    pub fn or<T>(&self, option: &Opt, default: &str, parse: impl Fn(&OsStr) -> Result<T>) -> Result<T> {
+    pub fn or_default<T>(&self, option: &Opt, parse: impl Fn(&OsStr) -> Result<T>) -> Result<T> {
         match self.one(option, &parse)? {
             Some(value) => Ok(value),
-            None => parse(default.as_ref()),
+            None => parse(option.default.unwrap_or_default().as_ref()),
+        }
+    }
+
+    /// The values of an option that may be repeated, or of its default.
+    pub fn list_or_default<T>(&self, option: &Opt, parse: impl Fn(&OsStr) -> Result<T>) -> Result<Vec<T>> {
+        match self.list(option, &parse)? {
+            none if none.is_empty() => option.default.map(|default| parse(default.as_ref())).into_iter().collect(),
+            values => Ok(values),
         }
     }
 
