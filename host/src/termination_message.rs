@@ -8,7 +8,7 @@ use crate::{
     job::Moment,
     log::{self, Format},
     outcome::{Outcome, WRAPPER_FAILED},
-    text::words,
+    text::{ellipsize, one_line, words},
 };
 use rustix::{
     fs::{FileType, Mode, OFlags, fstat, lstat, open},
@@ -47,7 +47,7 @@ pub fn tell(path: &Path, format: Format, moment: &Moment, code: u8, reports: &[R
 
 /// The same for options that are wrong.
 pub fn tell_refusal(path: &Path, message: &str) {
-    let line = cut(&log::one_line(&format!("exit code {WRAPPER_FAILED}: {message}")), LIMIT - 1);
+    let line = ellipsize(&one_line(&format!("exit code {WRAPPER_FAILED}: {message}")), LIMIT - 1);
     let _ = append(path, &line);
 }
 
@@ -64,7 +64,7 @@ fn text(moment: &Moment, outcome: &Outcome, code: u8, reports: &[Report]) -> Str
         let separator = if index == 0 { "; hooks: " } else { ", " };
         line.push_str(&format!("{separator}{} {}", report.hook, report.verdict.name()));
     }
-    cut(&log::one_line(&line), LIMIT - 1)
+    ellipsize(&one_line(&line), LIMIT - 1)
 }
 
 /// The same for programs. Hooks for which there is no room are counted.
@@ -94,7 +94,7 @@ fn json(moment: &Moment, outcome: &Outcome, code: u8, reports: &[Report]) -> Str
 
 fn hook(report: &Report) -> Map<String, Value> {
     Map::from_iter([
-        ("hook".into(), cut(&report.hook, NAME_LIMIT).into()),
+        ("hook".into(), ellipsize(&report.hook, NAME_LIMIT).into()),
         ("phase".into(), report.phase.name().into()),
         ("verdict".into(), report.verdict.name().into()),
         ("duration".into(), log::seconds(report.duration).into()),
@@ -111,19 +111,7 @@ fn ended(outcome: &Outcome) -> [(String, Value); 2] {
 }
 
 fn name(moment: &Moment) -> String {
-    cut(moment.command_name(), NAME_LIMIT)
-}
-
-/// At most so many bytes of a text.
-fn cut(text: &str, limit: usize) -> String {
-    const MARK: &str = "…";
-    match text.len() <= limit {
-        true => text.into(),
-        false => {
-            let end = text.floor_char_boundary(limit.saturating_sub(MARK.len()));
-            text.get(..end).unwrap_or_default().to_owned() + MARK
-        }
-    }
+    ellipsize(moment.command_name(), NAME_LIMIT)
 }
 
 /// Writes a line at the end of a file, after what stands there.

@@ -5,7 +5,7 @@
 
 mod stderr;
 
-use crate::text::choose;
+use crate::text::{choose, is_control, one_line};
 use humantime::format_rfc3339_micros;
 use serde_json::{Map, Value};
 use std::{
@@ -206,7 +206,7 @@ fn timestamp(time: SystemTime) -> String {
 pub fn json_line(fields: Map<String, Value>) -> String {
     let mut line = String::new();
     for c in Value::Object(fields).to_string().chars() {
-        match steers(c) {
+        match is_control(c) {
             true => c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| line.push_str(&format!("\\u{unit:04x}"))),
             false => line.push(c),
         }
@@ -219,39 +219,9 @@ pub fn seconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e6
 }
 
-/// Control characters would let a hook or a file name write lines that look like ours, or steer a terminal.
-pub fn one_line(text: &str) -> String {
-    text.chars().map(|c| if steers(c) && c != '\t' { char::REPLACEMENT_CHARACTER } else { c }).collect()
-}
-
-/// Whether a character does something else than being read: it ends a line for some reader, or changes the order or the
-/// look of what follows, or is text that no reader sees. The joiners that scripts and emoji are written with are not
-/// among them.
-fn steers(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            // Line and paragraph separators.
-            '\u{2028}' | '\u{2029}'
-            // All that have Unicode's property Bidi_Control, and the deprecated ones of the same block.
-            | '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{206f}'
-            // Annotations between the lines, and tags: an invisible copy of ASCII.
-            | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_message_cannot_break_out_of_its_line() {
-        assert_eq!(one_line("a\nwrapper: b\u{1b}[2J\tc"), "a\u{fffd}wrapper: b\u{fffd}[2J\tc");
-        assert_eq!(one_line("a\u{2028}b\u{202e}c\u{9b}d"), "a\u{fffd}b\u{fffd}c\u{fffd}d");
-        // Persian is written with a joiner that must stay, and so are families of emoji.
-        assert_eq!(
-            one_line("\u{645}\u{6cc}\u{200c}\u{62e} \u{1f468}\u{200d}\u{1f469}"),
-            "\u{645}\u{6cc}\u{200c}\u{62e} \u{1f468}\u{200d}\u{1f469}"
-        );
-    }
 
     #[test]
     fn json_escapes_what_steers_a_reader() {

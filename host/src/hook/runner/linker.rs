@@ -5,7 +5,10 @@ use super::{
     limits::{AUTHORITY_BYTES, METHOD_BYTES},
     state::{State, bindings},
 };
-use crate::log::{Level, Line};
+use crate::{
+    log::{Level, Line},
+    text::truncate,
+};
 use wasmtime::{
     Result,
     component::{Component, HasSelf, Linker, LinkerInstance, Resource},
@@ -88,7 +91,7 @@ fn deny_files_and_sockets(linker: &mut Linker<State>) -> Result<()> {
     instance(linker, "wasi:sockets/ip-name-lookup")?.func_wrap(
         "resolve-addresses",
         |store, (_, name): (Resource<Network>, String)| {
-            let name = name.get(..name.floor_char_boundary(NAME_LENGTH)).unwrap_or(&name);
+            let name = truncate(&name, NAME_LENGTH);
             tell(store.data(), Level::Warn, &format!("a name lookup of {name:?}"));
             Ok((Err::<Resource<ResolveAddressStream>, _>(ErrorCode::AccessDenied),))
         },
