@@ -31,7 +31,7 @@ fn declared() -> Result<(), Box<dyn Error>> {
 
 /// A release ends at a panic, after one line, and prints no backtrace. Without the tables the C library's unwinder
 /// would abort when `RUST_BACKTRACE` asks a library's error for one, so the program brings a function in its place that
-/// finds no frame (`main.rs`).
+/// finds no frame (`src/entry.rs`).
 fn leave_out_unwind_tables() -> Result<(), Box<dyn Error>> {
     println!("cargo:rustc-check-cfg=cfg(no_unwind_tables)");
     // The linker of this target is known to take the script: it is the one that rustc brings along.

@@ -1,15 +1,27 @@
-//! Standard streams that were closed when the wrapper was started.
+//! The entry from C: what has to be so before anything else, in every process (supervisor).
 
+use crate::log;
 use rustix::{
     fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create},
     io::{Errno, fcntl_getfd},
     stdio::{stderr, stdin, stdout},
 };
-use std::mem::forget;
+use std::{ffi::c_int, mem::forget, panic::set_hook};
+
+/// Called by the C runtime. Rust's own entry would change what the command is to inherit before we can look at it: it
+/// ignores SIGPIPE and opens streams that were closed. It also reads `/proc/self/maps` to find the stack's guard page,
+/// which takes longer than all that is done here before the command starts.
+#[cfg_attr(test, expect(dead_code, reason = "the tests have an entry of their own"))]
+#[cfg_attr(not(test), allow(unsafe_code, reason = "the name is the C runtime's"), unsafe(no_mangle))]
+extern "C" fn main() -> c_int {
+    hold_standard_streams();
+    report_panics_in_one_line();
+    crate::run().into()
+}
 
 /// Puts something in the place of streams that are closed, or the next file we open would be taken for one of them and
 /// get our log. The command still finds them closed, as it would without us.
-pub fn hold_standard_streams() {
+fn hold_standard_streams() {
     for fd in [stdin(), stdout(), stderr()] {
         if fcntl_getfd(fd) != Err(Errno::BADF) {
             continue;
@@ -24,4 +36,25 @@ pub fn hold_standard_streams() {
             forget(placeholder);
         }
     }
+}
+
+/// A panic is a bug of ours; it is told in one line, whatever `RUST_BACKTRACE` says.
+fn report_panics_in_one_line() {
+    set_hook(Box::new(|panic| {
+        let text = panic.payload_as_str().unwrap_or("panic");
+        let place = panic.location().map(|place| format!(" ({}:{})", place.file(), place.line()));
+        log::error(format!("internal error: {text}{}", place.unwrap_or_default()));
+    }));
+}
+
+#[cfg(all(no_unwind_tables, panic = "unwind"))]
+compile_error!("a profile that inherits `release` and unwinds needs the tables that build.rs leaves out");
+
+/// Stands for the unwinder's own function in a program without its tables, see `build.rs`: there is no frame
+/// (`_URC_END_OF_STACK`).
+#[cfg(no_unwind_tables)]
+#[allow(unsafe_code, reason = "the name is the linker's, for --wrap")]
+#[unsafe(no_mangle)]
+extern "C" fn __wrap__Unwind_Backtrace() -> c_int {
+    5
 }

@@ -3,7 +3,6 @@
 //! One Job, from its arguments to its exit code, is told in `run` and `job`. The supervisor has one thread and
 //! never calls into the engine that runs hooks: those run in processes of their own, see `hook`.
 #![cfg_attr(not(test), no_main)]
-#![cfg_attr(test, allow(dead_code))]
 
 mod cli;
 mod config;
@@ -26,30 +25,6 @@ use job::{Moment, Phase};
 use outcome::{Outcome, WRAPPER_FAILED, exit_code, killed_by};
 use std::{env, time::Instant};
 use supervise::{Signals, Supervisor};
-
-/// The program's entry, called by the C runtime. Rust's own would change what the command is to inherit before we can
-/// look at it: it ignores SIGPIPE and opens streams that were closed. It also reads `/proc/self/maps` to find the
-/// stack's guard page, which takes longer than all that is done here before the command starts.
-#[cfg(not(test))]
-#[allow(unsafe_code, reason = "the name is the C runtime's")]
-#[unsafe(no_mangle)]
-extern "C" fn main() -> std::ffi::c_int {
-    entry::hold_standard_streams();
-    hook::report_panics_in_one_line();
-    run().into()
-}
-
-#[cfg(all(no_unwind_tables, panic = "unwind"))]
-compile_error!("a profile that inherits `release` and unwinds needs the tables that build.rs leaves out");
-
-/// Stands for the unwinder's own function in a program without its tables, see `build.rs`: there is no frame
-/// (`_URC_END_OF_STACK`).
-#[cfg(no_unwind_tables)]
-#[allow(unsafe_code, reason = "the name is the linker's, for --wrap")]
-#[unsafe(no_mangle)]
-extern "C" fn __wrap__Unwind_Backtrace() -> std::ffi::c_int {
-    5
-}
 
 fn run() -> u8 {
     // First of all, so that no signal is lost: what comes from now on waits until the command is there.

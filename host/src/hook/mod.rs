@@ -33,10 +33,7 @@ use nix::errno::Errno;
 use preparation::Judged;
 use runner::Facts;
 use rustix::process::Pid;
-use std::{
-    panic::set_hook,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 /// The hooks that could be read.
 pub struct Hooks {
@@ -181,15 +178,6 @@ fn patience(phase: Phase) -> Patience {
 
 fn seconds(since: Instant) -> f64 {
     log::seconds(since.elapsed())
-}
-
-/// A panic is a bug of ours; it is told in one line, whatever `RUST_BACKTRACE` says.
-pub fn report_panics_in_one_line() {
-    set_hook(Box::new(|panic| {
-        let text = panic.payload_as_str().unwrap_or("panic");
-        let place = panic.location().map(|place| format!(" ({}:{})", place.file(), place.line()));
-        log::error(format!("internal error: {text}{}", place.unwrap_or_default()));
-    }));
 }
 
 /// How long the supervisor waits for a hook to be checked: reading 32 MiB of WebAssembly takes under two seconds,
