@@ -27,7 +27,7 @@ mod text;
 
 use allow_list::Rule;
 use libfuzzer_sys::fuzz_target;
-use outcome::When;
+use outcome::RunOn;
 use settings::Digest;
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
 
@@ -40,5 +40,5 @@ fuzz_target!(|bytes: &[u8]| {
         assert!((64 * 1024..=4 << 30).contains(&size));
     }
     let _ = (values::flag(value), values::failure_counts(value), values::variable(value));
-    let _ = (values::parsed::<When>(value), values::parsed::<Rule>(value), values::all_parsed::<Digest>(value));
+    let _ = (values::parsed::<RunOn>(value), values::parsed::<Rule>(value), values::all_parsed::<Digest>(value));
 });

@@ -2,7 +2,7 @@
 //!
 //! Whoever looks at the path sees nothing, the program before, or the new one as a whole.
 
-use crate::text::words;
+use crate::text::strerror;
 use anyhow::{Context, Result, anyhow};
 use rustix::{
     param::linux_execfn,
@@ -27,7 +27,7 @@ pub fn install(path: &Path) -> Result<()> {
     let target = if path.is_dir() { path.join(NAME) } else { path.to_owned() };
     let doing = || format!("cannot install to {:?}", target.to_string_lossy());
     let mut program = ourselves().context("cannot read this program").with_context(doing)?;
-    put(&mut program, &target).map_err(|error| anyhow!(words(error))).with_context(doing)
+    put(&mut program, &target).map_err(|error| anyhow!(strerror(error))).with_context(doing)
 }
 
 /// The file that is being run. Without `/proc` the kernel still tells by which path it was started (getauxval(3)).
@@ -35,7 +35,7 @@ fn ourselves() -> Result<File> {
     let path = Path::new("/proc/self/exe");
     File::open(path)
         .or_else(|_| File::open(OsStr::from_bytes(linux_execfn().to_bytes())))
-        .map_err(|error| anyhow!(words(error)))
+        .map_err(|error| anyhow!(strerror(error)))
 }
 
 /// Writes the program beside the target, because a rename does not leave its file system, and puts it there at once.

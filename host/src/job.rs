@@ -14,7 +14,7 @@ pub enum Phase {
 }
 
 impl Phase {
-    pub fn name(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Before => "before",
             Self::After => "after",
@@ -22,12 +22,12 @@ impl Phase {
     }
 }
 
-/// A Job as it goes on: what can be told about it at each moment.
+/// A Job as it goes on: what is known of it by now.
 #[derive(Clone, Debug)]
-pub struct Moment {
+pub struct Job {
     pub command: Vec<String>,
     /// When wrapper itself was started.
-    pub began: Instant,
+    pub wrapper_started: Instant,
     /// When the command was started, and how long it ran, if it did.
     pub started_at: Option<SystemTime>,
     pub elapsed: Option<Duration>,
@@ -37,15 +37,15 @@ pub struct Moment {
     pub stop_signal: Option<u8>,
 }
 
-impl Moment {
+impl Job {
     /// A Job with this command, in a wrapper that was started then.
-    pub fn begin(command: &[OsString], began: Instant) -> Self {
+    pub fn new(command: &[OsString], wrapper_started: Instant) -> Self {
         let command = command.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
-        Self { command, began, started_at: None, elapsed: None, outcome: None, stop_signal: None }
+        Self { command, wrapper_started, started_at: None, elapsed: None, outcome: None, stop_signal: None }
     }
 
     /// Runs the command and notes when and how long.
-    pub fn time(&mut self, run: impl FnOnce() -> Outcome) -> Outcome {
+    pub fn run(&mut self, run: impl FnOnce() -> Outcome) -> Outcome {
         let (started_at, start) = (SystemTime::now(), Instant::now());
         let outcome = run();
         if !matches!(outcome, Outcome::NotStarted { .. }) {
@@ -59,7 +59,7 @@ impl Moment {
         self.command.first().map_or("", String::as_str)
     }
 
-    pub fn finish(&mut self, outcome: Outcome, stop_signal: Option<u8>) {
+    pub fn end(&mut self, outcome: Outcome, stop_signal: Option<u8>) {
         self.outcome = Some(outcome);
         self.stop_signal = stop_signal;
     }

@@ -1,6 +1,6 @@
 //! Starts a command, supervises it as a container's init does, and runs hooks when it has ended.
 //!
-//! One Job, from its arguments to its exit code, is told in `run` and `job`. The supervisor has one thread and
+//! One Job, from its arguments to its exit code, is told in `run` and `run_job`. The supervisor has one thread and
 //! never calls into the engine that runs hooks: those run in processes of their own, see `hook`.
 #![cfg_attr(not(test), no_main)]
 
@@ -21,7 +21,7 @@ mod text;
 use cli::Request;
 use config::Config;
 use hook::{Hooks, Report};
-use job::{Moment, Phase};
+use job::{Job, Phase};
 use outcome::{Outcome, WRAPPER_FAILED, exit_code, killed_by};
 use std::{env, time::Instant};
 use supervise::{Signals, Supervisor};
@@ -37,8 +37,8 @@ fn run() -> u8 {
                 log::warn(format!("{name} is none of wrapper's variables; see wrapper --help"));
             }
             match signals.map(Supervisor::new) {
-                Ok(supervisor) => job(&config, started, supervisor),
-                Err(error) => fail(&format!("cannot take signals: {}", text::words(error))),
+                Ok(supervisor) => run_job(&config, started, supervisor),
+                Err(error) => fail(&format!("cannot take signals: {}", text::strerror(error))),
             }
         }
         Ok(Request::Install(path)) => {
@@ -52,7 +52,7 @@ fn run() -> u8 {
         Err(error) => {
             let message = format!("{error:#}");
             if let Some(path) = cli::termination_log() {
-                termination_message::tell_refusal(&path, &message);
+                termination_message::write_usage_error(&path, &message);
             }
             fail(&message)
         }
@@ -60,31 +60,31 @@ fn run() -> u8 {
 }
 
 /// Runs the command between its hooks and says with which code to exit.
-fn job(config: &Config, started: Instant, mut supervisor: Supervisor) -> u8 {
+fn run_job(config: &Config, started: Instant, mut supervisor: Supervisor) -> u8 {
     let mut hooks = hook::load(&config.before, &config.after, &config.hooks);
     hooks.check(&config.hooks, &mut supervisor);
-    let mut moment = Moment::begin(&config.command, started);
-    let gates = match hooks.refused() {
-        None => hooks.run(Phase::Before, &config.hooks, &moment, &mut supervisor),
+    let mut job = Job::new(&config.command, started);
+    let gates = match hooks.unusable() {
+        None => hooks.run(Phase::Before, &config.hooks, &job, &mut supervisor),
         Some(_) => Vec::new(),
     };
-    let outcome = match refused(&hooks, &gates, &supervisor) {
+    let outcome = match why_not_started(&hooks, &gates, &supervisor) {
         Some(outcome) => outcome,
-        None => moment.time(|| supervisor.run(&config.command, config.kill_group, config.stop_timeout)),
+        None => job.run(|| supervisor.run(&config.command, config.kill_group, config.stop_timeout)),
     };
-    moment.finish(outcome.clone(), supervisor.stop_signal());
-    let after = hooks.run(Phase::After, &config.hooks, &moment, &mut supervisor);
+    job.end(outcome.clone(), supervisor.stop_signal());
+    let after = hooks.run(Phase::After, &config.hooks, &job, &mut supervisor);
     supervisor.end_helpers();
     let code = exit_code(&outcome, after.iter().any(Report::failed), config.hook_failure_counts);
     if let Some(path) = &config.termination_log {
-        termination_message::tell(path, config.log.format, &moment, code, &[gates, after].concat());
+        termination_message::write(path, config.log.format, &job, code, &[gates, after].concat());
     }
     code
 }
 
 /// Why the command must not start, if so: a hook that is none, or what became of those before it.
-fn refused(hooks: &Hooks, gates: &[Report], supervisor: &Supervisor) -> Option<Outcome> {
-    if let Some(hook) = hooks.refused() {
+fn why_not_started(hooks: &Hooks, gates: &[Report], supervisor: &Supervisor) -> Option<Outcome> {
+    if let Some(hook) = hooks.unusable() {
         return Some(Outcome::not_started(format!("hook {hook} cannot be loaded"), WRAPPER_FAILED));
     }
     match supervisor.stop_signal() {

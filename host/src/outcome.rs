@@ -30,14 +30,14 @@ pub enum Outcome {
 
 /// After which end of the command something is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum When {
+pub enum RunOn {
     Always,
     Success,
     /// A command that never ran has failed.
     Failure,
 }
 
-impl FromStr for When {
+impl FromStr for RunOn {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> anyhow::Result<Self> {
@@ -45,8 +45,8 @@ impl FromStr for When {
     }
 }
 
-impl When {
-    pub fn follows(self, outcome: &Outcome) -> bool {
+impl RunOn {
+    pub fn applies_to(self, outcome: &Outcome) -> bool {
         match self {
             Self::Always => true,
             Self::Success => outcome.succeeded(),
@@ -65,7 +65,7 @@ impl Outcome {
     }
 
     /// The word that hooks and programs know it by.
-    pub fn name(&self) -> &'static str {
+    pub fn as_str(&self) -> &'static str {
         match self {
             Self::Exited(_) => "exited",
             Self::Killed { .. } => "killed",

@@ -5,10 +5,10 @@
 
 use crate::{
     hook::Report,
-    job::Moment,
+    job::Job,
     log::{self, Format},
     outcome::{Outcome, WRAPPER_FAILED},
-    text::{ellipsize, one_line, words},
+    text::{ellipsize, one_line, strerror},
 };
 use rustix::{
     fs::{FileType, Mode, OFlags, fstat, lstat, open},
@@ -29,50 +29,50 @@ const LIMIT: usize = 2048;
 const NAME_LIMIT: usize = 256;
 
 /// Adds the line to the file, if it is there.
-pub fn tell(path: &Path, format: Format, moment: &Moment, code: u8, reports: &[Report]) {
-    let Some(outcome) = &moment.outcome else { return };
+pub fn write(path: &Path, format: Format, job: &Job, code: u8, reports: &[Report]) {
+    let Some(outcome) = &job.outcome else { return };
     let line = match format {
-        Format::Text => text(moment, outcome, code, reports),
-        Format::Json => json(moment, outcome, code, reports),
+        Format::Text => text(job, outcome, code, reports),
+        Format::Json => json(job, outcome, code, reports),
     };
     let problem = |error| format!("cannot write the termination message to {:?}: {error}", path.to_string_lossy());
     match append(path, &line) {
         Ok(()) => {}
         // The same manifest, or image, where nobody reads one.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => log::debug(|| problem(words(error))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => log::debug(|| problem(strerror(error))),
         Err(_) if is_link(path) => log::warn(problem("it is a symbolic link, which is not followed".into())),
-        Err(error) => log::warn(problem(words(error))),
+        Err(error) => log::warn(problem(strerror(error))),
     }
 }
 
 /// The same for options that are wrong.
-pub fn tell_refusal(path: &Path, message: &str) {
+pub fn write_usage_error(path: &Path, message: &str) {
     let line = ellipsize(&one_line(&format!("exit code {WRAPPER_FAILED}: {message}")), LIMIT - 1);
     let _ = append(path, &line);
 }
 
 /// `exit code 137: "my-job" was killed by signal 9 after 3.2 s; hooks: istio-quit succeeded`
-fn text(moment: &Moment, outcome: &Outcome, code: u8, reports: &[Report]) -> String {
-    let mut line = format!("exit code {code}: {:?} {outcome}", name(moment));
-    if let Some(elapsed) = moment.elapsed {
+fn text(job: &Job, outcome: &Outcome, code: u8, reports: &[Report]) -> String {
+    let mut line = format!("exit code {code}: {:?} {outcome}", name(job));
+    if let Some(elapsed) = job.elapsed {
         line.push_str(&format!(" after {:.1} s", elapsed.as_secs_f64()));
     }
-    if let Some(signal) = moment.stop_signal {
+    if let Some(signal) = job.stop_signal {
         line.push_str(&format!(", told to stop by signal {signal}"));
     }
     for (index, report) in reports.iter().enumerate() {
         let separator = if index == 0 { "; hooks: " } else { ", " };
-        line.push_str(&format!("{separator}{} {}", report.hook, report.verdict.name()));
+        line.push_str(&format!("{separator}{} {}", report.hook, report.verdict.as_str()));
     }
     ellipsize(&one_line(&line), LIMIT - 1)
 }
 
 /// The same for programs. Hooks for which there is no room are counted.
-fn json(moment: &Moment, outcome: &Outcome, code: u8, reports: &[Report]) -> String {
-    let mut fields = Map::from_iter([("exit_code".into(), code.into()), ("command".into(), name(moment).into())]);
+fn json(job: &Job, outcome: &Outcome, code: u8, reports: &[Report]) -> String {
+    let mut fields = Map::from_iter([("exit_code".into(), code.into()), ("command".into(), name(job).into())]);
     fields.extend(ended(outcome));
-    fields.extend(moment.elapsed.map(|elapsed| ("duration".into(), log::seconds(elapsed).into())));
-    fields.extend(moment.stop_signal.map(|signal| ("stop_signal".into(), signal.into())));
+    fields.extend(job.elapsed.map(|elapsed| ("duration".into(), log::seconds(elapsed).into())));
+    fields.extend(job.stop_signal.map(|signal| ("stop_signal".into(), signal.into())));
     fields.insert("hooks_left_out".into(), reports.len().into());
     fields.insert("hooks".into(), json!([]));
     let mut room = (LIMIT - 1).saturating_sub(log::json_line(fields.clone()).len());
@@ -95,8 +95,8 @@ fn json(moment: &Moment, outcome: &Outcome, code: u8, reports: &[Report]) -> Str
 fn hook(report: &Report) -> Map<String, Value> {
     Map::from_iter([
         ("hook".into(), ellipsize(&report.hook, NAME_LIMIT).into()),
-        ("phase".into(), report.phase.name().into()),
-        ("verdict".into(), report.verdict.name().into()),
+        ("phase".into(), report.phase.as_str().into()),
+        ("verdict".into(), report.verdict.as_str().into()),
         ("duration".into(), log::seconds(report.duration).into()),
     ])
 }
@@ -107,11 +107,11 @@ fn ended(outcome: &Outcome) -> [(String, Value); 2] {
         Outcome::Killed { signal, .. } => ("signal", json!(signal)),
         Outcome::NotStarted { reason, .. } => ("reason", json!(reason)),
     };
-    [("outcome".into(), outcome.name().into()), (name.into(), detail)]
+    [("outcome".into(), outcome.as_str().into()), (name.into(), detail)]
 }
 
-fn name(moment: &Moment) -> String {
-    ellipsize(moment.command_name(), NAME_LIMIT)
+fn name(job: &Job) -> String {
+    ellipsize(job.command_name(), NAME_LIMIT)
 }
 
 /// Writes a line at the end of a file, after what stands there.

@@ -1,25 +1,25 @@
 //! The hooks that are listed, each with its own settings: the options' for all, or those of its own variables.
 
 use super::{
-    options::{self, Given},
+    options::{self, Arguments},
     values::{self, flag},
 };
 use crate::{
     hook::{Allow, Digest, Listed, Set, Settings, Spec, Variables},
-    outcome::When,
+    outcome::RunOn,
 };
 use anyhow::{Result, bail, ensure};
 use std::{ffi::OsStr, sync::Arc, time::Duration};
 
 /// The hooks before the command, and those after it.
-pub fn listed(given: &Given) -> Result<(Vec<Listed>, Vec<Listed>)> {
-    let mut before = given.list(&options::BEFORE, |hook| Ok(Spec::parse(hook)))?;
-    let mut after = given.list(&options::PLUGIN, |hook| Ok(Spec::parse(hook)))?;
+pub fn listed(arguments: &Arguments) -> Result<(Vec<Listed>, Vec<Listed>)> {
+    let mut before = arguments.list(&options::BEFORE, |hook| Ok(Spec::parse(hook)))?;
+    let mut after = arguments.list(&options::PLUGIN, |hook| Ok(Spec::parse(hook)))?;
     let mut sha256 = vec![None; before.len()];
-    match given.one(&options::PLUGIN_SHA256, values::all_parsed)? {
+    match arguments.one(&options::PLUGIN_SHA256, values::all_parsed)? {
         None => sha256.resize(before.len() + after.len(), None),
         Some(digests) => {
-            let by: Arc<str> = given.name(&options::PLUGIN_SHA256).into();
+            let by: Arc<str> = arguments.name(&options::PLUGIN_SHA256).into();
             ensure!(
                 digests.len() == after.len(),
                 "{by} has {} digests for {} hooks; give one for each, in their order",
@@ -30,8 +30,8 @@ pub fn listed(given: &Given) -> Result<(Vec<Listed>, Vec<Listed>)> {
         }
     }
     // What is wrong with the options is an error even if no hook runs.
-    let defaults = Defaults::read(given)?;
-    if given.one(&options::DISABLE_HOOKS, flag)?.unwrap_or(false) {
+    let defaults = Defaults::read(arguments)?;
+    if arguments.one(&options::DISABLE_HOOKS, flag)?.unwrap_or(false) {
         return Ok((Vec::new(), Vec::new()));
     }
     let count = before.len();
@@ -47,7 +47,7 @@ pub fn listed(given: &Given) -> Result<(Vec<Listed>, Vec<Listed>)> {
         .zip(variables)
         .zip(sha256)
         .map(|((spec, variables), sha256)| {
-            let settings = defaults.settings(given, variables, sha256)?;
+            let settings = defaults.settings(arguments, variables, sha256)?;
             Ok(Listed { spec, settings: settings.into() })
         })
         .collect::<Result<Vec<_>>>()?;
@@ -60,47 +60,47 @@ struct Defaults {
     timeout: Set<Duration>,
     memory: Set<usize>,
     allow_http: Set<Allow>,
-    when: When,
+    run_on: RunOn,
 }
 
 impl Defaults {
-    fn read(given: &Given) -> Result<Self> {
-        let allow_http = given.list_or_default(&options::ALLOW_HTTP, values::parsed)?;
+    fn read(arguments: &Arguments) -> Result<Self> {
+        let allow_http = arguments.list_or_default(&options::ALLOW_HTTP, values::parsed)?;
         Ok(Self {
-            timeout: by(&options::PLUGIN_TIMEOUT, given.or_default(&options::PLUGIN_TIMEOUT, values::duration)?),
-            memory: by(&options::PLUGIN_MEMORY, given.or_default(&options::PLUGIN_MEMORY, values::memory)?),
+            timeout: by(&options::PLUGIN_TIMEOUT, arguments.or_default(&options::PLUGIN_TIMEOUT, values::duration)?),
+            memory: by(&options::PLUGIN_MEMORY, arguments.or_default(&options::PLUGIN_MEMORY, values::memory)?),
             allow_http: by(&options::ALLOW_HTTP, Allow::new(allow_http)),
-            when: given.or_default(&options::PLUGIN_ON, values::parsed)?,
+            run_on: arguments.or_default(&options::PLUGIN_ON, values::parsed)?,
         })
     }
 
     /// The settings of one hook: what its own variables say, and for the rest what holds for all.
-    fn settings(&self, given: &Given, variables: Variables, listed: Option<Set<Digest>>) -> Result<Settings> {
+    fn settings(&self, arguments: &Arguments, variables: Variables, listed: Option<Set<Digest>>) -> Result<Settings> {
         let own = |setting: &str| Some(variables.named(setting)).filter(|name| !variables.hide(name));
-        let timeout = one(given, own("TIMEOUT"), values::duration)?;
-        let memory = one(given, own("MEMORY"), values::memory)?;
-        let when = one(given, own("ON"), values::parsed)?;
-        let optional = one(given, own("OPTIONAL"), flag)?;
+        let timeout = one(arguments, own("TIMEOUT"), values::duration)?;
+        let memory = one(arguments, own("MEMORY"), values::memory)?;
+        let run_on = one(arguments, own("ON"), values::parsed)?;
+        let optional = one(arguments, own("OPTIONAL"), flag)?;
         let allow_http = match own("ALLOW_HTTP") {
-            Some(by) => Some(given.variables(&by, values::parsed)?)
+            Some(by) => Some(arguments.variables(&by, values::parsed)?)
                 .filter(|rules| !rules.is_empty())
                 .map(|rules| Set { value: Allow::new(rules), by: by.into() }),
             None => None,
         };
-        let sha256 = match (one(given, own("SHA256"), values::parsed)?, listed) {
+        let sha256 = match (one(arguments, own("SHA256"), values::parsed)?, listed) {
             (Some(own), Some(listed)) => {
                 ensure!(own.value == listed.value, "{} and {} differ for the same hook; give one", own.by, listed.by);
                 Some(own)
             }
             (own, listed) => own.or(listed),
         };
-        check_identity(given, &variables)?;
+        check_identity(arguments, &variables)?;
         Ok(Settings {
             timeout: timeout.unwrap_or_else(|| self.timeout.clone()),
             memory: memory.unwrap_or_else(|| self.memory.clone()),
             allow_http: allow_http.unwrap_or_else(|| self.allow_http.clone()),
             sha256,
-            when: when.map_or(self.when, |when| when.value),
+            run_on: run_on.map_or(self.run_on, |run_on| run_on.value),
             optional: optional.is_some_and(|optional| optional.value),
             variables,
         })
@@ -108,9 +108,9 @@ impl Defaults {
 }
 
 /// A hook's own certificate is of no use without its key.
-fn check_identity(given: &Given, variables: &Variables) -> Result<()> {
+fn check_identity(arguments: &Arguments, variables: &Variables) -> Result<()> {
     let [certificate, key] = ["TLS_CERT", "TLS_KEY"].map(|setting| variables.named(setting));
-    let is_set = |name: &str| Ok::<_, anyhow::Error>(given.variable(name, |_| Ok(()))?.is_some());
+    let is_set = |name: &str| Ok::<_, anyhow::Error>(arguments.variable(name, |_| Ok(()))?.is_some());
     match (is_set(&certificate)?, is_set(&key)?) {
         (true, false) => bail!("{certificate} is set and {key} is not; a client certificate needs both"),
         (false, true) => bail!("{key} is set and {certificate} is not; a client certificate needs both"),
@@ -123,7 +123,7 @@ fn by<T>(option: &options::Opt, value: T) -> Set<T> {
 }
 
 /// What a hook's own variable says.
-fn one<T>(given: &Given, name: Option<String>, parse: impl Fn(&OsStr) -> Result<T>) -> Result<Option<Set<T>>> {
+fn one<T>(arguments: &Arguments, name: Option<String>, parse: impl Fn(&OsStr) -> Result<T>) -> Result<Option<Set<T>>> {
     let Some(by) = name else { return Ok(None) };
-    Ok(given.variable(&by, parse)?.map(|value| Set { value, by: by.into() }))
+    Ok(arguments.variable(&by, parse)?.map(|value| Set { value, by: by.into() }))
 }

@@ -10,7 +10,7 @@ pub use options::unknown_variables;
 use crate::{config::Config, hook::Common, log};
 use anyhow::{Result, anyhow};
 use clap::error::ErrorKind;
-use options::Given;
+use options::Arguments;
 use rustix::process::{Resource, getrlimit};
 use std::{ffi::OsString, path::PathBuf};
 use values::flag;
@@ -26,8 +26,8 @@ pub enum Request {
 
 /// Reads the command line, and for every option that is not on it the variable.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request> {
-    let given = match options::command().try_get_matches_from(args) {
-        Ok(matches) => Given::new(matches),
+    let arguments = match options::command().try_get_matches_from(args) {
+        Ok(matches) => Arguments::new(matches),
         Err(error) => {
             return match error.kind() {
                 ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok(Request::Print(error.to_string())),
@@ -35,30 +35,30 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request> {
             };
         }
     };
-    match given.install() {
+    match arguments.install() {
         Some(path) => Ok(Request::Install(path)),
-        None => config(&given).map(|config| Request::Run(Box::new(config))),
+        None => config(&arguments).map(|config| Request::Run(Box::new(config))),
     }
 }
 
-fn config(given: &Given) -> Result<Config> {
-    let (before, after) = hooks::listed(given)?;
+fn config(arguments: &Arguments) -> Result<Config> {
+    let (before, after) = hooks::listed(arguments)?;
     Ok(Config {
-        command: given.command(),
+        command: arguments.command(),
         before,
         after,
         hooks: Common {
-            precompile: given.or_default(&options::PLUGIN_PREPARE, values::prepare)?,
-            env: given.list(&options::PLUGIN_ENV, values::variable)?,
+            precompile: arguments.or_default(&options::PLUGIN_PREPARE, values::prepare)?,
+            env: arguments.list(&options::PLUGIN_ENV, values::variable)?,
             scarce_address_space: getrlimit(Resource::As).current.is_some(),
         },
-        hook_failure_counts: given.or_default(&options::PLUGIN_FAILURE, values::failure_counts)?,
-        stop_timeout: given.one(&options::STOP_TIMEOUT, values::duration)?,
-        kill_group: given.one(&options::KILL_GROUP, flag)?.unwrap_or(false),
-        termination_log: given.one(&options::TERMINATION_LOG, |path| Ok(path.into()))?,
+        hook_failure_counts: arguments.or_default(&options::PLUGIN_FAILURE, values::failure_counts)?,
+        stop_timeout: arguments.one(&options::STOP_TIMEOUT, values::duration)?,
+        kill_group: arguments.one(&options::KILL_GROUP, flag)?.unwrap_or(false),
+        termination_log: arguments.one(&options::TERMINATION_LOG, |path| Ok(path.into()))?,
         log: log::Settings {
-            level: given.or_default(&options::LOG, values::parsed)?,
-            format: given.or_default(&options::LOG_FORMAT, values::parsed)?,
+            level: arguments.or_default(&options::LOG, values::parsed)?,
+            format: arguments.or_default(&options::LOG_FORMAT, values::parsed)?,
         },
     })
 }

@@ -306,11 +306,11 @@ pub fn command() -> Command {
 }
 
 /// The command line, and behind it the variables.
-pub struct Given {
+pub struct Arguments {
     matches: ArgMatches,
 }
 
-impl Given {
+impl Arguments {
     pub fn new(matches: ArgMatches) -> Self {
         Self { matches }
     }

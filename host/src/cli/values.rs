@@ -71,7 +71,7 @@ fn text(value: &OsStr) -> Result<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{hook::Digest, outcome::When};
+    use crate::{hook::Digest, outcome::RunOn};
 
     #[test]
     fn a_time_is_more_than_zero_and_at_most_a_year() {
@@ -86,13 +86,13 @@ mod tests {
     #[test]
     fn words_and_switches_count_in_any_case_and_with_white_space_around_them() {
         for text in ["failure", "Failure", " FAILURE\n"] {
-            assert_eq!(parsed::<When>(text.as_ref()).unwrap(), When::Failure, "{text:?}");
+            assert_eq!(parsed::<RunOn>(text.as_ref()).unwrap(), RunOn::Failure, "{text:?}");
         }
         for (text, on) in [("True", true), ("on\n", true), ("1", true), ("Off", false), (" no ", false)] {
             assert_eq!((flag(text.as_ref()).unwrap(), prepare(text.as_ref()).unwrap()), (on, on), "{text:?}");
         }
         for text in ["", "\n", "fail ure", "failures", "maybe"] {
-            assert!(parsed::<When>(text.as_ref()).is_err() && flag(text.as_ref()).is_err(), "{text:?}");
+            assert!(parsed::<RunOn>(text.as_ref()).is_err() && flag(text.as_ref()).is_err(), "{text:?}");
         }
     }
 

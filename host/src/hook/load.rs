@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     log::{Label, Level, Line},
-    text::words,
+    text::strerror,
 };
 use rustix::fs::{Mode, OFlags, fstat, open};
 use std::{borrow::Cow, fs::File, io, os::fd::AsRawFd, path::Path, sync::Arc};
@@ -86,17 +86,17 @@ impl Hook {
 
 /// Reads all hooks. What cannot be read is named in the log.
 pub fn load(before: &[Listed], after: &[Listed], common: &Common) -> Hooks {
-    let mut refused = None;
+    let mut unusable = None;
     let mut read = |listed: &Listed| {
         let hook = load_one(listed, common);
         if hook.is_none() {
-            refused.get_or_insert_with(|| listed.spec.label.clone());
+            unusable.get_or_insert_with(|| listed.spec.label.clone());
         }
         hook
     };
     let before = before.iter().filter_map(&mut read).collect();
     let after = after.iter().filter_map(&mut read).collect();
-    Hooks { before, after, refused }
+    Hooks { before, after, unusable }
 }
 
 fn load_one(listed: &Listed, common: &Common) -> Option<Hook> {
@@ -128,17 +128,17 @@ fn read_file(path: &Path) -> Result<File, String> {
         Ok(file) => file.into(),
         // What opening a socket says.
         Err(rustix::io::Errno::NXIO) => return Err(not_regular()),
-        Err(errno) => return Err(words(errno)),
+        Err(errno) => return Err(strerror(errno)),
     };
-    let metadata = file.metadata().map_err(words)?;
+    let metadata = file.metadata().map_err(strerror)?;
     if !metadata.is_file() {
         return Err(not_regular());
     }
     if metadata.len() > SIZE_LIMIT {
         return Err(too_large());
     }
-    let copy = memfd::copy_sealed(&mut file, SIZE_LIMIT + 1).map_err(words)?;
-    match copy.metadata().map_err(words)?.len() {
+    let copy = memfd::copy_sealed(&mut file, SIZE_LIMIT + 1).map_err(strerror)?;
+    match copy.metadata().map_err(strerror)?.len() {
         0 => Err("empty".into()),
         length if length > SIZE_LIMIT => Err(too_large()),
         _ => Ok(copy),

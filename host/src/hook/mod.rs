@@ -23,15 +23,15 @@ pub use settings::{Common, Digest, Set, Settings, Variables};
 pub use spec::{Listed, Spec};
 
 use crate::{
-    job::{Moment, Phase},
+    job::{Job, Phase},
     log::{self, Label, Level, Line},
     supervise::{Ended, Patience, SIGKILL, Supervisor, Waited, exit_now, fork_helper, name},
-    text::words,
+    text::strerror,
 };
 use load::Hook;
 use nix::errno::Errno;
 use preparation::Judged;
-use runner::Facts;
+use runner::Context;
 use rustix::process::Pid;
 use std::time::{Duration, Instant};
 
@@ -40,7 +40,7 @@ pub struct Hooks {
     before: Vec<Hook>,
     after: Vec<Hook>,
     /// The first of those that were named that could not be read or is no hook.
-    refused: Option<Label>,
+    unusable: Option<Label>,
 }
 
 impl Hooks {
@@ -54,11 +54,11 @@ impl Hooks {
         let mut hooks: Vec<&mut Hook> = self.before.iter_mut().chain(&mut self.after).collect();
         let mut judged = preparation::start(&mut hooks, common, supervisor).into_iter();
         let stopped = supervisor.stop_signal().is_some();
-        let refused = &mut self.refused;
+        let unusable = &mut self.unusable;
         let mut may_run = |hook: &Hook| {
             let judged = judged.next().unwrap_or(Judged::Unknown);
             if judged == Judged::Unfit || (judged == Judged::Unknown && !stopped) {
-                refused.get_or_insert_with(|| hook.label.clone());
+                unusable.get_or_insert_with(|| hook.label.clone());
             }
             judged != Judged::Unfit
         };
@@ -67,26 +67,26 @@ impl Hooks {
     }
 
     /// The first hook that was named and cannot run.
-    pub fn refused(&self) -> Option<&Label> {
-        self.refused.as_ref()
+    pub fn unusable(&self) -> Option<&Label> {
+        self.unusable.as_ref()
     }
 
     /// Runs the hooks of a phase in their order and says how each of them ended. A failing hook does not keep an
     /// after-hook from running; the first one that fails before the command is the last to run.
-    pub fn run(&self, phase: Phase, common: &Common, moment: &Moment, supervisor: &mut Supervisor) -> Vec<Report> {
+    pub fn run(&self, phase: Phase, common: &Common, job: &Job, supervisor: &mut Supervisor) -> Vec<Report> {
         let hooks = self.of(phase);
         let mut reports: Vec<Report> = Vec::new();
         for (index, hook) in hooks.iter().enumerate() {
             let start = Instant::now();
-            let due = moment.outcome.as_ref().is_none_or(|outcome| hook.settings.when.follows(outcome));
-            let refused = phase == Phase::Before && reports.iter().any(Report::failed);
-            let verdict = if !due || supervisor.is_told_to_stop(patience(phase)) || refused {
-                let line = Line::new(Level::Debug, "skipped").about(&hook.label).field("phase", phase.name());
-                line.field("verdict", Verdict::Skipped.name()).write();
+            let due = job.outcome.as_ref().is_none_or(|outcome| hook.settings.run_on.applies_to(outcome));
+            let gate_failed = phase == Phase::Before && reports.iter().any(Report::failed);
+            let verdict = if !due || supervisor.is_told_to_stop(patience(phase)) || gate_failed {
+                let line = Line::new(Level::Debug, "skipped").about(&hook.label).field("phase", phase.as_str());
+                line.field("verdict", Verdict::Skipped.as_str()).write();
                 Verdict::Skipped
             } else {
-                let facts = Facts::new(moment, phase, hook, index + 1, hooks.len());
-                run_one(hook, common, facts, supervisor)
+                let context = Context::new(job, phase, hook, index + 1, hooks.len());
+                run_one(hook, common, context, supervisor)
             };
             let (hook, optional) = (hook.label.name.clone(), hook.settings.optional);
             reports.push(Report { hook, phase, verdict, duration: start.elapsed(), optional });
@@ -103,18 +103,19 @@ impl Hooks {
 }
 
 /// Runs one hook in a process of its own and says how it ended.
-fn run_one(hook: &Hook, common: &Common, facts: Facts, supervisor: &mut Supervisor) -> Verdict {
+fn run_one(hook: &Hook, common: &Common, context: Context, supervisor: &mut Supervisor) -> Verdict {
     let start = Instant::now();
-    let line = |level, message: &str| Line::new(level, message).about(&hook.label).field("phase", facts.phase.name());
+    let line =
+        |level, message: &str| Line::new(level, message).about(&hook.label).field("phase", context.phase.as_str());
     line(Level::Debug, "started").write();
-    let patience = patience(facts.phase);
-    let waited = match launch(hook, common, &facts, patience, supervisor) {
-        Ok(Some(runner)) => supervisor.wait(runner, facts.deadline, patience),
+    let patience = patience(context.phase);
+    let waited = match launch(hook, common, &context, patience, supervisor) {
+        Ok(Some(runner)) => supervisor.wait(runner, context.deadline, patience),
         Ok(None) => Waited::Interrupted,
         Err(errno) => {
             let verdict = Verdict::Failed;
-            let problem = format!("{}: cannot fork: {}", verdict.name(), words(errno));
-            line(Level::Error, &problem).field("verdict", verdict.name()).write();
+            let problem = format!("{}: cannot fork: {}", verdict.as_str(), strerror(errno));
+            line(Level::Error, &problem).field("verdict", verdict.as_str()).write();
             return verdict;
         }
     };
@@ -138,7 +139,7 @@ fn run_one(hook: &Hook, common: &Common, facts: Facts, supervisor: &mut Supervis
         Waited::Interrupted => (Verdict::EndedEarly, Some(": wrapper was told to stop".into())),
     };
     let ended = |level, how: &str| {
-        let line = line(level, &format!("{}{how}", verdict.name())).field("verdict", verdict.name());
+        let line = line(level, &format!("{}{how}", verdict.as_str())).field("verdict", verdict.as_str());
         line.field("duration", seconds(start)).write();
     };
     match &untold {
@@ -146,7 +147,7 @@ fn run_one(hook: &Hook, common: &Common, facts: Facts, supervisor: &mut Supervis
         None => ended(Level::Debug, &format!(" after {} ms", start.elapsed().as_millis())),
     }
     let held_up = !matches!(verdict, Verdict::Succeeded | Verdict::EndedEarly);
-    if hook.settings.optional && facts.phase == Phase::Before && held_up {
+    if hook.settings.optional && context.phase == Phase::Before && held_up {
         let variable = hook.settings.variables.named("OPTIONAL");
         line(Level::Warn, &format!("the command may start all the same: {variable} is true")).write();
     }
@@ -158,14 +159,15 @@ fn run_one(hook: &Hook, common: &Common, facts: Facts, supervisor: &mut Supervis
 fn launch(
     hook: &Hook,
     common: &Common,
-    facts: &Facts,
+    context: &Context,
     patience: Patience,
     supervisor: &mut Supervisor,
 ) -> Result<Option<Pid>, Errno> {
     if let Some(preparation) = &hook.preparation {
-        preparation.wait(hook, facts.deadline, patience, supervisor);
+        preparation.wait(hook, context.deadline, patience, supervisor);
     }
-    supervisor.start_in_time(facts.deadline, patience, |_| fork_helper(|| exit_now(runner::run(hook, common, facts))))
+    supervisor
+        .start_in_time(context.deadline, patience, |_| fork_helper(|| exit_now(runner::run(hook, common, context))))
 }
 
 /// How long is waited beside a hook of this phase.

@@ -16,7 +16,7 @@ use crate::{
     log::{self, Level, Line},
     sandbox::{self, heap},
     supervise::{Ended, Heard, Patience, Supervisor, name},
-    text::words,
+    text::strerror,
 };
 use nix::errno::Errno;
 use rustix::{
@@ -90,7 +90,7 @@ pub fn start(hooks: &mut [&mut Hook], common: &Common, supervisor: &mut Supervis
     for hook in hooks.iter_mut().filter(|hook| hook.needs_check()) {
         let start = |supervisor: &mut _| launch(&mut [&mut **hook], common, turn.as_ref(), supervisor);
         if let Err(errno) = supervisor.start_in_time(deadline, Patience::None, start) {
-            let why = format!("could not be checked: cannot fork: {}", words(errno));
+            let why = format!("could not be checked: cannot fork: {}", strerror(errno));
             Line::new(Level::Error, why).about_source(&hook.label).write();
         }
     }

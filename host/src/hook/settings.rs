@@ -1,7 +1,7 @@
 //! What one hook may do and use, and which variables are its own.
 
 use super::allow_list::Allow;
-use crate::outcome::When;
+use crate::outcome::RunOn;
 use anyhow::ensure;
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
@@ -16,7 +16,7 @@ pub struct Settings {
     /// The digest its bytes must have.
     pub sha256: Option<Set<Digest>>,
     /// After which end of the command it runs, if it runs after it.
-    pub when: When,
+    pub run_on: RunOn,
     /// Whether its failure changes nothing.
     pub optional: bool,
     pub variables: Variables,

@@ -1,7 +1,7 @@
 //! What root may do that others may not: a jailed process keeps nothing of it.
 
 use super::Layer;
-use crate::text::words;
+use crate::text::strerror;
 use rustix::{
     io::Errno,
     thread::{
@@ -25,6 +25,6 @@ pub fn drop_all() -> Layer {
     match set_capabilities(None, none).and_then(|()| capabilities(None)) {
         Ok(left) if left == none => Ok("no capabilities"),
         Ok(_) => Err("dropping of capabilities".into()),
-        Err(error) => Err(format!("dropping of capabilities ({})", words(error))),
+        Err(error) => Err(format!("dropping of capabilities ({})", strerror(error))),
     }
 }

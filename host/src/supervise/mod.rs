@@ -14,7 +14,7 @@ pub use process::{exit_now, fork_helper};
 pub use reap::Ended;
 pub use signals::{SIGKILL, Signals, name};
 
-use crate::{log, outcome::Outcome, text::words};
+use crate::{log, outcome::Outcome, text::strerror};
 use reap::Change;
 use rustix::{
     fd::BorrowedFd,
@@ -95,7 +95,7 @@ impl Supervisor {
         if getpid() != Pid::INIT
             && let Err(error) = set_child_subreaper(Some(getpid()))
         {
-            log::debug(|| format!("cannot become a subreaper: {}", words(error)));
+            log::debug(|| format!("cannot become a subreaper: {}", strerror(error)));
         }
         terminal::found_group();
         Self {

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     log,
     outcome::{CANNOT_EXECUTE, NOT_FOUND, Outcome, WRAPPER_FAILED},
-    text::words,
+    text::strerror,
 };
 use nix::{errno::Errno, unistd::execv};
 use rustix::{
@@ -34,7 +34,7 @@ const DEFAULT_PATH: &str = "/bin:/usr/bin";
 pub fn spawn(command: &[OsString], signals: &Signals, terminal: Option<&Terminal>) -> Result<Pid, Outcome> {
     let name = command.first().cloned().unwrap_or_default();
     let failed = |errno: Errno, code: u8| {
-        let mut reason = words(errno);
+        let mut reason = strerror(errno);
         if let Some(lacking) = not_executable::lacks(errno, &candidates(&name)) {
             reason = format!("{reason} ({lacking})");
         }

@@ -18,7 +18,7 @@ use crate::{
     log::{self, Level, Line},
     sandbox::{self, heap},
     supervise::exit_now,
-    text::{REASON_LIMIT, truncate, words},
+    text::{REASON_LIMIT, strerror, truncate},
 };
 use ring::digest::{SHA256, digest};
 use rustix::{fd::OwnedFd, process::nice};
@@ -78,7 +78,7 @@ fn tell(fits: bool, report: &OwnedFd) -> bool {
 }
 
 fn judge(hook: &Hook) -> bool {
-    let checked = hook.bytes().map_err(words).and_then(|bytes| check(&bytes, &hook.settings));
+    let checked = hook.bytes().map_err(strerror).and_then(|bytes| check(&bytes, &hook.settings));
     match checked {
         Ok(()) => true,
         Err(why) => {

@@ -4,7 +4,7 @@
 use crate::{
     environment,
     hook::{load::Hook, settings::Variables},
-    job::{Moment, Phase},
+    job::{Job, Phase},
     log::Label,
     outcome::Outcome,
 };
@@ -12,8 +12,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// All that one hook can ask for.
 #[derive(Clone, Debug)]
-pub struct Facts {
-    pub moment: Moment,
+pub struct Context {
+    pub job: Job,
     pub phase: Phase,
     pub hook: Label,
     pub number: usize,
@@ -22,15 +22,15 @@ pub struct Facts {
     pub deadline: Instant,
 }
 
-impl Facts {
-    /// The facts for one hook, whose time begins now.
-    pub fn new(moment: &Moment, phase: Phase, hook: &Hook, number: usize, count: usize) -> Self {
+impl Context {
+    /// The context of one hook, whose time begins now.
+    pub fn new(job: &Job, phase: Phase, hook: &Hook, number: usize, count: usize) -> Self {
         let deadline = Instant::now() + hook.settings.timeout.value;
-        Self { moment: moment.clone(), phase, hook: hook.label.clone(), number, count, deadline }
+        Self { job: job.clone(), phase, hook: hook.label.clone(), number, count, deadline }
     }
 
     /// The variables a hook sees: those named `HOOK_…` that are not another hook's, the ones the operator listed for all
-    /// hooks, and then the facts, which so cannot be forged.
+    /// hooks, and then those of the Job, which so cannot be forged.
     ///
     /// `EXIT_CODE` and `EXIT_STATUS` are named as systemd names them for `ExecStopPost=`.
     pub fn variables(&self, named: &Variables, listed: &[String]) -> Vec<(String, String)> {
@@ -44,31 +44,31 @@ impl Facts {
         if !variables.iter().any(|(name, _)| name == "NO_COLOR") {
             variables.push(("NO_COLOR".into(), "1".into()));
         }
-        let moment = &self.moment;
-        let mut facts = vec![("WRAPPER_PHASE", self.phase.name().to_owned())];
-        if let Some(outcome) = &moment.outcome {
+        let job = &self.job;
+        let mut own = vec![("WRAPPER_PHASE", self.phase.as_str().to_owned())];
+        if let Some(outcome) = &job.outcome {
             let status = match outcome {
                 Outcome::Exited(status) => status,
                 Outcome::Killed { signal, .. } => signal,
                 Outcome::NotStarted { code, .. } => code,
             };
-            facts.extend([("EXIT_CODE", outcome.name().to_owned()), ("EXIT_STATUS", status.to_string())]);
+            own.extend([("EXIT_CODE", outcome.as_str().to_owned()), ("EXIT_STATUS", status.to_string())]);
             if let Outcome::NotStarted { reason, .. } = outcome {
-                facts.push(("WRAPPER_REASON", reason.clone()));
+                own.push(("WRAPPER_REASON", reason.clone()));
             }
         }
-        if let Some(elapsed) = moment.elapsed {
-            facts.push(("WRAPPER_ELAPSED_MS", elapsed.as_millis().to_string()));
+        if let Some(elapsed) = job.elapsed {
+            own.push(("WRAPPER_ELAPSED_MS", elapsed.as_millis().to_string()));
         }
-        if let Some(started_at) = moment.started_at {
-            facts.push(("WRAPPER_STARTED_AT_MS", since_epoch(started_at).as_millis().to_string()));
+        if let Some(started_at) = job.started_at {
+            own.push(("WRAPPER_STARTED_AT_MS", since_epoch(started_at).as_millis().to_string()));
         }
-        if let Some(signal) = moment.stop_signal {
-            facts.push(("WRAPPER_STOP_SIGNAL", signal.to_string()));
+        if let Some(signal) = job.stop_signal {
+            own.push(("WRAPPER_STOP_SIGNAL", signal.to_string()));
         }
-        facts.push(("WRAPPER_COMMAND", moment.command.join(" ")));
-        variables.retain(|(name, _)| !facts.iter().any(|(fact, _)| fact == name));
-        variables.extend(facts.into_iter().map(|(name, value)| (name.into(), value)));
+        own.push(("WRAPPER_COMMAND", job.command.join(" ")));
+        variables.retain(|(name, _)| !own.iter().any(|(fact, _)| fact == name));
+        variables.extend(own.into_iter().map(|(name, value)| (name.into(), value)));
         variables
     }
 

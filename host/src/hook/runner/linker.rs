@@ -102,7 +102,7 @@ fn deny_files_and_sockets(linker: &mut Linker<State>) -> Result<()> {
 
 fn tell(state: &State, level: Level, what: &str) {
     state.output.admit(&format!("not allowed: {what}; hooks have HTTP and nothing else"), |line| {
-        Line::new(level, line).about(&state.facts.hook).write();
+        Line::new(level, line).about(&state.context.hook).write();
     });
 }
 

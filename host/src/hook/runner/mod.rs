@@ -10,7 +10,7 @@ mod output;
 mod state;
 mod trap;
 
-pub use context::Facts;
+pub use context::Context;
 
 use super::{
     Common,
@@ -44,7 +44,7 @@ struct Taken {
 }
 
 /// Runs the hook and says how it went: in the log, and by the exit code of this process.
-pub fn run(hook: &Hook, common: &Common, facts: &Facts) -> u8 {
+pub fn run(hook: &Hook, common: &Common, context: &Context) -> u8 {
     sandbox::close_all_but(&hook.descriptors());
     heap::end_when_exhausted();
     let identity = ["TLS_CERT", "TLS_KEY"].map(|setting| hook.settings.variables.named(setting));
@@ -52,7 +52,7 @@ pub fn run(hook: &Hook, common: &Common, facts: &Facts) -> u8 {
     let of_product = hook.product_variables().iter().map(|name| (*name).to_owned());
     let listed: Vec<_> = common.env.iter().cloned().chain(of_product).collect();
     let taken = Taken {
-        variables: facts.variables(&hook.settings.variables, &listed),
+        variables: context.variables(&hook.settings.variables, &listed),
         code: hook.preparation.as_ref().and_then(Preparation::code),
     };
     if !trusted() {
@@ -66,13 +66,13 @@ pub fn run(hook: &Hook, common: &Common, facts: &Facts) -> u8 {
     }
     let means = files.parse(&hook.label);
     let problem = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(execute(hook, common, facts, means, taken)).err(),
+        Ok(runtime) => runtime.block_on(execute(hook, common, context, means, taken)).err(),
         Err(error) => Some(Problem::Found(format!("cannot run: {error}"))),
     };
     let Some(problem) = problem else { return SUCCEEDED };
-    let (failed, misconfigured) = (Verdict::Failed.name(), Verdict::Misconfigured.name());
+    let (failed, misconfigured) = (Verdict::Failed.as_str(), Verdict::Misconfigured.as_str());
     let line = |text: String| {
-        Line::new(Level::Error, truncate(&text, REASON_LIMIT)).about(&hook.label).field("phase", facts.phase.name())
+        Line::new(Level::Error, truncate(&text, REASON_LIMIT)).about(&hook.label).field("phase", context.phase.as_str())
     };
     let (line, code) = match problem {
         Problem::OutOfMemory => return heap::OUT_OF_MEMORY,
@@ -92,7 +92,7 @@ fn trusted() -> bool {
     false
 }
 
-async fn execute(hook: &Hook, common: &Common, facts: &Facts, means: Means, taken: Taken) -> Result<(), Problem> {
+async fn execute(hook: &Hook, common: &Common, context: &Context, means: Means, taken: Taken) -> Result<(), Problem> {
     let component = code::obtain(hook, common, taken.code.as_ref())?;
     if !trusted() {
         sandbox::seal_code();
@@ -111,10 +111,10 @@ async fn execute(hook: &Hook, common: &Common, facts: &Facts, means: Means, take
     wasi.arg(&hook.label.name);
     limits::limit_wasi(&mut wasi);
     let state = State {
-        facts: facts.clone(),
+        context: context.clone(),
         wasi: wasi.build(),
         http: limits::http(),
-        outbound: Outbound::new(&hook.settings.allow_http, means, &hook.label, &output, facts.deadline),
+        outbound: Outbound::new(&hook.settings.allow_http, means, &hook.label, &output, context.deadline),
         output,
         table: limits::table(),
         limits: Limits::new(hook.settings.memory.value),

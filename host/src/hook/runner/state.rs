@@ -1,7 +1,7 @@
 //! Everything one hook has, and what `wrapper:hook` answers from it (runner).
 
 use super::{
-    context::{Facts, since_epoch},
+    context::{Context, since_epoch},
     http::Outbound,
     limits::Limits,
     output::Output,
@@ -36,7 +36,7 @@ pub mod bindings {
 
 /// Everything one hook has.
 pub struct State {
-    pub facts: Facts,
+    pub context: Context,
     pub output: Output,
     pub wasi: WasiCtx,
     pub http: WasiHttpCtx,
@@ -64,18 +64,18 @@ fn nanoseconds(time: Duration) -> u64 {
 
 impl context::Host for State {
     fn get_phase(&mut self) -> context::Phase {
-        match self.facts.phase {
+        match self.context.phase {
             Phase::Before => context::Phase::Before,
             Phase::After => context::Phase::After,
         }
     }
 
     fn get_command(&mut self) -> Vec<String> {
-        self.facts.moment.command.clone()
+        self.context.job.command.clone()
     }
 
     fn get_outcome(&mut self) -> Option<context::Outcome> {
-        Some(match self.facts.moment.outcome.clone()? {
+        Some(match self.context.job.outcome.clone()? {
             Outcome::Exited(status) => context::Outcome::Exited(status),
             Outcome::Killed { signal, core_dumped } => {
                 context::Outcome::Killed(context::Killed { signal, core_dumped })
@@ -87,32 +87,32 @@ impl context::Host for State {
     }
 
     fn get_stop_signal(&mut self) -> Option<u8> {
-        self.facts.moment.stop_signal
+        self.context.job.stop_signal
     }
 
     fn get_started_at(&mut self) -> Option<u64> {
-        self.facts.moment.started_at.map(|time| nanoseconds(since_epoch(time)))
+        self.context.job.started_at.map(|time| nanoseconds(since_epoch(time)))
     }
 
     fn get_elapsed(&mut self) -> Option<u64> {
-        self.facts.moment.elapsed.map(nanoseconds)
+        self.context.job.elapsed.map(nanoseconds)
     }
 
     fn get_uptime(&mut self) -> u64 {
-        nanoseconds(self.facts.moment.began.elapsed())
+        nanoseconds(self.context.job.wrapper_started.elapsed())
     }
 
     fn get_time_left(&mut self) -> u64 {
-        nanoseconds(self.facts.time_left())
+        nanoseconds(self.context.time_left())
     }
 
     fn get_name(&mut self) -> String {
-        self.facts.hook.name.clone()
+        self.context.hook.name.clone()
     }
 
     fn get_position(&mut self) -> context::Position {
         let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        context::Position { number: number(self.facts.number), count: number(self.facts.count) }
+        context::Position { number: number(self.context.number), count: number(self.context.count) }
     }
 }
 
@@ -125,7 +125,7 @@ impl logging::Host for State {
             logging::Level::Error => Level::Error,
         };
         for line in Output::lines(&message) {
-            self.output.admit(line, |line| Line::new(level, line).said_by(&self.facts.hook).write());
+            self.output.admit(line, |line| Line::new(level, line).said_by(&self.context.hook).write());
         }
     }
 }

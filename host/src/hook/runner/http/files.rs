@@ -1,6 +1,6 @@
 //! Reading a file of the container, before no file can be opened any more. Its bytes are understood later.
 
-use crate::text::words;
+use crate::text::strerror;
 use rustix::fs::{Mode, OFlags, open};
 use std::{fs::File, io::Read, path::Path};
 
@@ -8,12 +8,12 @@ use std::{fs::File, io::Read, path::Path};
 pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, String> {
     // Without waiting: a FIFO that nobody writes to would hold the hook up.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file: File = open(path, flags, Mode::empty()).map_err(words)?.into();
-    if !file.metadata().map_err(words)?.is_file() {
+    let file: File = open(path, flags, Mode::empty()).map_err(strerror)?.into();
+    if !file.metadata().map_err(strerror)?.is_file() {
         return Err("not a regular file".into());
     }
     let mut bytes = Vec::new();
-    file.take(limit + 1).read_to_end(&mut bytes).map_err(words)?;
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(strerror)?;
     Ok(bytes)
 }
 

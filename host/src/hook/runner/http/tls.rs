@@ -74,7 +74,7 @@ impl Files {
     fn read_folder(&mut self, folder: &Path) {
         let entries = match fs::read_dir(folder) {
             Ok(entries) => entries,
-            Err(error) => return self.problems.push(problem(ROOTS_FOLDER, folder, &crate::text::words(error))),
+            Err(error) => return self.problems.push(problem(ROOTS_FOLDER, folder, &crate::text::strerror(error))),
         };
         let mut files: Vec<PathBuf> =
             entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()).collect();
@@ -173,7 +173,7 @@ impl Trust {
             Ok(stream) => Ok(Encrypted { stream, asked }),
             Err(error) => Err(self.explain(&error, &asked).unwrap_or_else(|| {
                 let why = if asked.load(Ordering::Relaxed) { self.wanted() } else { String::new() };
-                (Error::TlsProtocolError, format!("no TLS: {}{why}", crate::text::words(error)))
+                (Error::TlsProtocolError, format!("no TLS: {}{why}", crate::text::strerror(error)))
             })),
         }
     }
