@@ -1,5 +1,5 @@
-//! A rule and a URL, one a line. Whatever they are: a target that is denied is written as a rule that would allow it,
-//! and what the default admits is this pod's loopback.
+//! A rule and a URL, one a line. Whatever they are: an origin that is denied is written as a rule that would allow it,
+//! and what the default allows is this pod's loopback.
 #![no_main]
 
 #[path = "../../host/src/hook/allow_list.rs"]
@@ -10,28 +10,28 @@ mod allow_list;
 #[allow(dead_code)]
 mod address;
 
-use allow_list::{Allow, Host, Rule, Target};
+use allow_list::{AllowList, Host, Origin, Rule};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
     let (rule, url) = text.split_once('\n').unwrap_or((text, ""));
     let rules: Vec<Rule> = rule.parse().into_iter().collect();
-    let Some(target) = url.parse().ok().and_then(|uri| Target::of(&uri).ok()) else { return };
+    let Some(origin) = url.parse().ok().and_then(|uri| Origin::of(&uri).ok()) else { return };
 
-    let written: Rule = target.to_string().parse().expect("a target is a rule");
-    assert!(Allow::new(vec![written]).admits(&target), "{target}");
+    let written: Rule = origin.to_string().parse().expect("an origin is a rule");
+    assert!(AllowList::new(vec![written]).allows(&origin), "{origin}");
 
-    let default = Allow::new(vec!["http://localhost:*".parse().unwrap()]);
-    if default.admits(&target) {
-        assert!(match &target.host {
+    let default = AllowList::new(vec!["http://localhost:*".parse().unwrap()]);
+    if default.allows(&origin) {
+        assert!(match &origin.host {
             Host::Localhost => true,
             Host::Ip(ip) => ip.is_loopback(),
             Host::Name(_) => false,
         });
     }
 
-    let allow = Allow::new(rules);
-    if let (true, Host::Ip(ip)) = (allow.admits(&target), &target.host) {
-        assert!(allow.admits_address(&target, *ip), "{target}");
+    let allow = AllowList::new(rules);
+    if let (true, Host::Ip(ip)) = (allow.allows(&origin), &origin.host) {
+        assert!(allow.allows_address(&origin, *ip), "{origin}");
     }
 });

@@ -5,7 +5,7 @@ use super::{
     values::{self, flag},
 };
 use crate::{
-    hook::{Allow, Digest, Listed, Set, Settings, Spec, Variables},
+    hook::{AllowList, Digest, Listed, Set, Settings, Spec, Variables},
     outcome::RunOn,
 };
 use anyhow::{Result, bail, ensure};
@@ -59,7 +59,7 @@ pub fn listed(arguments: &Arguments) -> Result<(Vec<Listed>, Vec<Listed>)> {
 struct Defaults {
     timeout: Set<Duration>,
     memory: Set<usize>,
-    allow_http: Set<Allow>,
+    allow_http: Set<AllowList>,
     run_on: RunOn,
 }
 
@@ -69,7 +69,7 @@ impl Defaults {
         Ok(Self {
             timeout: by(&options::PLUGIN_TIMEOUT, arguments.or_default(&options::PLUGIN_TIMEOUT, values::duration)?),
             memory: by(&options::PLUGIN_MEMORY, arguments.or_default(&options::PLUGIN_MEMORY, values::memory)?),
-            allow_http: by(&options::ALLOW_HTTP, Allow::new(allow_http)),
+            allow_http: by(&options::ALLOW_HTTP, AllowList::new(allow_http)),
             run_on: arguments.or_default(&options::PLUGIN_ON, values::parsed)?,
         })
     }
@@ -84,7 +84,7 @@ impl Defaults {
         let allow_http = match own("ALLOW_HTTP") {
             Some(by) => Some(arguments.variables(&by, values::parsed)?)
                 .filter(|rules| !rules.is_empty())
-                .map(|rules| Set { value: Allow::new(rules), by: by.into() }),
+                .map(|rules| Set { value: AllowList::new(rules), by: by.into() }),
             None => None,
         };
         let sha256 = match (one(arguments, own("SHA256"), values::parsed)?, listed) {

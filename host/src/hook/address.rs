@@ -79,11 +79,11 @@ const fn v6([a, b, c, d, e, f, g, h]: [u16; 8]) -> Ipv6Addr {
 }
 
 /// What an address is for that is no ordinary destination.
-pub fn purpose(address: IpAddr) -> Option<&'static str> {
-    match plain(address) {
+pub fn special_purpose(address: IpAddr) -> Option<&'static str> {
+    match embedded_ipv4(address) {
         IpAddr::V4(ip) if is_in(ip, ISTIO) => None,
-        IpAddr::V4(ip) => V4.iter().find(|block| is_in(ip, **block)).map(|(.., purpose)| *purpose),
-        IpAddr::V6(ip) => V6.iter().find(|block| is_in(ip, **block)).map(|(.., purpose)| *purpose),
+        IpAddr::V4(ip) => V4.iter().find(|block| is_in(ip, **block)).map(|(.., special_purpose)| *special_purpose),
+        IpAddr::V6(ip) => V6.iter().find(|block| is_in(ip, **block)).map(|(.., special_purpose)| *special_purpose),
     }
 }
 
@@ -99,8 +99,8 @@ fn is_in<Address: Into<IpAddr>>(address: Address, (first, length, _): Block<Addr
 /// An IPv4 address that was written as an IPv6 one is that IPv4 address: mapped (`::ffff:10.0.0.1`), or for
 /// translation on the way, with the prefix that is everybody's (`64:ff9b::10.0.0.1`, RFC 6052) or the one that a
 /// network has for itself (`64:ff9b:1::10.0.0.1`, RFC 8215). Such a network may also put the address elsewhere behind
-/// its prefix; where that cannot be known, [`purpose`] refuses.
-pub fn plain(ip: IpAddr) -> IpAddr {
+/// its prefix; where that cannot be known, [`special_purpose`] refuses.
+pub fn embedded_ipv4(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V6(v6) => match v6.segments() {
             [0x64, 0xff9b, 0 | 1, 0, 0, 0, high, low] => {
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     fn is_special(address: &str) -> bool {
-        purpose(address.parse().unwrap()).is_some()
+        special_purpose(address.parse().unwrap()).is_some()
     }
 
     /// First and last address of each range of both registries, of multicast, and of what clouds use; and whether

@@ -1,7 +1,7 @@
 //! Where hooks may connect. A request is judged by its parsed scheme, host and port, and then by the address that is
 //! really connected to; never by comparing strings of URLs.
 
-use super::address::{plain, purpose};
+use super::address::{embedded_ipv4, special_purpose};
 use anyhow::{Context, Result, bail, ensure};
 use std::{
     fmt,
@@ -12,20 +12,20 @@ use std::{
 
 /// What the operator allowed.
 #[derive(Clone, Debug)]
-pub struct Allow(Arc<[Rule]>);
+pub struct AllowList(Arc<[Rule]>);
 
 /// One `--allow-http`: `scheme://host[:port]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     scheme: Scheme,
-    hosts: Hosts,
+    hosts: HostPattern,
     /// Any, if there is none.
     port: Option<u16>,
 }
 
 /// Where a request wants to go.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
+pub struct Origin {
     pub scheme: Scheme,
     pub host: Host,
     /// Whether a name ended in a dot, and is looked up as it is: without the search domains of resolv.conf.
@@ -50,13 +50,13 @@ pub enum Host {
 
 /// The hosts a rule speaks of.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Hosts {
-    One(Host),
+enum HostPattern {
+    Exact(Host),
     /// `*.example.com`: every name below this one, not the name itself.
-    Below(String),
+    Subdomains(String),
 }
 
-impl Allow {
+impl AllowList {
     pub fn new(rules: Vec<Rule>) -> Self {
         Self(rules.into())
     }
@@ -68,36 +68,36 @@ impl Allow {
 
     /// Whether any rule names hosts that have to be looked up.
     pub fn names_hosts(&self) -> bool {
-        self.0.iter().any(|rule| matches!(rule.hosts, Hosts::One(Host::Name(_)) | Hosts::Below(_)))
+        self.0.iter().any(|rule| matches!(rule.hosts, HostPattern::Exact(Host::Name(_)) | HostPattern::Subdomains(_)))
     }
 
     pub fn any_https(&self) -> bool {
         self.0.iter().any(|rule| rule.scheme == Scheme::Https)
     }
 
-    /// Whether the target is allowed as it is written. For a name this says that it may be looked up.
-    pub fn admits(&self, target: &Target) -> bool {
-        self.applicable(target).any(|rule| match &target.host {
-            Host::Localhost => rule.hosts == Hosts::One(Host::Localhost),
+    /// Whether the origin is allowed as it is written. For a name this says that it may be looked up.
+    pub fn allows(&self, origin: &Origin) -> bool {
+        self.matching(origin).any(|rule| match &origin.host {
+            Host::Localhost => rule.hosts == HostPattern::Exact(Host::Localhost),
             Host::Ip(ip) => rule.names_address(*ip),
             Host::Name(name) => match &rule.hosts {
-                Hosts::One(host) => *host == target.host,
-                Hosts::Below(parent) => {
+                HostPattern::Exact(host) => *host == origin.host,
+                HostPattern::Subdomains(parent) => {
                     name.strip_suffix(parent.as_str()).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
                 }
             },
         })
     }
 
-    /// Whether an address may be connected to for a target that is admitted. A name does not open what is special;
+    /// Whether an address may be connected to for an origin that is admitted. A name does not open what is special;
     /// a rule that names the address itself does.
-    pub fn admits_address(&self, target: &Target, address: IpAddr) -> bool {
-        let named = self.applicable(target).any(|rule| rule.names_address(address));
-        named || (matches!(target.host, Host::Name(_)) && purpose(address).is_none())
+    pub fn allows_address(&self, origin: &Origin, address: IpAddr) -> bool {
+        let named = self.matching(origin).any(|rule| rule.names_address(address));
+        named || (matches!(origin.host, Host::Name(_)) && special_purpose(address).is_none())
     }
 
-    fn applicable(&self, target: &Target) -> impl Iterator<Item = &Rule> {
-        let (scheme, port) = (target.scheme, target.port);
+    fn matching(&self, origin: &Origin) -> impl Iterator<Item = &Rule> {
+        let (scheme, port) = (origin.scheme, origin.port);
         self.0.iter().filter(move |rule| rule.scheme == scheme && rule.port.is_none_or(|allowed| allowed == port))
     }
 }
@@ -106,9 +106,9 @@ impl Rule {
     fn names_address(&self, address: IpAddr) -> bool {
         match &self.hosts {
             // Not what a translator would make of it: its loopback is not ours.
-            Hosts::One(Host::Localhost) => address.to_canonical().is_loopback(),
-            Hosts::One(Host::Ip(ip)) => plain(*ip) == plain(address),
-            Hosts::One(Host::Name(_)) | Hosts::Below(_) => false,
+            HostPattern::Exact(Host::Localhost) => address.to_canonical().is_loopback(),
+            HostPattern::Exact(Host::Ip(ip)) => embedded_ipv4(*ip) == embedded_ipv4(address),
+            HostPattern::Exact(Host::Name(_)) | HostPattern::Subdomains(_) => false,
         }
     }
 }
@@ -170,7 +170,7 @@ fn name(text: &str) -> Result<String> {
     Ok(name)
 }
 
-impl Target {
+impl Origin {
     /// Where a request's URI points.
     pub fn of(uri: &http::Uri) -> Result<Self> {
         let scheme = match uri.scheme_str() {
@@ -188,7 +188,7 @@ impl Target {
     }
 }
 
-impl fmt::Display for Target {
+impl fmt::Display for Origin {
     /// The value of `--allow-http` that would allow it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { scheme, host, port, .. } = self;
@@ -219,8 +219,8 @@ impl FromStr for Rule {
             Some(port) => Some(number(port)?),
         };
         let hosts = match host.strip_prefix("*.") {
-            Some(parent) => Hosts::Below(name(parent)?),
-            None => Hosts::One(Host::parse(host)?),
+            Some(parent) => HostPattern::Subdomains(name(parent)?),
+            None => HostPattern::Exact(Host::parse(host)?),
         };
         Ok(Self { scheme, hosts, port })
     }
@@ -259,8 +259,8 @@ mod tests {
     fn reaches(rule: &str, authority: &str) -> bool {
         let rule: Rule = rule.parse().unwrap();
         let scheme = rule.scheme;
-        let allow = Allow::new(vec![rule]);
-        Target::parse(scheme, authority).is_ok_and(|target| allow.admits(&target))
+        let allow = AllowList::new(vec![rule]);
+        Origin::parse(scheme, authority).is_ok_and(|origin| allow.allows(&origin))
     }
 
     #[test]
@@ -375,24 +375,24 @@ mod tests {
     #[test]
     fn a_denied_target_is_written_as_the_rule_that_would_allow_it() {
         for authority in ["localhost", "LOCALHOST:15020", "10.0.0.1:9", "[::1]:80", "[::ffff:10.0.0.1]:1", "A.b.c:1"] {
-            let target = Target::parse(Scheme::Http, authority).unwrap();
-            assert!(reaches(&target.to_string(), authority), "{authority}");
+            let origin = Origin::parse(Scheme::Http, authority).unwrap();
+            assert!(reaches(&origin.to_string(), authority), "{authority}");
         }
     }
 
     #[test]
     fn a_rule_counts_for_its_scheme_only() {
-        let allow = Allow::new(vec!["https://example.com:*".parse().unwrap()]);
+        let allow = AllowList::new(vec!["https://example.com:*".parse().unwrap()]);
         for (scheme, admitted) in [(Scheme::Https, true), (Scheme::Http, false)] {
-            assert_eq!(allow.admits(&Target::parse(scheme, "example.com:80").unwrap()), admitted);
+            assert_eq!(allow.allows(&Origin::parse(scheme, "example.com:80").unwrap()), admitted);
         }
     }
 
     #[test]
     fn a_name_opens_no_special_address_unless_a_rule_names_that_address() {
-        let rules = |rules: &[&str]| Allow::new(rules.iter().map(|rule| rule.parse().unwrap()).collect());
-        let target = Target::parse(Scheme::Http, "example.com").unwrap();
-        let opens = |allow: &Allow, address: &str| allow.admits_address(&target, address.parse().unwrap());
+        let rules = |rules: &[&str]| AllowList::new(rules.iter().map(|rule| rule.parse().unwrap()).collect());
+        let origin = Origin::parse(Scheme::Http, "example.com").unwrap();
+        let opens = |allow: &AllowList, address: &str| allow.allows_address(&origin, address.parse().unwrap());
         let by_name = rules(&["http://example.com"]);
         for (address, opened) in [
             ("93.184.216.34", true),
@@ -428,8 +428,8 @@ mod tests {
     #[test]
     fn a_dot_at_the_end_makes_a_name_absolute_and_changes_no_rule() {
         for (authority, absolute) in [("a.example", false), ("a.example.", true), ("a.example.:80", true)] {
-            let target = Target::parse(Scheme::Http, authority).unwrap();
-            assert_eq!((target.absolute, &target.host), (absolute, &Host::Name("a.example".into())));
+            let origin = Origin::parse(Scheme::Http, authority).unwrap();
+            assert_eq!((origin.absolute, &origin.host), (absolute, &Host::Name("a.example".into())));
         }
     }
 }

@@ -16,7 +16,7 @@ mod runner;
 mod settings;
 mod spec;
 
-pub use allow_list::Allow;
+pub use allow_list::AllowList;
 pub use load::load;
 pub use report::{Report, Verdict};
 pub use settings::{Common, Digest, Set, Settings, Variables};

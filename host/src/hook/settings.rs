@@ -1,6 +1,6 @@
 //! What one hook may do and use, and which variables are its own.
 
-use super::allow_list::Allow;
+use super::allow_list::AllowList;
 use crate::outcome::RunOn;
 use anyhow::ensure;
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};
@@ -12,7 +12,7 @@ pub struct Settings {
     pub timeout: Set<Duration>,
     /// In bytes, over all its linear memories.
     pub memory: Set<usize>,
-    pub allow_http: Set<Allow>,
+    pub allow_http: Set<AllowList>,
     /// The digest its bytes must have.
     pub sha256: Option<Set<Digest>>,
     /// After which end of the command it runs, if it runs after it.

@@ -26,7 +26,7 @@ use crate::{
     text::{REASON_LIMIT, truncate},
 };
 use bindings::exports::wrapper::hook::run::Error as HookError;
-use http::{Files, Means, Outbound};
+use http::{Connector, Files, Outbound};
 use limits::Limits;
 use output::Output;
 use state::{State, bindings};
@@ -60,13 +60,13 @@ pub fn run(hook: &Hook, common: &Common, context: &Context) -> u8 {
         sandbox::enter_as_runner(&sandbox::Runner {
             memory: hook.settings.memory.value,
             scarce_address_space: common.scarce_address_space,
-            ports: Means::ports(allow_http),
+            ports: Connector::ports(allow_http),
             lookups: allow_http.names_hosts(),
         });
     }
-    let means = files.parse(&hook.label);
+    let connector = files.parse(&hook.label);
     let problem = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(execute(hook, common, context, means, taken)).err(),
+        Ok(runtime) => runtime.block_on(execute(hook, common, context, connector, taken)).err(),
         Err(error) => Some(Problem::Found(format!("cannot run: {error}"))),
     };
     let Some(problem) = problem else { return SUCCEEDED };
@@ -92,7 +92,13 @@ fn trusted() -> bool {
     false
 }
 
-async fn execute(hook: &Hook, common: &Common, context: &Context, means: Means, taken: Taken) -> Result<(), Problem> {
+async fn execute(
+    hook: &Hook,
+    common: &Common,
+    context: &Context,
+    connector: Connector,
+    taken: Taken,
+) -> Result<(), Problem> {
     let component = code::obtain(hook, common, taken.code.as_ref())?;
     if !trusted() {
         sandbox::seal_code();
@@ -114,7 +120,7 @@ async fn execute(hook: &Hook, common: &Common, context: &Context, means: Means, 
         context: context.clone(),
         wasi: wasi.build(),
         http: limits::http(),
-        outbound: Outbound::new(&hook.settings.allow_http, means, &hook.label, &output, context.deadline),
+        outbound: Outbound::new(&hook.settings.allow_http, connector, &hook.label, &output, context.deadline),
         output,
         table: limits::table(),
         limits: Limits::new(hook.settings.memory.value),

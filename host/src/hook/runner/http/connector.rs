@@ -1,4 +1,4 @@
-//! From an allowed target to a connection: its addresses are looked up once, each is judged, and those that pass are
+//! From an allowed origin to a connection: its addresses are looked up once, each is judged, and those that pass are
 //! tried.
 
 use super::{
@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{
     hook::{
-        address::purpose,
-        allow_list::{Allow, Host, Scheme, Target},
+        address::special_purpose,
+        allow_list::{AllowList, Host, Origin, Scheme},
     },
     log::Label,
 };
@@ -39,32 +39,62 @@ pub struct Files {
 impl Files {
     /// Reads what these rules can need; for the default, loopback without encryption, that is nothing. `identity` are
     /// the variables that name a hook's own certificate and key.
-    pub fn read(allow: &Allow, identity: [String; 2]) -> Self {
+    pub fn read(allow: &AllowList, identity: [String; 2]) -> Self {
         let names = if allow.names_hosts() { resolve::Files::read() } else { resolve::Files::default() };
         Self { names, trust: allow.any_https().then(|| tls::Files::read(&identity)), identity }
     }
 
-    /// What is in them. What is wrong is told about the hook of this label.
-    pub fn parse(self, label: &Label) -> Means {
+    /// What is in them. What is wrong is logged about the hook of this label.
+    pub fn parse(self, label: &Label) -> Connector {
         let Self { names, trust, identity } = self;
-        Means { names: Names::parse(names), trust: trust.map(|files| Trust::parse(files, identity, label)) }
+        Connector { names: Names::parse(names), trust: trust.map(|files| Trust::parse(files, identity, label)) }
     }
 }
 
 /// What connecting needs to know.
-pub struct Means {
+pub struct Connector {
     names: Names,
     trust: Option<Trust>,
 }
 
-impl Means {
+impl Connector {
     /// The ports of TCP that these rules need; nothing if they allow any.
-    pub fn ports(allow: &Allow) -> Option<Vec<u16>> {
+    pub fn ports(allow: &AllowList) -> Option<Vec<u16>> {
         let mut ports = allow.ports()?;
         if allow.names_hosts() {
             ports.push(resolve::PORT);
         }
         Some(ports)
+    }
+
+    /// Connects to an address that passes: the first that accepts.
+    pub async fn connect(
+        &self,
+        origin: &Origin,
+        allow: &AllowList,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<Connection, Failure> {
+        let mut addresses = self.names.addresses(origin).await?;
+        let found = addresses.clone();
+        addresses.retain(|address| allow.allows_address(origin, *address));
+        if let (Host::Name(_), [], Some(address)) = (&origin.host, addresses.as_slice(), found.first()) {
+            let special_purpose = special_purpose(*address).unwrap_or_default();
+            let log_message = format!(
+                "not allowed: {origin} has the address {address}, which a name does not open ({special_purpose})"
+            );
+            return Err(Failure { error: Error::DestinationIpProhibited, log_message: Some(log_message) });
+        }
+        let stream = race::connect(&addresses, origin.port).await?;
+        let (stream, asked): (Box<dyn Stream>, _) = match (origin.scheme, &self.trust) {
+            (Scheme::Http, _) => (Box::new(stream), Arc::default()),
+            (Scheme::Https, Some(trust)) => match trust.encrypt(stream, origin).await {
+                Ok(Encrypted { stream, asked }) => (Box::new(stream), asked),
+                Err((error, why)) => return Err(Failure { error, log_message: Some(format!("{origin}: {why}")) }),
+            },
+            // No rule is for HTTPS, and so no request of it comes this far.
+            (Scheme::Https, None) => return Err(Error::HttpRequestDenied.into()),
+        };
+        Ok(Connection { stream, seen: Arc::new(Seen { sent: AtomicBool::new(false), asked }), _permit: permit })
     }
 
     /// What an error on this connection means, if it is one of TLS.
@@ -76,12 +106,12 @@ impl Means {
 /// Why there is no connection: the error for the hook, and for the log what the operator should know.
 pub struct Failure {
     pub error: Error,
-    pub told: Option<String>,
+    pub log_message: Option<String>,
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self { error, told: None }
+        Self { error, log_message: None }
     }
 }
 
@@ -105,35 +135,6 @@ trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 impl Connection {
-    /// Connects to an address that passes: the first that accepts.
-    pub async fn open(
-        target: &Target,
-        allow: &Allow,
-        means: &Means,
-        permit: OwnedSemaphorePermit,
-    ) -> Result<Self, Failure> {
-        let mut addresses = means.names.addresses(target).await?;
-        let found = addresses.clone();
-        addresses.retain(|address| allow.admits_address(target, *address));
-        if let (Host::Name(_), [], Some(address)) = (&target.host, addresses.as_slice(), found.first()) {
-            let purpose = purpose(*address).unwrap_or_default();
-            let told =
-                format!("not allowed: {target} has the address {address}, which a name does not open ({purpose})");
-            return Err(Failure { error: Error::DestinationIpProhibited, told: Some(told) });
-        }
-        let stream = race::connect(&addresses, target.port).await?;
-        let (stream, asked): (Box<dyn Stream>, _) = match (target.scheme, &means.trust) {
-            (Scheme::Http, _) => (Box::new(stream), Arc::default()),
-            (Scheme::Https, Some(trust)) => match trust.encrypt(stream, target).await {
-                Ok(Encrypted { stream, asked }) => (Box::new(stream), asked),
-                Err((error, why)) => return Err(Failure { error, told: Some(format!("{target}: {why}")) }),
-            },
-            // No rule is for HTTPS, and so no request of it comes this far.
-            (Scheme::Https, None) => return Err(Error::HttpRequestDenied.into()),
-        };
-        Ok(Self { stream, seen: Arc::new(Seen { sent: AtomicBool::new(false), asked }), _permit: permit })
-    }
-
     pub fn seen(&self) -> Arc<Seen> {
         self.seen.clone()
     }

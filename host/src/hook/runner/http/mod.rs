@@ -9,18 +9,18 @@ mod resolve;
 mod tls;
 mod tls_errors;
 
-pub use connector::{Files, Means};
+pub use connector::{Connector, Files};
 
 use super::output::Output;
 use crate::{
     hook::{
         Set,
-        allow_list::{Allow, Target},
+        allow_list::{AllowList, Origin},
     },
     log::{Label, Level, Line},
 };
 use bytes::Bytes;
-use connector::{Connection, Seen};
+use connector::Seen;
 use http::{HeaderValue, Method, Request, Response, header::CONTENT_LENGTH};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
@@ -42,7 +42,7 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks, io::Tok
 const CONNECTIONS: usize = 8;
 
 /// A wait ends this long before the hook is killed, so that the hook can still say what it waited for.
-const LAST_WORDS: Duration = Duration::from_millis(200);
+const REPORT_MARGIN: Duration = Duration::from_millis(200);
 
 /// What hyper may buffer of an answer's head: twice the 8 KiB that servers usually send at most. Besides, hyper takes
 /// a hundred headers and no more.
@@ -61,28 +61,34 @@ type Answer = (Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + 
 /// A hook's way out, with everything that limits it.
 #[derive(Clone)]
 pub struct Outbound {
-    allow: Set<Allow>,
+    allow: Set<AllowList>,
     label: Label,
     output: Output,
-    means: Arc<Means>,
+    connector: Arc<Connector>,
     permits: Arc<Semaphore>,
     deadline: Instant,
 }
 
 impl Outbound {
-    pub fn new(allow: &Set<Allow>, means: Means, label: &Label, output: &Output, deadline: Instant) -> Self {
+    pub fn new(
+        allow: &Set<AllowList>,
+        connector: Connector,
+        label: &Label,
+        output: &Output,
+        deadline: Instant,
+    ) -> Self {
         let permits = Arc::new(Semaphore::new(CONNECTIONS));
         let output = output.clone();
-        Self { allow: allow.clone(), label: label.clone(), output, means: means.into(), permits, deadline }
+        Self { allow: allow.clone(), label: label.clone(), output, connector: connector.into(), permits, deadline }
     }
 
     async fn send(self, mut request: Request<WasiBody>, options: RequestOptions) -> Result<Answer, Error> {
-        self.judge_method(request.method())?;
-        let target = self.judge(request.uri())?;
+        self.check_method(request.method())?;
+        let origin = self.check_origin(request.uri())?;
         // Whoever waits in the queue until the time is up must not connect after all.
-        let permit = timeout(self.clamp(None), self.permits.clone().acquire_owned()).await;
+        let permit = timeout(self.limit_to_deadline(None), self.permits.clone().acquire_owned()).await;
         let permit = permit.map_err(|_| Error::ConnectionTimeout)?.map_err(|_| Error::ConnectionLimitReached)?;
-        if self.clamp(None).is_zero() {
+        if self.limit_to_deadline(None).is_zero() {
             return Err(Error::ConnectionTimeout);
         }
         // The request line holds the path alone; scheme and host are for proxies. An empty path is `/`, also before a
@@ -91,18 +97,18 @@ impl Outbound {
         *request.uri_mut() = path.parse().map_err(|_| Error::HttpRequestUriInvalid)?;
         declare_length(&mut request);
 
-        let open = Connection::open(&target, &self.allow.value, &self.means, permit);
-        let open = timeout(self.clamp(options.connect_timeout), open);
+        let open = self.connector.connect(&origin, &self.allow.value, permit);
+        let open = timeout(self.limit_to_deadline(options.connect_timeout), open);
         let connection = match open.await {
             Ok(Ok(connection)) => connection,
             Ok(Err(failure)) => {
-                self.tell(failure.told);
+                self.log(failure.log_message);
                 return Err(failure.error);
             }
             Err(_) => return Err(Error::ConnectionTimeout),
         };
         let seen = connection.seen();
-        let failed = |error: hyper::Error| self.failure(&error, &target, &seen);
+        let failed = |error: hyper::Error| self.failure(&error, &origin, &seen);
         let mut builder = http1::Builder::new();
         builder.max_buf_size(HEAD_LIMIT);
         let (mut sender, connection) = builder.handshake(TokioIo::new(connection)).await.map_err(failed)?;
@@ -110,7 +116,8 @@ impl Outbound {
         // The connection does the reading and writing for the sender, and for the body later.
         let mut connection = Box::pin(connection);
         let answer = {
-            let mut answer = Box::pin(timeout(self.clamp(options.first_byte_timeout), sender.send_request(request)));
+            let mut answer =
+                Box::pin(timeout(self.limit_to_deadline(options.first_byte_timeout), sender.send_request(request)));
             let mut open = true;
             std::future::poll_fn(|cx| {
                 if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
@@ -124,34 +131,34 @@ impl Outbound {
             .await
         };
         let answer = answer.map_err(|_| Error::ConnectionReadTimeout)?.map_err(failed)?;
-        let between = self.clamp(options.between_bytes_timeout);
-        let end = tokio::time::Instant::from_std(self.deadline - LAST_WORDS.min(self.left()));
+        let between = self.limit_to_deadline(options.between_bytes_timeout);
+        let end = tokio::time::Instant::from_std(self.deadline - REPORT_MARGIN.min(self.left()));
         let answer = answer.map(|body| {
             let (pause, end) = (Box::pin(sleep(between)), Box::pin(tokio::time::sleep_until(end)));
-            AnswerBody { body, between, pause, waiting: false, end }.boxed_unsync()
+            TimedBody { body, between, pause, waiting: false, end }.boxed_unsync()
         });
         Ok((answer, Box::new(async move { connection.await.map_err(Error::from) })))
     }
 
     /// Where the request wants to go; what it may not is told to the operator, with what would allow it.
-    fn judge(&self, uri: &http::Uri) -> Result<Target, Error> {
-        let (refusal, error) = match Target::of(uri) {
-            Ok(target) if self.allow.value.admits(&target) => return Ok(target),
-            Ok(target) => {
-                let mend = self.allow.written(&target);
-                (format!("not allowed: {target}; to allow it: {mend}"), Error::HttpRequestDenied)
+    fn check_origin(&self, uri: &http::Uri) -> Result<Origin, Error> {
+        let (refusal, error) = match Origin::of(uri) {
+            Ok(origin) if self.allow.value.allows(&origin) => return Ok(origin),
+            Ok(origin) => {
+                let mend = self.allow.written(&origin);
+                (format!("not allowed: {origin}; to allow it: {mend}"), Error::HttpRequestDenied)
             }
             // Not the URL itself: what is malformed may be a secret.
             Err(why) => (format!("not allowed: {why:#}"), Error::HttpRequestUriInvalid),
         };
-        self.tell(Some(refusal));
+        self.log(Some(refusal));
         Err(error)
     }
 
-    fn judge_method(&self, method: &Method) -> Result<(), Error> {
+    fn check_method(&self, method: &Method) -> Result<(), Error> {
         match FORBIDDEN.iter().find(|forbidden| forbidden.eq_ignore_ascii_case(method.as_str())) {
             Some(forbidden) => {
-                self.tell(Some(format!("not allowed: the method {forbidden}; no option allows it")));
+                self.log(Some(format!("not allowed: the method {forbidden}; no option allows it")));
                 Err(Error::HttpRequestMethodInvalid)
             }
             None => Ok(()),
@@ -160,14 +167,14 @@ impl Outbound {
 
     /// hyper's error before there is an answer, in the words of `wasi:http`, and where those say too little, in ours
     /// to the operator.
-    fn failure(&self, error: &hyper::Error, target: &Target, seen: &Seen) -> Error {
-        if let Some((error, why)) = self.means.explain(error, seen) {
-            self.tell(Some(format!("{target}: {why}")));
+    fn failure(&self, error: &hyper::Error, origin: &Origin, seen: &Seen) -> Error {
+        if let Some((error, why)) = self.connector.explain(error, seen) {
+            self.log(Some(format!("{origin}: {why}")));
             return error;
         }
         if error.is_parse_too_large() {
             let most = HEAD_LIMIT >> 10;
-            self.tell(Some(format!("{target}: its answer has more than 100 headers, or more than {most} KiB of them")));
+            self.log(Some(format!("{origin}: its answer has more than 100 headers, or more than {most} KiB of them")));
         }
         match lost_connection(error) {
             true if seen.sent.load(Ordering::Relaxed) => Error::ConnectionTerminated,
@@ -177,7 +184,7 @@ impl Outbound {
         }
     }
 
-    fn tell(&self, what: Option<String>) {
+    fn log(&self, what: Option<String>) {
         if let Some(what) = what {
             self.output.admit(&what, |line| Line::new(Level::Warn, line).about(&self.label).write());
         }
@@ -188,8 +195,8 @@ impl Outbound {
     }
 
     /// What the hook asked for, at most what it has left.
-    fn clamp(&self, asked: Option<Duration>) -> Duration {
-        let left = self.left().saturating_sub(LAST_WORDS);
+    fn limit_to_deadline(&self, asked: Option<Duration>) -> Duration {
+        let left = self.left().saturating_sub(REPORT_MARGIN);
         asked.map_or(left, |asked| asked.min(left))
     }
 }
@@ -250,7 +257,7 @@ fn lost_connection(error: &hyper::Error) -> bool {
 
 /// An answer's body as it comes in. It ends with an error when nothing comes for too long, and in any case before
 /// the hook's time is up.
-struct AnswerBody {
+struct TimedBody {
     body: Incoming,
     between: Duration,
     pause: Pin<Box<Sleep>>,
@@ -259,7 +266,7 @@ struct AnswerBody {
     end: Pin<Box<Sleep>>,
 }
 
-impl Body for AnswerBody {
+impl Body for TimedBody {
     type Data = Bytes;
     type Error = Error;
 

@@ -4,7 +4,7 @@
 //! not have.
 
 use super::{files, resolv_conf::ResolvConf};
-use crate::hook::allow_list::{Host, Target};
+use crate::hook::allow_list::{Host, Origin};
 use domain::{
     base::{
         iana::{Rcode, Rtype},
@@ -74,15 +74,15 @@ impl Names {
         Self { hosts, servers: conf.servers(), conf }
     }
 
-    /// The target's addresses, looked up once: what is judged is what is connected to.
-    pub async fn addresses(&self, target: &Target) -> Result<Vec<IpAddr>, Error> {
-        match &target.host {
+    /// The origin's addresses, looked up once: what is judged is what is connected to.
+    pub async fn addresses(&self, origin: &Origin) -> Result<Vec<IpAddr>, Error> {
+        match &origin.host {
             Host::Localhost => Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]),
             Host::Ip(ip) => Ok(vec![*ip]),
             Host::Name(name) => {
                 let listed = listed(&self.hosts, name);
                 match listed.is_empty() {
-                    true => self.search(name, target.absolute).await,
+                    true => self.search(name, origin.absolute).await,
                     false => Ok(listed),
                 }
             }

@@ -4,7 +4,7 @@
 
 use super::{files, tls_errors};
 use crate::{
-    hook::allow_list::{Host, Target},
+    hook::allow_list::{Host, Origin},
     log::{Label, Level, Line},
 };
 use std::{
@@ -161,14 +161,14 @@ impl Trust {
         Self { config: config(roots, files.identity), roots_added, has_identity, identity_variables }
     }
 
-    /// Makes a connection an encrypted one with the target's own name on its certificate.
-    pub async fn encrypt(&self, stream: TcpStream, target: &Target) -> Result<Encrypted, (Error, String)> {
+    /// Makes a connection an encrypted one with the origin's own name on its certificate.
+    pub async fn encrypt(&self, stream: TcpStream, origin: &Origin) -> Result<Encrypted, (Error, String)> {
         let mut config = self.config.clone().map_err(|why| (Error::ConfigurationError, why))?;
         let asked = Arc::new(AtomicBool::new(false));
         if !self.has_identity {
             config.client_auth_cert_resolver = Arc::new(Nobody { asked: asked.clone() });
         }
-        let connect = async { TlsConnector::from(Arc::new(config)).connect(name(target)?, stream).await };
+        let connect = async { TlsConnector::from(Arc::new(config)).connect(name(origin)?, stream).await };
         match connect.await {
             Ok(stream) => Ok(Encrypted { stream, asked }),
             Err(error) => Err(self.explain(&error, &asked).unwrap_or_else(|| {
@@ -240,8 +240,8 @@ fn config(roots: RootCertStore, identity: Option<Result<[Pem; 2], String>>) -> R
     })
 }
 
-fn name(target: &Target) -> io::Result<ServerName<'static>> {
-    Ok(match &target.host {
+fn name(origin: &Origin) -> io::Result<ServerName<'static>> {
+    Ok(match &origin.host {
         Host::Localhost => ServerName::try_from("localhost").map_err(io::Error::other)?,
         Host::Ip(ip) => ServerName::from(*ip),
         Host::Name(name) => ServerName::try_from(name.clone()).map_err(io::Error::other)?,
