@@ -18,10 +18,10 @@ mod validate;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    if let Err(why) = validate::check(bytes) {
+    if let Err(why) = validate::validate(bytes) {
         assert!(!why.is_empty());
     }
     // Most mutations break the header; what follows it is more interesting.
     let component = [b"\0asm\x0d\0\x01\0", bytes].concat();
-    let _ = validate::check(&component);
+    let _ = validate::validate(&component);
 });

@@ -27,7 +27,7 @@ pub fn install(path: &Path) -> Result<()> {
     let target = if path.is_dir() { path.join(NAME) } else { path.to_owned() };
     let doing = || format!("cannot install to {:?}", target.to_string_lossy());
     let mut program = ourselves().context("cannot read this program").with_context(doing)?;
-    put(&mut program, &target).map_err(|error| anyhow!(strerror(error))).with_context(doing)
+    replace(&mut program, &target).map_err(|error| anyhow!(strerror(error))).with_context(doing)
 }
 
 /// The file that is being run. Without `/proc` the kernel still tells by which path it was started (getauxval(3)).
@@ -39,7 +39,7 @@ fn ourselves() -> Result<File> {
 }
 
 /// Writes the program beside the target, because a rename does not leave its file system, and puts it there at once.
-fn put(program: &mut File, target: &Path) -> io::Result<()> {
+fn replace(program: &mut File, target: &Path) -> io::Result<()> {
     if fs::symlink_metadata(target).is_ok_and(|it| !it.is_file() && !it.is_symlink()) {
         return Err(io::Error::other("not a regular file"));
     }

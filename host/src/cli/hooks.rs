@@ -5,7 +5,7 @@ use super::{
     values::{self, flag},
 };
 use crate::{
-    hook::{AllowList, Digest, Listed, Set, Settings, Spec, Variables},
+    hook::{AllowList, Digest, Listed, Setting, Settings, Spec, Variables},
     outcome::RunOn,
 };
 use anyhow::{Result, bail, ensure};
@@ -26,7 +26,7 @@ pub fn listed(arguments: &Arguments) -> Result<(Vec<Listed>, Vec<Listed>)> {
                 digests.len(),
                 after.len()
             );
-            sha256.extend(digests.into_iter().map(|value| Some(Set { value, by: by.clone() })));
+            sha256.extend(digests.into_iter().map(|value| Some(Setting { value, by: by.clone() })));
         }
     }
     // What is wrong with the options is an error even if no hook runs.
@@ -57,9 +57,9 @@ pub fn listed(arguments: &Arguments) -> Result<(Vec<Listed>, Vec<Listed>)> {
 
 /// What the options say for all hooks.
 struct Defaults {
-    timeout: Set<Duration>,
-    memory: Set<usize>,
-    allow_http: Set<AllowList>,
+    timeout: Setting<Duration>,
+    memory: Setting<usize>,
+    allow_http: Setting<AllowList>,
     run_on: RunOn,
 }
 
@@ -75,7 +75,12 @@ impl Defaults {
     }
 
     /// The settings of one hook: what its own variables say, and for the rest what holds for all.
-    fn settings(&self, arguments: &Arguments, variables: Variables, listed: Option<Set<Digest>>) -> Result<Settings> {
+    fn settings(
+        &self,
+        arguments: &Arguments,
+        variables: Variables,
+        listed: Option<Setting<Digest>>,
+    ) -> Result<Settings> {
         let own = |setting: &str| Some(variables.named(setting)).filter(|name| !variables.hide(name));
         let timeout = one(arguments, own("TIMEOUT"), values::duration)?;
         let memory = one(arguments, own("MEMORY"), values::memory)?;
@@ -84,7 +89,7 @@ impl Defaults {
         let allow_http = match own("ALLOW_HTTP") {
             Some(by) => Some(arguments.variables(&by, values::parsed)?)
                 .filter(|rules| !rules.is_empty())
-                .map(|rules| Set { value: AllowList::new(rules), by: by.into() }),
+                .map(|rules| Setting { value: AllowList::new(rules), by: by.into() }),
             None => None,
         };
         let sha256 = match (one(arguments, own("SHA256"), values::parsed)?, listed) {
@@ -118,12 +123,16 @@ fn check_identity(arguments: &Arguments, variables: &Variables) -> Result<()> {
     }
 }
 
-fn by<T>(option: &options::Opt, value: T) -> Set<T> {
-    Set { value, by: option.on_command_line().into() }
+fn by<T>(option: &options::Opt, value: T) -> Setting<T> {
+    Setting { value, by: option.on_command_line().into() }
 }
 
 /// What a hook's own variable says.
-fn one<T>(arguments: &Arguments, name: Option<String>, parse: impl Fn(&OsStr) -> Result<T>) -> Result<Option<Set<T>>> {
+fn one<T>(
+    arguments: &Arguments,
+    name: Option<String>,
+    parse: impl Fn(&OsStr) -> Result<T>,
+) -> Result<Option<Setting<T>>> {
     let Some(by) = name else { return Ok(None) };
-    Ok(arguments.variable(&by, parse)?.map(|value| Set { value, by: by.into() }))
+    Ok(arguments.variable(&by, parse)?.map(|value| Setting { value, by: by.into() }))
 }

@@ -17,8 +17,8 @@ use std::{fs::File, io, mem::MaybeUninit, os::fd::AsRawFd};
 #[repr(u8)]
 pub enum Message {
     /// The hook can be run.
-    Fit = b'+',
-    Unfit = b'-',
+    Valid = b'+',
+    Invalid = b'-',
     /// With its code, in a file.
     Compiled = b'=',
 }
@@ -38,8 +38,8 @@ pub fn send(socket: &OwnedFd, message: Message) {
 pub fn receive(socket: &OwnedFd) -> Option<Message> {
     let mut byte = [0];
     let length = read(socket, &mut byte).ok()?;
-    let fits = byte == [Message::Fit as u8];
-    (length == 1).then_some(if fits { Message::Fit } else { Message::Unfit })
+    let fits = byte == [Message::Valid as u8];
+    (length == 1).then_some(if fits { Message::Valid } else { Message::Invalid })
 }
 
 pub fn send_file(socket: &OwnedFd, file: &File) -> Result<(), Errno> {

@@ -19,14 +19,14 @@ const SIZE_LIMIT: u64 = 32 * 1024 * 1024;
 
 /// What is compiled beside the command: more than this takes more memory than its container should lend for it, and
 /// is compiled when it runs.
-const PREPARED_SIZE: u64 = 8 * 1024 * 1024;
+const PRECOMPILED_SIZE: u64 = 8 * 1024 * 1024;
 
 /// A hook whose bytes have been read.
 pub struct Hook {
     pub label: Label,
     pub settings: Arc<Settings>,
     /// Whether it is compiled beside the command.
-    pub prepare: bool,
+    pub precompile: bool,
     /// The process that checks and compiles it.
     pub preparation: Option<Preparation>,
     bytes: Bytes,
@@ -116,8 +116,8 @@ fn load_one(listed: &Listed, common: &Common) -> Option<Hook> {
             return None;
         }
     };
-    let prepare = common.precompile && bytes.length() <= PREPARED_SIZE;
-    Some(Hook { label: label.clone(), settings: settings.clone(), prepare, preparation: None, bytes })
+    let precompile = common.precompile && bytes.length() <= PRECOMPILED_SIZE;
+    Some(Hook { label: label.clone(), settings: settings.clone(), precompile, preparation: None, bytes })
 }
 
 fn read_file(path: &Path) -> Result<File, String> {

@@ -19,7 +19,7 @@ mod spec;
 pub use allow_list::AllowList;
 pub use load::load;
 pub use report::{Report, Verdict};
-pub use settings::{Common, Digest, Set, Settings, Variables};
+pub use settings::{Common, Digest, Setting, Settings, Variables};
 pub use spec::{Listed, Spec};
 
 use crate::{
@@ -30,7 +30,7 @@ use crate::{
 };
 use load::Hook;
 use nix::errno::Errno;
-use preparation::Judged;
+use preparation::Validity;
 use runner::Context;
 use rustix::process::Pid;
 use std::time::{Duration, Instant};
@@ -45,22 +45,22 @@ pub struct Hooks {
 
 impl Hooks {
     /// Has the hooks checked, and goes on to have them compiled while the command runs. What is no hook is named in
-    /// the log and taken out. What could not be judged in time stays: the command does not start, and the sidecar is
+    /// the log and taken out. What could not be checked in time stays: the command does not start, and the sidecar is
     /// asked to quit all the same.
     pub fn check(&mut self, common: &Common, supervisor: &mut Supervisor) {
         if self.before.is_empty() && self.after.is_empty() {
             return;
         }
         let mut hooks: Vec<&mut Hook> = self.before.iter_mut().chain(&mut self.after).collect();
-        let mut judged = preparation::start(&mut hooks, common, supervisor).into_iter();
+        let mut validities = preparation::start(&mut hooks, common, supervisor).into_iter();
         let stopped = supervisor.stop_signal().is_some();
         let unusable = &mut self.unusable;
         let mut may_run = |hook: &Hook| {
-            let judged = judged.next().unwrap_or(Judged::Unknown);
-            if judged == Judged::Unfit || (judged == Judged::Unknown && !stopped) {
+            let validity = validities.next().unwrap_or(Validity::Unknown);
+            if validity == Validity::Invalid || (validity == Validity::Unknown && !stopped) {
                 unusable.get_or_insert_with(|| hook.label.clone());
             }
-            judged != Judged::Unfit
+            validity != Validity::Invalid
         };
         self.before.retain(&mut may_run);
         self.after.retain(&mut may_run);
@@ -81,7 +81,7 @@ impl Hooks {
             let due = job.outcome.as_ref().is_none_or(|outcome| hook.settings.run_on.applies_to(outcome));
             let gate_failed = phase == Phase::Before && reports.iter().any(Report::failed);
             let verdict = if !due || supervisor.is_told_to_stop(patience(phase)) || gate_failed {
-                let line = Line::new(Level::Debug, "skipped").about(&hook.label).field("phase", phase.as_str());
+                let line = Line::new(Level::Debug, "skipped").about_hook(&hook.label).field("phase", phase.as_str());
                 line.field("verdict", Verdict::Skipped.as_str()).write();
                 Verdict::Skipped
             } else {
@@ -106,7 +106,7 @@ impl Hooks {
 fn run_one(hook: &Hook, common: &Common, context: Context, supervisor: &mut Supervisor) -> Verdict {
     let start = Instant::now();
     let line =
-        |level, message: &str| Line::new(level, message).about(&hook.label).field("phase", context.phase.as_str());
+        |level, message: &str| Line::new(level, message).about_hook(&hook.label).field("phase", context.phase.as_str());
     line(Level::Debug, "started").write();
     let patience = patience(context.phase);
     let waited = match launch(hook, common, &context, patience, supervisor) {
@@ -132,7 +132,7 @@ fn run_one(hook: &Hook, common: &Common, context: Context, supervisor: &mut Supe
             (Verdict::Crashed, Some(format!(": {}{memory}", name(signal.into()))))
         }
         Waited::TimedOut => {
-            let Set { value, by } = &hook.settings.timeout;
+            let Setting { value, by } = &hook.settings.timeout;
             let limit = humantime::format_duration(*value);
             (Verdict::TimedOut, Some(format!(" after {limit}; {by} gives it more time")))
         }

@@ -35,27 +35,27 @@ const BYTES_A_MILLISECOND: u64 = 100;
 /// A process at work for a hook.
 pub struct Preparation {
     /// Where it tells what it has done: the verdict if the hook is checked, then the code, then the end of the stream.
-    told: OwnedFd,
+    receiver: OwnedFd,
     process: Pid,
 }
 
 /// What is known of a hook before the command starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Judged {
-    Fit,
-    Unfit,
-    /// It could not be judged in time. It may be fit all the same.
+pub enum Validity {
+    Valid,
+    Invalid,
+    /// It could not be checked in time, and may be valid all the same.
     Unknown,
 }
 
 impl Preparation {
     pub fn descriptor(&self) -> i32 {
-        self.told.as_raw_fd()
+        self.receiver.as_raw_fd()
     }
 
     /// The code, if it is there by now.
     pub fn code(&self) -> Option<File> {
-        handover::receive_file(&self.told).filter(memfd::is_sealed)
+        handover::receive_file(&self.receiver).filter(memfd::is_sealed)
     }
 
     /// Waits until the code is there or will not come. Whoever runs at the lowest priority beside a busy process may
@@ -64,7 +64,7 @@ impl Preparation {
     pub fn wait(&self, hook: &Hook, deadline: Instant, patience: Patience, supervisor: &mut Supervisor) {
         let slow = Duration::from_millis(hook.length() / BYTES_A_MILLISECOND);
         let half = deadline.saturating_duration_since(Instant::now()) / 2;
-        let heard = supervisor.wait_for(Some(self.told.as_fd()), Instant::now() + slow.min(half), patience);
+        let heard = supervisor.wait_for(Some(self.receiver.as_fd()), Instant::now() + slow.min(half), patience);
         if heard != Heard::Readable {
             supervisor.end_helper(self.process, Instant::now(), patience);
         } else if let Some(Ended::Exited(heap::OUT_OF_MEMORY)) = supervisor.ended(self.process) {
@@ -76,11 +76,11 @@ impl Preparation {
 
 /// Starts the processes and waits until they have said of each hook whether it is fit. What is wrong with one is in the
 /// log by then.
-pub fn start(hooks: &mut [&mut Hook], common: &Common, supervisor: &mut Supervisor) -> Vec<Judged> {
+pub fn start(hooks: &mut [&mut Hook], common: &Common, supervisor: &mut Supervisor) -> Vec<Validity> {
     let deadline = Instant::now() + CHECK_TIMEOUT;
     let turn = if hooks.len() > 1 { Turn::new().ok() } else { None };
     // The command need not wait for what was checked when the wrapper was built.
-    let built_in = hooks.iter_mut().filter(|hook| hook.prepare && !hook.needs_check());
+    let built_in = hooks.iter_mut().filter(|hook| hook.precompile && !hook.needs_check());
     let mut built_in: Vec<&mut Hook> = built_in.map(|hook| &mut **hook).collect();
     if !built_in.is_empty()
         && let Err(why) = launch(&mut built_in, common, turn.as_ref(), supervisor)
@@ -94,7 +94,7 @@ pub fn start(hooks: &mut [&mut Hook], common: &Common, supervisor: &mut Supervis
             Line::new(Level::Error, why).about_source(&hook.label).write();
         }
     }
-    hooks.iter_mut().map(|hook| judged(hook, deadline, supervisor)).collect()
+    hooks.iter_mut().map(|hook| validity(hook, deadline, supervisor)).collect()
 }
 
 /// Starts one process for these hooks.
@@ -105,27 +105,27 @@ fn launch(
     supervisor: &mut Supervisor,
 ) -> Result<(), Errno> {
     let pairs: Vec<_> = hooks.iter().map(|_| handover::pair()).collect::<Result<_, _>>()?;
-    let (told, reports): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
+    let (receiver, reports): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
     let work: Vec<_> = hooks.iter().map(|hook| &**hook).zip(&reports).collect();
     // The reporting ends are closed here as soon as the process has them.
     let process = supervisor.start_helper(|| compiler::run(&work, common, turn))?;
-    for (hook, told) in hooks.iter_mut().zip(told) {
-        hook.preparation = Some(Preparation { told, process });
+    for (hook, receiver) in hooks.iter_mut().zip(receiver) {
+        hook.preparation = Some(Preparation { receiver, process });
     }
     Ok(())
 }
 
 /// What the hook's process says of it, and why it says nothing.
-fn judged(hook: &mut Hook, deadline: Instant, supervisor: &mut Supervisor) -> Judged {
+fn validity(hook: &mut Hook, deadline: Instant, supervisor: &mut Supervisor) -> Validity {
     if !hook.needs_check() {
-        return Judged::Fit;
+        return Validity::Valid;
     }
-    let Some(preparation) = &hook.preparation else { return Judged::Unknown };
-    let heard = supervisor.wait_for(Some(preparation.told.as_fd()), deadline, Patience::None);
+    let Some(preparation) = &hook.preparation else { return Validity::Unknown };
+    let heard = supervisor.wait_for(Some(preparation.receiver.as_fd()), deadline, Patience::None);
     if heard == Heard::Readable {
-        match handover::receive(&preparation.told) {
-            Some(Message::Fit) => return Judged::Fit,
-            Some(Message::Unfit) => return Judged::Unfit,
+        match handover::receive(&preparation.receiver) {
+            Some(Message::Valid) => return Validity::Valid,
+            Some(Message::Invalid) => return Validity::Invalid,
             _ => {}
         }
     }
@@ -135,7 +135,7 @@ fn judged(hook: &mut Hook, deadline: Instant, supervisor: &mut Supervisor) -> Ju
     hook.preparation = None;
     let why = match (heard, ended) {
         // Nothing is wrong with the hook.
-        (Heard::Interrupted, _) => return Judged::Unknown,
+        (Heard::Interrupted, _) => return Validity::Unknown,
         (Heard::Readable, Some(Ended::Exited(heap::OUT_OF_MEMORY))) => sandbox::too_large_to_check(),
         (Heard::Readable, Some(Ended::Exited(code))) => format!("its process exited with {code}"),
         (Heard::Readable, Some(Ended::Killed { signal, .. })) => {
@@ -144,5 +144,5 @@ fn judged(hook: &mut Hook, deadline: Instant, supervisor: &mut Supervisor) -> Ju
         (Heard::TimedOut | Heard::Readable, _) => format!("not within {}", humantime::format_duration(CHECK_TIMEOUT)),
     };
     Line::new(Level::Error, format!("could not be checked: {why}")).about_source(&hook.label).write();
-    Judged::Unknown
+    Validity::Unknown
 }

@@ -9,12 +9,12 @@ use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Its whole time.
-    pub timeout: Set<Duration>,
+    pub timeout: Setting<Duration>,
     /// In bytes, over all its linear memories.
-    pub memory: Set<usize>,
-    pub allow_http: Set<AllowList>,
+    pub memory: Setting<usize>,
+    pub allow_http: Setting<AllowList>,
     /// The digest its bytes must have.
-    pub sha256: Option<Set<Digest>>,
+    pub sha256: Option<Setting<Digest>>,
     /// After which end of the command it runs, if it runs after it.
     pub run_on: RunOn,
     /// Whether its failure changes nothing.
@@ -60,12 +60,12 @@ impl fmt::Display for Digest {
 
 /// A value, and where the user sets it: `--plugin-timeout`, or the hook's own variable.
 #[derive(Clone, Debug)]
-pub struct Set<T> {
+pub struct Setting<T> {
     pub value: T,
     pub by: Arc<str>,
 }
 
-impl<T> Set<T> {
+impl<T> Setting<T> {
     /// How the user would write it with this value.
     pub fn written(&self, value: impl fmt::Display) -> String {
         let between = if self.by.starts_with("--") { ' ' } else { '=' };

@@ -126,7 +126,7 @@ impl Line {
     }
 
     /// Marks the line as a hook's own output.
-    pub fn said_by(mut self, hook: &Label) -> Self {
+    pub fn from_hook(mut self, hook: &Label) -> Self {
         self.prefix = format!("{}: ", hook.name);
         if let Some(mark) = match self.level {
             Level::Error => Some("error: "),
@@ -140,7 +140,7 @@ impl Line {
     }
 
     /// Marks the line as about a hook.
-    pub fn about(mut self, hook: &Label) -> Self {
+    pub fn about_hook(mut self, hook: &Label) -> Self {
         self.prefix = format!("hook {:?}: ", hook.name);
         self.named(hook)
     }
@@ -248,12 +248,12 @@ mod tests {
         let hook = Label { name: "x".into(), source: "./x.wasm".into() };
         let text = |line: Line| line.prefix + &line.message;
         let line = || Line::new(Level::Error, "crashed: SIGSEGV");
-        assert_eq!(text(line().about(&hook)), r#"hook "x": crashed: SIGSEGV"#);
+        assert_eq!(text(line().about_hook(&hook)), r#"hook "x": crashed: SIGSEGV"#);
         assert_eq!(text(line().about_source(&hook)), r#"hook "x" (./x.wasm): crashed: SIGSEGV"#);
         assert_eq!(
-            text(line().about(&hook).reported_as("failed")),
+            text(line().about_hook(&hook).reported_as("failed")),
             r#"hook "x": failed: it reports: crashed: SIGSEGV"#
         );
-        assert_eq!(text(line().said_by(&hook)), "x: error: crashed: SIGSEGV");
+        assert_eq!(text(line().from_hook(&hook)), "x: error: crashed: SIGSEGV");
     }
 }

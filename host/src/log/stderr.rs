@@ -21,7 +21,7 @@ use std::{
 
 /// How long a process waits for a stalled reader, over all its lines. Long enough for a reader that is only slow,
 /// short beside any time limit of a Job.
-const PATIENCE: Duration = Duration::from_millis(200);
+const WRITE_TIMEOUT: Duration = Duration::from_millis(200);
 
 static WAITED_MICROS: AtomicU64 = AtomicU64::new(0);
 
@@ -90,13 +90,13 @@ pub fn write_line(mut line: String) {
     if torn {
         line.insert(0, '\n');
     }
-    if put(line.as_bytes(), progress) == 0 && torn {
+    if write_all(line.as_bytes(), progress) == 0 && torn {
         progress.torn.set(true);
     }
 }
 
 /// How many bytes were written.
-fn put(bytes: &[u8], progress: &Progress) -> usize {
+fn write_all(bytes: &[u8], progress: &Progress) -> usize {
     let mut rest = bytes;
     loop {
         progress.writing.set(true);
@@ -141,7 +141,7 @@ fn try_write(bytes: &[u8]) -> Result<usize, Errno> {
 const PIPE_BUF: usize = 4096;
 
 fn wait_for_reader() -> bool {
-    let left = PATIENCE.saturating_sub(Duration::from_micros(WAITED_MICROS.load(Relaxed)));
+    let left = WRITE_TIMEOUT.saturating_sub(Duration::from_micros(WAITED_MICROS.load(Relaxed)));
     let start = Instant::now();
     let ready = !left.is_zero() && ready(left);
     let waited = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);

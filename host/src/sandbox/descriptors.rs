@@ -1,7 +1,7 @@
 //! Descriptors that a process inherits and has no use for.
 
 /// Closes every descriptor but these and stderr: what the command reads and writes is not a hook's business.
-pub fn close_all_but(keep: &[i32]) {
+pub fn close_fds_except(keep: &[i32]) {
     let mut keep = keep.to_vec();
     keep.push(libc::STDERR_FILENO);
     keep.sort_unstable();

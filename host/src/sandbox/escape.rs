@@ -20,7 +20,7 @@ const NO_JAIL: &str = "WRAPPER_TEST_NO_JAIL";
 struct Asked {
     runner: String,
     compiler: String,
-    without_jail: bool,
+    is_left_out: bool,
     /// This process's memory.
     maps: String,
 }
@@ -31,13 +31,13 @@ fn asked() -> &'static Asked {
     ASKED.get_or_init(|| Asked {
         runner: env::var(RUNNER).unwrap_or_default(),
         compiler: env::var(COMPILER).unwrap_or_default(),
-        without_jail: env::var_os(NO_JAIL).is_some(),
+        is_left_out: env::var_os(NO_JAIL).is_some(),
         maps: fs::read_to_string("/proc/self/maps").unwrap_or_default(),
     })
 }
 
-pub fn without_jail() -> bool {
-    asked().without_jail
+pub fn is_left_out() -> bool {
+    asked().is_left_out
 }
 
 pub fn attempt() {

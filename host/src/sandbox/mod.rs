@@ -26,7 +26,7 @@ mod filter;
 #[cfg(target_arch = "s390x")]
 mod socketcall;
 
-pub use descriptors::close_all_but;
+pub use descriptors::close_fds_except;
 
 use crate::{environment, log};
 use filter::{Role, seccomp};
@@ -42,17 +42,17 @@ use rustix::{
 pub const MEMORIES: usize = 4;
 
 /// More files than a hook's eight connections, the event loop and a name lookup need.
-const FILES: u64 = 64;
+const OPEN_FILES: u64 = 64;
 
 /// The stack of the only thread; hooks have stacks of their own. It is what Linux gives a process by default, where a
 /// container may give any size, and no limit on data counts it.
 const STACK: u64 = 8 << 20;
 
 /// Memory besides the hook's: the compiler at work, tables, stacks; and address space for it and the program.
-const BESIDES: u64 = 512 << 20;
+const HOST_MEMORY: u64 = 512 << 20;
 
 /// Address space of a memory whose bounds the processor keeps: 4 GiB, and room before and behind it.
-const RESERVATION: u64 = (4 << 30) + (128 << 20);
+const MEMORY_RESERVATION: u64 = (4 << 30) + (128 << 20);
 
 /// Address space for compiling beside the command, whose container this memory is taken from. What needs more is
 /// compiled when it runs.
@@ -70,7 +70,7 @@ const MACHINE_CODE: u64 = COMPILER_SPACE / 2;
 /// no more can be, so that the limit on each bounds them all.
 pub fn enter_as_compiler(reports: &[i32]) {
     #[cfg(debug_assertions)]
-    if escape::without_jail() {
+    if escape::is_left_out() {
         return escape::attempt_as_compiler();
     }
     environment::wipe();
@@ -105,7 +105,10 @@ pub fn enter_as_runner(runner: &Runner) {
     let memory = runner_memory(runner.memory);
     // What can be written to; a reservation cannot.
     limit(Resource::Data, memory);
-    limit(Resource::As, if runner.scarce_address_space { memory } else { BESIDES + MEMORIES as u64 * RESERVATION });
+    limit(
+        Resource::As,
+        if runner.scarce_address_space { memory } else { HOST_MEMORY + MEMORIES as u64 * MEMORY_RESERVATION },
+    );
     let role = Role::Runner { lookups: runner.lookups };
     let layers = [capabilities::drop_all(), common(), landlock::landlock(runner.ports.as_deref()), seccomp(role)];
     log_layers("runner", layers);
@@ -113,7 +116,7 @@ pub fn enter_as_runner(runner: &Runner) {
 
 /// Bytes that a runner can have in memory, for compiling a hook with so much linear memory and for running it.
 pub fn runner_memory(memory: usize) -> u64 {
-    BESIDES + MEMORIES as u64 * memory as u64
+    HOST_MEMORY + MEMORIES as u64 * memory as u64
 }
 
 /// Why a hook is not checked whose process has run out of memory.
@@ -122,7 +125,7 @@ pub fn too_large_to_check() -> String {
 }
 
 /// Takes away the last right that loading code needs: from here on nothing more becomes executable.
-pub fn seal_code() {
+pub fn lock_code() {
     let kernel = kernel_refuses_new_code();
     log_layers("runner, code loaded", [no_new_code(kernel, filter::seal())]);
 }
@@ -155,7 +158,7 @@ pub fn limit_memory(bytes: u64) {
 fn common() -> Layer {
     limit(Resource::Core, 0);
     limit(Resource::Nproc, 0);
-    limit(Resource::Nofile, FILES);
+    limit(Resource::Nofile, OPEN_FILES);
     limit(Resource::Stack, STACK);
     match set_no_new_privs(true) {
         Ok(()) => Ok("rlimits, no_new_privs"),

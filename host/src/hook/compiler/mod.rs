@@ -12,7 +12,7 @@ use super::{
     handover::{self, Message, Turn},
     load::Hook,
     memfd,
-    settings::{Digest, Set, Settings},
+    settings::{Digest, Setting, Settings},
 };
 use crate::{
     log::{self, Level, Line},
@@ -25,19 +25,21 @@ use rustix::{fd::OwnedFd, process::nice};
 use std::{convert::Infallible, fs::File, io::Write, os::fd::AsRawFd};
 use wasmtime::Engine;
 
-/// Does the work for these hooks, each of which has its own place to tell.
+/// Does the work for these hooks, each of which has a socket of its own to report on.
 pub fn run(work: &[(&Hook, &OwnedFd)], common: &Common, turn: Option<&Turn>) -> Infallible {
     let reports: Vec<i32> = work.iter().map(|(_, report)| report.as_raw_fd()).collect();
     let hooks = work.iter().flat_map(|(hook, _)| hook.descriptors());
-    sandbox::close_all_but(&hooks.chain(reports.iter().copied()).chain(turn.map(Turn::descriptor)).collect::<Vec<_>>());
+    sandbox::close_fds_except(
+        &hooks.chain(reports.iter().copied()).chain(turn.map(Turn::descriptor)).collect::<Vec<_>>(),
+    );
     heap::end_when_exhausted();
-    let compiles = work.iter().any(|(hook, _)| hook.prepare);
+    let compiles = work.iter().any(|(hook, _)| hook.precompile);
     let share = if compiles { share::of_memory() } else { 0 };
     // In the jail no more files can be made.
     let files: Vec<_> = work.iter().map(|_| memfd::create("code").ok()).collect();
     sandbox::enter_as_compiler(&reports);
     for (hook, report) in work {
-        if hook.needs_check() && !tell(judge(hook), report) {
+        if hook.needs_check() && !report_validity(validate_hook(hook), report) {
             exit_now(0);
         }
     }
@@ -72,12 +74,12 @@ fn compile(hook: &Hook, engine: &Engine, report: &OwnedFd, mut code: File) -> wa
     Ok(())
 }
 
-fn tell(fits: bool, report: &OwnedFd) -> bool {
-    handover::send(report, if fits { Message::Fit } else { Message::Unfit });
+fn report_validity(fits: bool, report: &OwnedFd) -> bool {
+    handover::send(report, if fits { Message::Valid } else { Message::Invalid });
     fits
 }
 
-fn judge(hook: &Hook) -> bool {
+fn validate_hook(hook: &Hook) -> bool {
     let checked = hook.bytes().map_err(strerror).and_then(|bytes| check(&bytes, &hook.settings));
     match checked {
         Ok(()) => true,
@@ -90,12 +92,12 @@ fn judge(hook: &Hook) -> bool {
 
 /// Says why these bytes cannot be run as the hook of these settings.
 pub fn check(bytes: &[u8], settings: &Settings) -> Result<(), String> {
-    if let Some(Set { value: wanted, by }) = &settings.sha256 {
+    if let Some(Setting { value: wanted, by }) = &settings.sha256 {
         let found = digest(&SHA256, bytes);
         if found.as_ref() != wanted.0 {
             let found = found.as_ref().try_into().map(Digest).map_err(|_| "no digest")?;
             return Err(format!("its SHA-256 is {found}, not the one of {by}"));
         }
     }
-    validate::check(bytes)
+    validate::validate(bytes)
 }

@@ -13,7 +13,7 @@ use wasmparser::{
 };
 
 /// Says why these bytes cannot be run as a hook.
-pub fn check(bytes: &[u8]) -> Result<(), String> {
+pub fn validate(bytes: &[u8]) -> Result<(), String> {
     sniff(bytes)?;
     let contents = read(bytes, FEATURES).map_err(|error| unsupported::explain(bytes, error))?;
     let names = contents.imports.iter().map(|(name, _)| name).chain(contents.exports.iter().map(|(name, _)| name));

@@ -19,7 +19,7 @@ pub fn obtain(hook: &Hook, common: &Common, prepared: Option<&File>) -> wasmtime
     let engine = |code| engine::new(hook.settings.memory.value, common.scarce_address_space, code);
     let machine = engine(Code::usual())?;
     match component(hook, &machine, prepared) {
-        Err(error) if trap::forbidden(&error) => {
+        Err(error) if trap::is_permission_denied(&error) => {
             log::debug(|| format!("executable memory is forbidden here, the hook is interpreted: {error}"));
             component(hook, &engine(Code::Interpreted)?, None)
         }

@@ -44,7 +44,7 @@ const NAME_LENGTH: usize = 253;
 /// Everything that is granted, and nothing else.
 pub fn granted(component: &Component) -> Result<Linker<State>> {
     let mut linker = Linker::new(component.engine());
-    if needs_little(component) {
+    if uses_only_sdk_imports(component) {
         wasmtime_wasi::p2::add_to_linker_proxy_interfaces_async(&mut linker)?;
         environment::add_to_linker::<_, WasiCli>(&mut linker, WasiCliView::cli)?;
     } else {
@@ -59,10 +59,10 @@ pub fn granted(component: &Component) -> Result<Linker<State>> {
 
 /// Whether a hook imports no more than one made with guest-sdk does. To register all of WASI for it would take longer
 /// than it runs.
-fn needs_little(component: &Component) -> bool {
-    const LITTLE: [&str; 5] = ["wrapper:hook/", "wasi:http/", "wasi:io/", "wasi:clocks/", "wasi:cli/environment@"];
+fn uses_only_sdk_imports(component: &Component) -> bool {
+    const SDK_IMPORTS: [&str; 5] = ["wrapper:hook/", "wasi:http/", "wasi:io/", "wasi:clocks/", "wasi:cli/environment@"];
     let component_type = component.component_type();
-    component_type.imports(component.engine()).all(|(name, _)| LITTLE.iter().any(|known| name.starts_with(known)))
+    component_type.imports(component.engine()).all(|(name, _)| SDK_IMPORTS.iter().any(|known| name.starts_with(known)))
 }
 
 /// Takes the place of the functions by which files and sockets come into a hook's hands: all others need what these
@@ -71,20 +71,20 @@ fn deny_files_and_sockets(linker: &mut Linker<State>) -> Result<()> {
     linker.allow_shadowing(true);
     instance(linker, "wasi:filesystem/preopens")?.func_wrap("get-directories", |store, (): ()| {
         // Some languages' libraries ask at every start, whether the program uses files or not.
-        tell(store.data(), Level::Debug, "files");
+        log_denied(store.data(), Level::Debug, "files");
         Ok((Vec::<(Resource<Descriptor>, String)>::new(),))
     })?;
     instance(linker, "wasi:sockets/tcp-create-socket")?.func_wrap(
         "create-tcp-socket",
         |store, (_,): (IpAddressFamily,)| {
-            tell(store.data(), Level::Warn, "a TCP socket");
+            log_denied(store.data(), Level::Warn, "a TCP socket");
             Ok((Err::<Resource<TcpSocket>, _>(ErrorCode::AccessDenied),))
         },
     )?;
     instance(linker, "wasi:sockets/udp-create-socket")?.func_wrap(
         "create-udp-socket",
         |store, (_,): (IpAddressFamily,)| {
-            tell(store.data(), Level::Warn, "a UDP socket");
+            log_denied(store.data(), Level::Warn, "a UDP socket");
             Ok((Err::<Resource<UdpSocket>, _>(ErrorCode::AccessDenied),))
         },
     )?;
@@ -92,7 +92,7 @@ fn deny_files_and_sockets(linker: &mut Linker<State>) -> Result<()> {
         "resolve-addresses",
         |store, (_, name): (Resource<Network>, String)| {
             let name = truncate(&name, NAME_LENGTH);
-            tell(store.data(), Level::Warn, &format!("a name lookup of {name:?}"));
+            log_denied(store.data(), Level::Warn, &format!("a name lookup of {name:?}"));
             Ok((Err::<Resource<ResolveAddressStream>, _>(ErrorCode::AccessDenied),))
         },
     )?;
@@ -100,9 +100,9 @@ fn deny_files_and_sockets(linker: &mut Linker<State>) -> Result<()> {
     Ok(())
 }
 
-fn tell(state: &State, level: Level, what: &str) {
+fn log_denied(state: &State, level: Level, what: &str) {
     state.output.admit(&format!("not allowed: {what}; hooks have HTTP and nothing else"), |line| {
-        Line::new(level, line).about(&state.context.hook).write();
+        Line::new(level, line).about_hook(&state.context.hook).write();
     });
 }
 

@@ -31,12 +31,12 @@ use limits::Limits;
 use output::Output;
 use state::{State, bindings};
 use std::fs::File;
-use trap::Problem;
+use trap::Failure;
 use wasmtime::{Store, component::InstancePre};
 use wasmtime_wasi::{WasiCtx, p2::bindings::CommandPre};
 
 /// What the process takes along into its jail, where it can get no more of it.
-struct Taken {
+struct Inherited {
     /// The hook's.
     variables: Vec<(String, String)>,
     /// What `prepare` has left.
@@ -45,17 +45,17 @@ struct Taken {
 
 /// Runs the hook and says how it went: in the log, and by the exit code of this process.
 pub fn run(hook: &Hook, common: &Common, context: &Context) -> u8 {
-    sandbox::close_all_but(&hook.descriptors());
+    sandbox::close_fds_except(&hook.descriptors());
     heap::end_when_exhausted();
     let identity = ["TLS_CERT", "TLS_KEY"].map(|setting| hook.settings.variables.named(setting));
     let files = Files::read(&hook.settings.allow_http.value, identity);
     let of_product = hook.product_variables().iter().map(|name| (*name).to_owned());
     let listed: Vec<_> = common.env.iter().cloned().chain(of_product).collect();
-    let taken = Taken {
+    let inherited = Inherited {
         variables: context.variables(&hook.settings.variables, &listed),
         code: hook.preparation.as_ref().and_then(Preparation::code),
     };
-    if !trusted() {
+    if !sandbox_is_left_out() {
         let allow_http = &hook.settings.allow_http.value;
         sandbox::enter_as_runner(&sandbox::Runner {
             memory: hook.settings.memory.value,
@@ -65,29 +65,31 @@ pub fn run(hook: &Hook, common: &Common, context: &Context) -> u8 {
         });
     }
     let connector = files.parse(&hook.label);
-    let problem = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(execute(hook, common, context, connector, taken)).err(),
-        Err(error) => Some(Problem::Found(format!("cannot run: {error}"))),
+    let failure = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(execute(hook, common, context, connector, inherited)).err(),
+        Err(error) => Some(Failure::Found(format!("cannot run: {error}"))),
     };
-    let Some(problem) = problem else { return SUCCEEDED };
+    let Some(failure) = failure else { return SUCCEEDED };
     let (failed, misconfigured) = (Verdict::Failed.as_str(), Verdict::Misconfigured.as_str());
     let line = |text: String| {
-        Line::new(Level::Error, truncate(&text, REASON_LIMIT)).about(&hook.label).field("phase", context.phase.as_str())
+        Line::new(Level::Error, truncate(&text, REASON_LIMIT))
+            .about_hook(&hook.label)
+            .field("phase", context.phase.as_str())
     };
-    let (line, code) = match problem {
-        Problem::OutOfMemory => return heap::OUT_OF_MEMORY,
-        Problem::Found(why) => (line(format!("{failed}: {why}")).field("verdict", failed), WRAPPER_FAILED),
-        Problem::Failed(why) => (line(why).reported_as(failed), WRAPPER_FAILED),
-        Problem::Misconfigured(why) => (line(why).reported_as(misconfigured), MISCONFIGURED),
+    let (line, code) = match failure {
+        Failure::OutOfMemory => return heap::OUT_OF_MEMORY,
+        Failure::Found(why) => (line(format!("{failed}: {why}")).field("verdict", failed), WRAPPER_FAILED),
+        Failure::Failed(why) => (line(why).reported_as(failed), WRAPPER_FAILED),
+        Failure::Misconfigured(why) => (line(why).reported_as(misconfigured), MISCONFIGURED),
     };
     line.write();
     code
 }
 
 /// Whether the tests took the jail away, to show that it is what holds.
-fn trusted() -> bool {
+fn sandbox_is_left_out() -> bool {
     #[cfg(debug_assertions)]
-    return sandbox::escape::without_jail();
+    return sandbox::escape::is_left_out();
     #[cfg(not(debug_assertions))]
     false
 }
@@ -97,23 +99,23 @@ async fn execute(
     common: &Common,
     context: &Context,
     connector: Connector,
-    taken: Taken,
-) -> Result<(), Problem> {
-    let component = code::obtain(hook, common, taken.code.as_ref())?;
-    if !trusted() {
-        sandbox::seal_code();
+    inherited: Inherited,
+) -> Result<(), Failure> {
+    let component = code::obtain(hook, common, inherited.code.as_ref())?;
+    if !sandbox_is_left_out() {
+        sandbox::lock_code();
     }
     heap::limit(heap::budget(hook.settings.memory.value));
     #[cfg(debug_assertions)]
     sandbox::escape::attempt();
     let pre = linker::granted(&component)?.instantiate_pre(&component).map_err(|error| {
         let layers: Vec<_> = error.chain().map(ToString::to_string).collect();
-        Problem::Found(format!("cannot be linked: {}", layers.join(": ")))
+        Failure::Found(format!("cannot be linked: {}", layers.join(": ")))
     })?;
     let output = Output::new(&hook.label);
     let (stdout, stderr) = (output.stream(), output.stream());
     let mut wasi = WasiCtx::builder();
-    wasi.envs(&taken.variables).stdout(stdout.clone()).stderr(stderr.clone());
+    wasi.envs(&inherited.variables).stdout(stdout.clone()).stderr(stderr.clone());
     wasi.arg(&hook.label.name);
     limits::limit_wasi(&mut wasi);
     let state = State {
@@ -136,7 +138,7 @@ async fn execute(
 }
 
 /// Calls the hook's own `run`, or the `main` of a program.
-async fn call(pre: InstancePre<State>, store: &mut Store<State>, memory_by: &str) -> Result<(), Problem> {
+async fn call(pre: InstancePre<State>, store: &mut Store<State>, memory_by: &str) -> Result<(), Failure> {
     let is_hook = pre.component().get_export_index(None, &contract::run()).is_some();
     let called = match is_hook {
         true => call_run(pre, store).await,
@@ -144,26 +146,26 @@ async fn call(pre: InstancePre<State>, store: &mut Store<State>, memory_by: &str
     };
     match called {
         Ok(result) => result,
-        Err(error) if trap::exhausted(&error) => Err(error.into()),
-        Err(error) => trap::describe(&error, memory_by).map_or(Ok(()), |text| Err(Problem::Found(text))),
+        Err(error) if trap::is_out_of_memory(&error) => Err(error.into()),
+        Err(error) => trap::explain(&error, memory_by).map_or(Ok(()), |text| Err(Failure::Found(text))),
     }
 }
 
-async fn call_run(pre: InstancePre<State>, store: &mut Store<State>) -> wasmtime::Result<Result<(), Problem>> {
+async fn call_run(pre: InstancePre<State>, store: &mut Store<State>) -> wasmtime::Result<Result<(), Failure>> {
     let hook = bindings::HookPre::new(pre)?.instantiate_async(&mut *store).await?;
     Ok(hook.wrapper_hook_run().call_run(store).await?.map_err(reason))
 }
 
-async fn call_main(pre: InstancePre<State>, store: &mut Store<State>) -> wasmtime::Result<Result<(), Problem>> {
+async fn call_main(pre: InstancePre<State>, store: &mut Store<State>) -> wasmtime::Result<Result<(), Failure>> {
     let program = CommandPre::new(pre)?.instantiate_async(&mut *store).await?;
     let result = program.wasi_cli_run().call_run(store).await?;
-    Ok(result.map_err(|()| Problem::Found("its main function returned an error".into())))
+    Ok(result.map_err(|()| Failure::Found("its main function returned an error".into())))
 }
 
-fn reason(error: HookError) -> Problem {
+fn reason(error: HookError) -> Failure {
     let or_none = |text: String| if text.trim().is_empty() { "no reason".into() } else { text };
     match error {
-        HookError::Failed(text) | HookError::Other(text) => Problem::Failed(or_none(text)),
-        HookError::Misconfigured(text) => Problem::Misconfigured(or_none(text)),
+        HookError::Failed(text) | HookError::Other(text) => Failure::Failed(or_none(text)),
+        HookError::Misconfigured(text) => Failure::Misconfigured(or_none(text)),
     }
 }

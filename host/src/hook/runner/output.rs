@@ -73,7 +73,7 @@ impl Output {
         left.bytes = left.bytes.saturating_sub(line.len() + 1);
         left.lines = if cut { 0 } else { left.lines - 1 };
         if cut {
-            Line::new(Level::Warn, "output truncated").about(&self.hook).write();
+            Line::new(Level::Warn, "output truncated").about_hook(&self.hook).write();
         }
     }
 
@@ -117,7 +117,7 @@ impl Stream {
     fn write(&self, line: &[u8]) {
         let line = String::from_utf8_lossy(line);
         self.output.admit(line.trim_end_matches(['\n', '\r']), |line| {
-            Line::new(Level::Info, line).said_by(&self.output.hook).write();
+            Line::new(Level::Info, line).from_hook(&self.output.hook).write();
         });
     }
 }

@@ -12,7 +12,7 @@ use wasmtime_wasi::I32Exit;
 const FRAMES: usize = 3;
 
 /// Why a hook did not do its work.
-pub enum Problem {
+pub enum Failure {
     /// In wrapper's words: it trapped, say.
     Found(String),
     /// In its own words.
@@ -23,50 +23,50 @@ pub enum Problem {
     OutOfMemory,
 }
 
-impl From<wasmtime::Error> for Problem {
+impl From<wasmtime::Error> for Failure {
     fn from(error: wasmtime::Error) -> Self {
-        match exhausted(&error) {
+        match is_out_of_memory(&error) {
             true => Self::OutOfMemory,
-            false => Self::Found(flatten(&error)),
+            false => Self::Found(root_cause(&error)),
         }
     }
 }
 
 /// Functions of a language's own library, through which a panic goes on its way to the trap.
-const OF_LANGUAGE: [&str; 9] =
+const RUNTIME_FRAMES: [&str; 9] =
     ["std::", "core::", "alloc::", "__rust", "rust_", "<std::", "<core::", "<alloc::", "abort"];
 
 /// What an ended call to the hook means: nothing if it was an exit with 0. `memory_by` is the setting of its memory.
-pub fn describe(error: &Error, memory_by: &str) -> Option<String> {
+pub fn explain(error: &Error, memory_by: &str) -> Option<String> {
     if let Some(I32Exit(code)) = error.downcast_ref() {
         return (*code != 0).then(|| format!("exited with {code}"));
     }
     let cause = match error.downcast_ref::<Trap>() {
         Some(Trap::StackOverflow) => "trapped: call stack exhausted".into(),
         Some(trap) => format!("trapped: {}", trap.to_string().trim_start_matches("wasm trap: ")),
-        None => flatten(error),
+        None => root_cause(error),
     };
     // What the engine says when a hook starts with more than it may have.
     let mend = match cause.ends_with("exceeds memory limits") {
         true => format!("; {memory_by} gives it more"),
         false => String::new(),
     };
-    Some(cause + &mend + &place(error))
+    Some(cause + &mend + &backtrace(error))
 }
 
 /// The root cause, without the layers that led to it.
-pub fn flatten(error: &Error) -> String {
+pub fn root_cause(error: &Error) -> String {
     let cause = error.root_cause().to_string();
     cause.split('\n').map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
 }
 
 /// Whether the system forbade something, rather than that it could not be done.
-pub fn forbidden(error: &Error) -> bool {
+pub fn is_permission_denied(error: &Error) -> bool {
     is(error, ErrorKind::PermissionDenied)
 }
 
 /// Whether the system had no memory, or no address space, for something.
-pub fn exhausted(error: &Error) -> bool {
+pub fn is_out_of_memory(error: &Error) -> bool {
     is(error, ErrorKind::OutOfMemory)
 }
 
@@ -80,7 +80,7 @@ fn is(error: &Error, kind: ErrorKind) -> bool {
 
 /// Where the hook was when it failed, as far as the component says: function names are in its `name` section, source
 /// lines in its debug information.
-fn place(error: &Error) -> String {
+fn backtrace(error: &Error) -> String {
     let mut text = String::new();
     let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return text };
     let named = backtrace.frames().iter().filter_map(|frame| {
@@ -89,7 +89,7 @@ fn place(error: &Error) -> String {
         // Without the hash at the end of Rust's names, which says nothing to a reader.
         Some((format!("{:#}", demangle(name)), symbol))
     });
-    let own = named.filter(|(name, _)| !OF_LANGUAGE.iter().any(|start| name.starts_with(start)));
+    let own = named.filter(|(name, _)| !RUNTIME_FRAMES.iter().any(|start| name.starts_with(start)));
     for (index, (name, symbol)) in own.take(FRAMES).enumerate() {
         text.push_str(if index == 0 { " in " } else { ", called from " });
         text.push_str(&name);

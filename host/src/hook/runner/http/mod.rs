@@ -14,7 +14,7 @@ pub use connector::{Connector, Files};
 use super::output::Output;
 use crate::{
     hook::{
-        Set,
+        Setting,
         allow_list::{AllowList, Origin},
     },
     log::{Label, Level, Line},
@@ -61,7 +61,7 @@ type Answer = (Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + 
 /// A hook's way out, with everything that limits it.
 #[derive(Clone)]
 pub struct Outbound {
-    allow: Set<AllowList>,
+    allow: Setting<AllowList>,
     label: Label,
     output: Output,
     connector: Arc<Connector>,
@@ -71,7 +71,7 @@ pub struct Outbound {
 
 impl Outbound {
     pub fn new(
-        allow: &Set<AllowList>,
+        allow: &Setting<AllowList>,
         connector: Connector,
         label: &Label,
         output: &Output,
@@ -186,7 +186,7 @@ impl Outbound {
 
     fn log(&self, what: Option<String>) {
         if let Some(what) = what {
-            self.output.admit(&what, |line| Line::new(Level::Warn, line).about(&self.label).write());
+            self.output.admit(&what, |line| Line::new(Level::Warn, line).about_hook(&self.label).write());
         }
     }
 

@@ -155,7 +155,7 @@ impl Trust {
             }
         }
         for problem in problems {
-            Line::new(Level::Warn, problem).about(label).write();
+            Line::new(Level::Warn, problem).about_hook(label).write();
         }
         let (roots_added, has_identity) = (roots.len() > public, files.identity.is_some());
         Self { config: config(roots, files.identity), roots_added, has_identity, identity_variables }
