@@ -14,14 +14,14 @@ use std::{ffi::c_int, mem::forget, panic::set_hook};
 #[cfg_attr(test, expect(dead_code, reason = "the tests have an entry of their own"))]
 #[cfg_attr(not(test), allow(unsafe_code, reason = "the name is the C runtime's"), unsafe(no_mangle))]
 extern "C" fn main() -> c_int {
-    hold_standard_streams();
+    reserve_closed_stdio();
     report_panics_in_one_line();
     crate::run().into()
 }
 
 /// Puts something in the place of streams that are closed, or the next file we open would be taken for one of them and
 /// get our log. The command still finds them closed, as it would without us.
-fn hold_standard_streams() {
+fn reserve_closed_stdio() {
     for fd in [stdin(), stdout(), stderr()] {
         if fcntl_getfd(fd) != Err(Errno::BADF) {
             continue;

@@ -28,7 +28,7 @@ use supervise::{Signals, Supervisor};
 
 fn run() -> u8 {
     // First of all, so that no signal is lost: what comes from now on waits until the command is there.
-    let signals = Signals::take();
+    let signals = Signals::block_all();
     let started = Instant::now();
     match cli::parse(env::args_os()) {
         Ok(Request::Run(config)) => {
@@ -44,7 +44,7 @@ fn run() -> u8 {
         Ok(Request::Install(path)) => {
             // Nobody is there to whom they could be forwarded.
             if let Ok(signals) = &signals {
-                signals.give_back();
+                signals.restore();
             }
             install::install(&path).map_or_else(|error| fail(&format!("{error:#}")), |()| 0)
         }

@@ -25,7 +25,7 @@ pub use spec::{Listed, Spec};
 use crate::{
     job::{Job, Phase},
     log::{self, Label, Level, Line},
-    supervise::{Ended, Patience, SIGKILL, Supervisor, Waited, exit_now, fork_helper, name},
+    supervise::{ExitStatus, SIGKILL, StopPolicy, Supervisor, WaitResult, exit_now, fork_helper, name},
     text::strerror,
 };
 use load::Hook;
@@ -80,7 +80,7 @@ impl Hooks {
             let start = Instant::now();
             let due = job.outcome.as_ref().is_none_or(|outcome| hook.settings.run_on.applies_to(outcome));
             let gate_failed = phase == Phase::Before && reports.iter().any(Report::failed);
-            let verdict = if !due || supervisor.is_told_to_stop(patience(phase)) || gate_failed {
+            let verdict = if !due || supervisor.is_stopping(policy(phase)) || gate_failed {
                 let line = Line::new(Level::Debug, "skipped").about_hook(&hook.label).field("phase", phase.as_str());
                 line.field("verdict", Verdict::Skipped.as_str()).write();
                 Verdict::Skipped
@@ -108,10 +108,10 @@ fn run_one(hook: &Hook, common: &Common, context: Context, supervisor: &mut Supe
     let line =
         |level, message: &str| Line::new(level, message).about_hook(&hook.label).field("phase", context.phase.as_str());
     line(Level::Debug, "started").write();
-    let patience = patience(context.phase);
-    let waited = match launch(hook, common, &context, patience, supervisor) {
-        Ok(Some(runner)) => supervisor.wait(runner, context.deadline, patience),
-        Ok(None) => Waited::Interrupted,
+    let policy = policy(context.phase);
+    let waited = match launch(hook, common, &context, policy, supervisor) {
+        Ok(Some(runner)) => supervisor.wait(runner, context.deadline, policy),
+        Ok(None) => WaitResult::Interrupted,
         Err(errno) => {
             let verdict = Verdict::Failed;
             let problem = format!("{}: cannot fork: {}", verdict.as_str(), strerror(errno));
@@ -121,22 +121,22 @@ fn run_one(hook: &Hook, common: &Common, context: Context, supervisor: &mut Supe
     };
     let (verdict, untold) = match waited {
         // If there is something to say, the runner itself has said it.
-        Waited::Ended(Ended::Exited(code)) => (
+        WaitResult::Ended(ExitStatus::Exited(code)) => (
             Verdict::of(code),
             report::out_of_memory(code, &hook.settings, common.scarce_address_space).map(|why| format!(": {why}")),
         ),
-        Waited::Ended(Ended::Killed { signal, .. }) => {
+        WaitResult::Ended(ExitStatus::Killed { signal, .. }) => {
             // Nobody else has a reason to kill it, and it is the first that the kernel takes.
             let memory =
                 if i32::from(signal) == SIGKILL { ", perhaps because the container is out of memory" } else { "" };
             (Verdict::Crashed, Some(format!(": {}{memory}", name(signal.into()))))
         }
-        Waited::TimedOut => {
+        WaitResult::TimedOut => {
             let Setting { value, by } = &hook.settings.timeout;
             let limit = humantime::format_duration(*value);
             (Verdict::TimedOut, Some(format!(" after {limit}; {by} gives it more time")))
         }
-        Waited::Interrupted => (Verdict::EndedEarly, Some(": wrapper was told to stop".into())),
+        WaitResult::Interrupted => (Verdict::EndedEarly, Some(": wrapper was told to stop".into())),
     };
     let ended = |level, how: &str| {
         let line = line(level, &format!("{}{how}", verdict.as_str())).field("verdict", verdict.as_str());
@@ -160,21 +160,20 @@ fn launch(
     hook: &Hook,
     common: &Common,
     context: &Context,
-    patience: Patience,
+    policy: StopPolicy,
     supervisor: &mut Supervisor,
 ) -> Result<Option<Pid>, Errno> {
     if let Some(preparation) = &hook.preparation {
-        preparation.wait(hook, context.deadline, patience, supervisor);
+        preparation.wait(hook, context.deadline, policy, supervisor);
     }
-    supervisor
-        .start_in_time(context.deadline, patience, |_| fork_helper(|| exit_now(runner::run(hook, common, context))))
+    supervisor.start_in_time(context.deadline, policy, |_| fork_helper(|| exit_now(runner::run(hook, common, context))))
 }
 
 /// How long is waited beside a hook of this phase.
-fn patience(phase: Phase) -> Patience {
+fn policy(phase: Phase) -> StopPolicy {
     match phase {
-        Phase::Before => Patience::None,
-        Phase::After => Patience::Once,
+        Phase::Before => StopPolicy::KillOnFirst,
+        Phase::After => StopPolicy::KillOnSecond,
     }
 }
 

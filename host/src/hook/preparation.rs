@@ -15,7 +15,7 @@ use super::{
 use crate::{
     log::{self, Level, Line},
     sandbox::{self, heap},
-    supervise::{Ended, Heard, Patience, Supervisor, name},
+    supervise::{ExitStatus, Readiness, StopPolicy, Supervisor, name},
     text::strerror,
 };
 use nix::errno::Errno;
@@ -61,13 +61,13 @@ impl Preparation {
     /// Waits until the code is there or will not come. Whoever runs at the lowest priority beside a busy process may
     /// never come to an end: one that takes much longer than on a free processor is ended, and the hook is compiled
     /// when it runs.
-    pub fn wait(&self, hook: &Hook, deadline: Instant, patience: Patience, supervisor: &mut Supervisor) {
+    pub fn wait(&self, hook: &Hook, deadline: Instant, policy: StopPolicy, supervisor: &mut Supervisor) {
         let slow = Duration::from_millis(hook.length() / BYTES_A_MILLISECOND);
         let half = deadline.saturating_duration_since(Instant::now()) / 2;
-        let heard = supervisor.wait_for(Some(self.receiver.as_fd()), Instant::now() + slow.min(half), patience);
-        if heard != Heard::Readable {
-            supervisor.end_helper(self.process, Instant::now(), patience);
-        } else if let Some(Ended::Exited(heap::OUT_OF_MEMORY)) = supervisor.ended(self.process) {
+        let readiness = supervisor.wait_for(Some(self.receiver.as_fd()), Instant::now() + slow.min(half), policy);
+        if readiness != Readiness::Readable {
+            supervisor.end_helper(self.process, Instant::now(), policy);
+        } else if let Some(ExitStatus::Exited(heap::OUT_OF_MEMORY)) = supervisor.ended(self.process) {
             let limit = "compiling it takes more memory beside the command than its part of the container's";
             log::debug(|| format!("{} is compiled when it runs: {limit}", hook.label.name));
         }
@@ -89,7 +89,7 @@ pub fn start(hooks: &mut [&mut Hook], common: &Common, supervisor: &mut Supervis
     }
     for hook in hooks.iter_mut().filter(|hook| hook.needs_check()) {
         let start = |supervisor: &mut _| launch(&mut [&mut **hook], common, turn.as_ref(), supervisor);
-        if let Err(errno) = supervisor.start_in_time(deadline, Patience::None, start) {
+        if let Err(errno) = supervisor.start_in_time(deadline, StopPolicy::KillOnFirst, start) {
             let why = format!("could not be checked: cannot fork: {}", strerror(errno));
             Line::new(Level::Error, why).about_source(&hook.label).write();
         }
@@ -121,8 +121,8 @@ fn validity(hook: &mut Hook, deadline: Instant, supervisor: &mut Supervisor) -> 
         return Validity::Valid;
     }
     let Some(preparation) = &hook.preparation else { return Validity::Unknown };
-    let heard = supervisor.wait_for(Some(preparation.receiver.as_fd()), deadline, Patience::None);
-    if heard == Heard::Readable {
+    let readiness = supervisor.wait_for(Some(preparation.receiver.as_fd()), deadline, StopPolicy::KillOnFirst);
+    if readiness == Readiness::Readable {
         match handover::receive(&preparation.receiver) {
             Some(Message::Valid) => return Validity::Valid,
             Some(Message::Invalid) => return Validity::Invalid,
@@ -130,18 +130,20 @@ fn validity(hook: &mut Hook, deadline: Instant, supervisor: &mut Supervisor) -> 
         }
     }
     // Who has closed the socket is about to end.
-    let end = if heard == Heard::Readable { deadline } else { Instant::now() };
-    let ended = supervisor.end_helper(preparation.process, end, Patience::None);
+    let end = if readiness == Readiness::Readable { deadline } else { Instant::now() };
+    let ended = supervisor.end_helper(preparation.process, end, StopPolicy::KillOnFirst);
     hook.preparation = None;
-    let why = match (heard, ended) {
+    let why = match (readiness, ended) {
         // Nothing is wrong with the hook.
-        (Heard::Interrupted, _) => return Validity::Unknown,
-        (Heard::Readable, Some(Ended::Exited(heap::OUT_OF_MEMORY))) => sandbox::too_large_to_check(),
-        (Heard::Readable, Some(Ended::Exited(code))) => format!("its process exited with {code}"),
-        (Heard::Readable, Some(Ended::Killed { signal, .. })) => {
+        (Readiness::Interrupted, _) => return Validity::Unknown,
+        (Readiness::Readable, Some(ExitStatus::Exited(heap::OUT_OF_MEMORY))) => sandbox::too_large_to_check(),
+        (Readiness::Readable, Some(ExitStatus::Exited(code))) => format!("its process exited with {code}"),
+        (Readiness::Readable, Some(ExitStatus::Killed { signal, .. })) => {
             format!("its process was killed by {}", name(signal.into()))
         }
-        (Heard::TimedOut | Heard::Readable, _) => format!("not within {}", humantime::format_duration(CHECK_TIMEOUT)),
+        (Readiness::TimedOut | Readiness::Readable, _) => {
+            format!("not within {}", humantime::format_duration(CHECK_TIMEOUT))
+        }
     };
     Line::new(Level::Error, format!("could not be checked: {why}")).about_source(&hook.label).write();
     Validity::Unknown

@@ -11,11 +11,11 @@ mod spawn;
 mod terminal;
 
 pub use process::{exit_now, fork_helper};
-pub use reap::Ended;
+pub use reap::ExitStatus;
 pub use signals::{SIGKILL, Signals, name};
 
 use crate::{log, outcome::Outcome, text::strerror};
-use reap::Change;
+use reap::ChildEvent;
 use rustix::{
     fd::BorrowedFd,
     io::Errno,
@@ -36,24 +36,24 @@ pub struct Supervisor {
     /// What came for the command before it was started.
     kept: Vec<Received>,
     /// When the first signal asked to stop while after-hooks ran, and whether another one did.
-    told_at: Option<Instant>,
-    impatient: bool,
+    stop_requested_at: Option<Instant>,
+    stop_insisted: bool,
     /// Processes of our own that run beside the command, and how they ended once they have.
-    helpers: Vec<(Pid, Option<Ended>)>,
+    helpers: Vec<(Pid, Option<ExitStatus>)>,
 }
 
 /// What the loop wakes up for.
 enum Event {
     Signal(Received),
-    Ended(Pid, Ended),
+    Ended(Pid, ExitStatus),
     Stopped(Pid, i32),
     Readable,
     Deadline,
 }
 
 /// How the wait for a process of our own ended.
-pub enum Waited {
-    Ended(Ended),
+pub enum WaitResult {
+    Ended(ExitStatus),
     /// The deadline passed and the process was killed.
     TimedOut,
     /// The wrapper was told to stop, and the process was killed for it.
@@ -62,7 +62,7 @@ pub enum Waited {
 
 /// How the wait for what a process of our own tells ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Heard {
+pub enum Readiness {
     /// There is something to be read, or the end of it.
     Readable,
     TimedOut,
@@ -72,22 +72,22 @@ pub enum Heard {
 
 /// What signals mean while a process of our own is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Patience {
+pub enum StopPolicy {
     /// Before the command: the first that asks to stop ends the wait, and all others are kept for the command.
-    None,
-    /// After it: the first that asks to stop is heard, the second ends the wait. What is waited for still has its time
+    KillOnFirst,
+    /// After it: the first that asks to stop is noted, the second ends the wait. What is waited for still has its time
     /// to finish.
-    Once,
+    KillOnSecond,
 }
 
 /// Signals that ask to stop and come within this time of the first are one wish: some runtimes send each twice.
-const SAME_WISH: Duration = Duration::from_millis(100);
+const SAME_REQUEST: Duration = Duration::from_millis(100);
 
 /// Between two tries to make a process while there may be no more of them.
-const FORK_AGAIN: Duration = Duration::from_millis(100);
+const FORK_RETRY: Duration = Duration::from_millis(100);
 
 /// How often is looked whether the terminal has become the wrapper's to give. No signal says so.
-const LOOK_AGAIN: Duration = Duration::from_millis(250);
+const TERMINAL_POLL: Duration = Duration::from_millis(250);
 
 impl Supervisor {
     pub fn new(signals: Signals) -> Self {
@@ -97,14 +97,14 @@ impl Supervisor {
         {
             log::debug(|| format!("cannot become a subreaper: {}", strerror(error)));
         }
-        terminal::found_group();
+        terminal::ensure_group();
         Self {
             signals,
             terminal: Terminal::of_session(),
             stop_signal: None,
             kept: Vec::new(),
-            told_at: None,
-            impatient: false,
+            stop_requested_at: None,
+            stop_insisted: false,
             helpers: Vec::new(),
         }
     }
@@ -115,10 +115,10 @@ impl Supervisor {
     }
 
     /// Whether nothing more is to be waited for.
-    pub fn is_told_to_stop(&self, patience: Patience) -> bool {
-        match patience {
-            Patience::None => self.stop_signal.is_some(),
-            Patience::Once => self.impatient,
+    pub fn is_stopping(&self, policy: StopPolicy) -> bool {
+        match policy {
+            StopPolicy::KillOnFirst => self.stop_signal.is_some(),
+            StopPolicy::KillOnSecond => self.stop_insisted,
         }
     }
 
@@ -130,8 +130,8 @@ impl Supervisor {
             Err(outcome) => return outcome,
         };
         log::debug(|| format!("started {command:?}"));
-        process::let_go_of_code();
-        process::let_go_of_heap();
+        process::release_code_pages();
+        process::trim_heap();
         let mut target = Target { child, warned: false };
         for signal in std::mem::take(&mut self.kept) {
             target.forward(signal, to_group || self.is_typed(signal));
@@ -147,7 +147,7 @@ impl Supervisor {
                     log::debug(|| format!("the command {outcome}"));
                     return outcome;
                 }
-                Event::Stopped(pid, signal) if pid == child => look_at = self.follow_stop(&target, signal),
+                Event::Stopped(pid, signal) if pid == child => look_at = self.propagate_stop(&target, signal),
                 Event::Ended(..) | Event::Stopped(..) | Event::Readable => {}
                 Event::Signal(signal) => {
                     target.forward(signal, to_group || self.is_typed(signal));
@@ -173,16 +173,16 @@ impl Supervisor {
     }
 
     /// Waits for a process of our own, at most until the deadline.
-    pub fn wait(&mut self, child: Pid, deadline: Instant, patience: Patience) -> Waited {
+    pub fn wait(&mut self, child: Pid, deadline: Instant, policy: StopPolicy) -> WaitResult {
         let mut deadline = Some(deadline);
         let mut waited = None;
         loop {
             let why = match self.next(deadline, None) {
-                Event::Ended(pid, ended) if pid == child => return waited.unwrap_or(Waited::Ended(ended)),
+                Event::Ended(pid, ended) if pid == child => return waited.unwrap_or(WaitResult::Ended(ended)),
                 Event::Ended(..) | Event::Stopped(..) | Event::Readable => continue,
-                Event::Signal(signal) if self.hear(signal, patience) => Waited::Interrupted,
+                Event::Signal(signal) if self.note_signal(signal, policy) => WaitResult::Interrupted,
                 Event::Signal(_) => continue,
-                Event::Deadline => Waited::TimedOut,
+                Event::Deadline => WaitResult::TimedOut,
             };
             waited.get_or_insert(why);
             deadline = None;
@@ -191,32 +191,32 @@ impl Supervisor {
     }
 
     /// Waits until this descriptor can be read, at most until the deadline; with none it lets the time pass.
-    pub fn wait_for(&mut self, source: Option<BorrowedFd>, deadline: Instant, patience: Patience) -> Heard {
+    pub fn wait_for(&mut self, source: Option<BorrowedFd>, deadline: Instant, policy: StopPolicy) -> Readiness {
         loop {
             match self.next(Some(deadline), source) {
-                Event::Readable => return Heard::Readable,
-                Event::Deadline => return Heard::TimedOut,
-                Event::Signal(signal) if self.hear(signal, patience) => return Heard::Interrupted,
+                Event::Readable => return Readiness::Readable,
+                Event::Deadline => return Readiness::TimedOut,
+                Event::Signal(signal) if self.note_signal(signal, policy) => return Readiness::Interrupted,
                 Event::Signal(_) | Event::Ended(..) | Event::Stopped(..) => {}
             }
         }
     }
 
     /// Takes note of a signal that came while a process of our own is waited for, and says whether that ends the wait.
-    fn hear(&mut self, signal: Received, patience: Patience) -> bool {
+    fn note_signal(&mut self, signal: Received, policy: StopPolicy) -> bool {
         let asks_to_stop = self.signals.asks_to_stop(signal);
-        match patience {
-            Patience::None if asks_to_stop => return true,
-            Patience::None if !signal.stops() => {
+        match policy {
+            StopPolicy::KillOnFirst if asks_to_stop => return true,
+            StopPolicy::KillOnFirst if !signal.stops() => {
                 let known = signal.is_standard() && self.kept.iter().any(|kept| kept.number == signal.number);
                 if !known {
                     self.kept.push(signal);
                 }
             }
-            Patience::Once if asks_to_stop => {
-                let first = *self.told_at.get_or_insert_with(Instant::now);
-                self.impatient |= first.elapsed() > SAME_WISH;
-                return self.impatient;
+            StopPolicy::KillOnSecond if asks_to_stop => {
+                let first = *self.stop_requested_at.get_or_insert_with(Instant::now);
+                self.stop_insisted |= first.elapsed() > SAME_REQUEST;
+                return self.stop_insisted;
             }
             _ => {}
         }
@@ -231,14 +231,14 @@ impl Supervisor {
     pub fn start_in_time<T>(
         &mut self,
         deadline: Instant,
-        patience: Patience,
+        policy: StopPolicy,
         mut start: impl FnMut(&mut Self) -> Result<T, nix::errno::Errno>,
     ) -> Result<Option<T>, nix::errno::Errno> {
         use nix::errno::Errno;
-        while !self.is_told_to_stop(patience) {
+        while !self.is_stopping(policy) {
             match start(self) {
-                Err(Errno::EAGAIN | Errno::ENOMEM) if Instant::now() + FORK_AGAIN < deadline => {
-                    self.wait_for(None, Instant::now() + FORK_AGAIN, patience);
+                Err(Errno::EAGAIN | Errno::ENOMEM) if Instant::now() + FORK_RETRY < deadline => {
+                    self.wait_for(None, Instant::now() + FORK_RETRY, policy);
                 }
                 result => return result.map(Some),
             }
@@ -254,26 +254,26 @@ impl Supervisor {
     }
 
     /// How such a process ended, if it has.
-    pub fn ended(&self, helper: Pid) -> Option<Ended> {
+    pub fn ended(&self, helper: Pid) -> Option<ExitStatus> {
         self.helpers.iter().find(|(pid, _)| *pid == helper).and_then(|(_, ended)| *ended)
     }
 
     /// Says how such a process ended by itself, and ends it if it has not by the deadline.
-    pub fn end_helper(&mut self, helper: Pid, deadline: Instant, patience: Patience) -> Option<Ended> {
+    pub fn end_helper(&mut self, helper: Pid, deadline: Instant, policy: StopPolicy) -> Option<ExitStatus> {
         let place = self.helpers.iter().position(|(pid, _)| *pid == helper)?;
         if let (_, ended @ Some(_)) = self.helpers.swap_remove(place) {
             return ended;
         }
-        match self.wait(helper, deadline, patience) {
-            Waited::Ended(ended) => Some(ended),
-            Waited::TimedOut | Waited::Interrupted => None,
+        match self.wait(helper, deadline, policy) {
+            WaitResult::Ended(ended) => Some(ended),
+            WaitResult::TimedOut | WaitResult::Interrupted => None,
         }
     }
 
     /// Ends all of them, and returns when they are gone.
     pub fn end_helpers(&mut self) {
         while let Some((helper, _)) = self.helpers.last() {
-            self.end_helper(*helper, Instant::now(), Patience::Once);
+            self.end_helper(*helper, Instant::now(), StopPolicy::KillOnSecond);
         }
     }
 
@@ -281,8 +281,8 @@ impl Supervisor {
     fn next(&mut self, deadline: Option<Instant>, source: Option<BorrowedFd>) -> Event {
         loop {
             match reap::next() {
-                Some((pid, Change::Ended(ended))) => {
-                    if matches!(ended, Ended::Killed { .. }) {
+                Some((pid, ChildEvent::Ended(ended))) => {
+                    if matches!(ended, ExitStatus::Killed { .. }) {
                         log::writer_was_killed();
                     }
                     if let Some((_, helper)) = self.helpers.iter_mut().find(|(helper, _)| *helper == pid) {
@@ -290,7 +290,7 @@ impl Supervisor {
                     }
                     return Event::Ended(pid, ended);
                 }
-                Some((pid, Change::Stopped(signal))) => return Event::Stopped(pid, signal),
+                Some((pid, ChildEvent::Stopped(signal))) => return Event::Stopped(pid, signal),
                 None if deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
                     // What came in time is not late because nobody has looked.
                     return if source.is_some_and(signals::is_readable) { Event::Readable } else { Event::Deadline };
@@ -299,7 +299,7 @@ impl Supervisor {
             }
             match self.signals.next(deadline, source) {
                 // A change of a child is seen above.
-                Woken::Signal(signal) if !self.signals.forwards(signal) => {}
+                Woken::Signal(signal) if !self.signals.is_forwarded(signal) => {}
                 Woken::Signal(signal) => {
                     if self.signals.asks_to_stop(signal) {
                         self.stop_signal = self.stop_signal.or(u8::try_from(signal.number).ok());
@@ -337,7 +337,7 @@ impl Supervisor {
     /// wrapper takes the command along when it is resumed.
     ///
     /// If the command waits for the terminal, says when to look again whether it can be given.
-    fn follow_stop(&self, target: &Target, signal: i32) -> Option<Instant> {
+    fn propagate_stop(&self, target: &Target, signal: i32) -> Option<Instant> {
         let terminal = self.terminal.as_ref()?;
         let wants = signals::wants_terminal(signal);
         // The terminal may be ours to give: in a pipeline, or after `fg` of a command that ran in the background.
@@ -368,7 +368,7 @@ impl Supervisor {
                 target.resume();
                 None
             }
-            false => Instant::now().checked_add(LOOK_AGAIN),
+            false => Instant::now().checked_add(TERMINAL_POLL),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Making processes.
 
-use super::signals::only_faults;
+use super::signals::block_all_but_faults;
 use nix::{
     errno::Errno,
     unistd::{ForkResult, fork as nix_fork},
@@ -28,7 +28,7 @@ pub fn fork_helper(child: impl FnOnce() -> Infallible) -> Result<Pid, Errno> {
         if getppid().is_some_and(|parent| parent != supervisor) {
             exit_now(crate::outcome::WRAPPER_FAILED);
         }
-        only_faults();
+        block_all_but_faults();
         // Whoever kills the supervisor's group, or the command's, does not mean this process.
         let _ = setpgid(None, None);
         die_first();
@@ -64,7 +64,7 @@ pub fn fork(child: impl FnOnce() -> Infallible) -> Result<Pid, Errno> {
 /// Gives back the pages of our own code and constants, most of which only the start needs: a thousandth of them is
 /// enough for waiting. They stay in the page cache, and what is used again is mapped again.
 #[allow(unsafe_code)]
-pub fn let_go_of_code() {
+pub fn release_code_pages() {
     // Where the linker says that the program begins and its code ends. The pages between are never written to.
     unsafe extern "C" {
         static __executable_start: u8;
@@ -79,7 +79,7 @@ pub fn let_go_of_code() {
 /// Gives back the memory that the start has freed, most of it the command line's parser's, which the allocator would
 /// keep.
 #[allow(unsafe_code)]
-pub fn let_go_of_heap() {
+pub fn trim_heap() {
     // SAFETY: it takes a number and knows what is free (malloc_trim(3)).
     #[cfg(target_env = "gnu")]
     let _ = unsafe { libc::malloc_trim(0) };

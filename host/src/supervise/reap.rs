@@ -10,20 +10,20 @@ use std::fmt;
 
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
+pub enum ExitStatus {
     Exited(u8),
     Killed { signal: u8, core_dumped: bool },
 }
 
 /// What became of a child.
-pub enum Change {
-    Ended(Ended),
+pub enum ChildEvent {
+    Ended(ExitStatus),
     /// It was stopped, not ended, by this signal: SIGSTOP, or what a terminal sends.
     Stopped(i32),
 }
 
 /// The next child whose state has changed, if there is one by now.
-pub fn next() -> Option<(Pid, Change)> {
+pub fn next() -> Option<(Pid, ChildEvent)> {
     loop {
         match wait(WaitOptions::NOHANG | WaitOptions::UNTRACED) {
             Ok(Some((pid, status))) => {
@@ -38,32 +38,32 @@ pub fn next() -> Option<(Pid, Change)> {
     }
 }
 
-fn read(status: WaitStatus) -> Option<Change> {
+fn read(status: WaitStatus) -> Option<ChildEvent> {
     /// The bit of a wait status that says that a core was dumped (wait(2), WCOREDUMP).
     const CORE: i32 = 0x80;
     if let Some(signal) = status.stopping_signal() {
-        return Some(Change::Stopped(signal));
+        return Some(ChildEvent::Stopped(signal));
     }
     let ended = match (status.exit_status(), status.terminating_signal()) {
-        (Some(code), _) => Ended::Exited(u8::try_from(code).ok()?),
+        (Some(code), _) => ExitStatus::Exited(u8::try_from(code).ok()?),
         (_, Some(signal)) => {
-            Ended::Killed { signal: u8::try_from(signal).ok()?, core_dumped: status.as_raw() & CORE != 0 }
+            ExitStatus::Killed { signal: u8::try_from(signal).ok()?, core_dumped: status.as_raw() & CORE != 0 }
         }
         _ => return None,
     };
-    Some(Change::Ended(ended))
+    Some(ChildEvent::Ended(ended))
 }
 
-impl From<Ended> for Outcome {
-    fn from(ended: Ended) -> Self {
+impl From<ExitStatus> for Outcome {
+    fn from(ended: ExitStatus) -> Self {
         match ended {
-            Ended::Exited(status) => Self::Exited(status),
-            Ended::Killed { signal, core_dumped } => Self::Killed { signal, core_dumped },
+            ExitStatus::Exited(status) => Self::Exited(status),
+            ExitStatus::Killed { signal, core_dumped } => Self::Killed { signal, core_dumped },
         }
     }
 }
 
-impl fmt::Display for Ended {
+impl fmt::Display for ExitStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Exited(status) => write!(f, "exit code {status}"),

@@ -25,7 +25,7 @@ const LAST: i32 = 64;
 const FIRST_REAL_TIME: i32 = 32;
 
 /// Not forwarded: what the kernel raises for a fault of our own, and what tells of our own children.
-const OURS: [i32; 8] = [
+const NOT_FORWARDED: [i32; 8] = [
     libc::SIGILL,
     libc::SIGTRAP,
     libc::SIGABRT,
@@ -71,7 +71,7 @@ pub enum Woken {
 
 impl Signals {
     /// Takes all signals from now on.
-    pub fn take() -> io::Result<Self> {
+    pub fn block_all() -> io::Result<Self> {
         // Before anything else: what comes before this line, PID 1 never hears of.
         let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
         let ignored = (1..=LAST).filter(|signal| is_ignored(*signal)).fold(0, |bits, signal| bits | 1 << signal);
@@ -118,8 +118,8 @@ impl Signals {
 
     /// Whether a signal is passed on to the command. A SIGPIPE of our own only says that the log's reader has gone.
     /// What was ignored at entry is passed on all the same: a command that still ignores it does not notice.
-    pub fn forwards(&self, signal: Received) -> bool {
-        !OURS.contains(&signal.number) && !signal.from_self
+    pub fn is_forwarded(&self, signal: Received) -> bool {
+        !NOT_FORWARDED.contains(&signal.number) && !signal.from_self
     }
 
     /// Whether a signal asks the wrapper to stop. One that was ignored at entry, as nohup does with SIGHUP, does not.
@@ -132,7 +132,7 @@ impl Signals {
     }
 
     /// Gives a new process the signal state that the wrapper was given.
-    pub fn give_back(&self) {
+    pub fn restore(&self) {
         if self.ignores(libc::SIGCHLD) {
             set(libc::SIGCHLD, libc::SIG_IGN);
         }
@@ -154,9 +154,9 @@ impl Received {
 
 /// Leaves a helper process deaf to everything but its own faults, which the engine turns into traps: who asks for the
 /// end asks the supervisor, which decides whether a hook may finish.
-pub fn only_faults() {
+pub fn block_all_but_faults() {
     let mut mask = SigSet::all();
-    for signal in OURS {
+    for signal in NOT_FORWARDED {
         if let Ok(signal) = Signal::try_from(signal) {
             mask.remove(signal);
         }

@@ -53,7 +53,7 @@ pub fn spawn(command: &[OsString], signals: &Signals, terminal: Option<&Terminal
         if let Some(terminal) = gets_terminal {
             terminal.set(getpid());
         }
-        signals.give_back();
+        signals.restore();
         let errno = exec(&candidates, &args);
         let _ = write(&report, &(errno as i32).to_ne_bytes());
         exit_now(NOT_FOUND)

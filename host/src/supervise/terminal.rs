@@ -75,7 +75,7 @@ pub fn our_group() -> Option<Pid> {
 /// Gives the wrapper a group with a number, if it has none and is in the foreground: without one it could not take the
 /// terminal back from the command. The group that had the terminal until now cannot be named either; the shell outside
 /// takes it when its job has ended.
-pub fn found_group() {
+pub fn ensure_group() {
     if our_group().is_none()
         && let Some(terminal) = Terminal::of_session()
         && terminal.is_ours()
