@@ -5,11 +5,8 @@
 #[allow(dead_code)]
 mod contract;
 
-#[path = "../../host/src/hook/compiler/mistaken.rs"]
-mod mistaken;
-
-#[path = "../../host/src/hook/compiler/unsupported.rs"]
-mod unsupported;
+#[path = "../../host/src/hook/compiler/explain.rs"]
+mod explain;
 
 #[path = "../../host/src/hook/compiler/validate.rs"]
 #[allow(dead_code)]

@@ -3,38 +3,70 @@
 //! A process that handles bytes from outside gives up its rights before it reads the first of them. Kernels and
 //! container sandboxes differ in what they offer; what can be had is taken, and `--log debug` shows what is in force.
 
-mod capabilities;
-mod descriptors;
 #[cfg(debug_assertions)]
 pub mod escape;
 pub mod heap;
 mod landlock;
 
 // The five platforms of the releases, see release/platform.sh.
-#[cfg_attr(
-    not(any(
-        target_arch = "aarch64",
-        target_arch = "arm",
-        target_arch = "riscv64",
-        target_arch = "s390x",
-        target_arch = "x86_64"
-    )),
-    path = "no_filter.rs"
-)]
+#[cfg(any(
+    target_arch = "aarch64",
+    target_arch = "arm",
+    target_arch = "riscv64",
+    target_arch = "s390x",
+    target_arch = "x86_64"
+))]
 mod filter;
+
+/// CPUs whose system calls `filter/cpu.rs` does not know.
+#[cfg(not(any(
+    target_arch = "aarch64",
+    target_arch = "arm",
+    target_arch = "riscv64",
+    target_arch = "s390x",
+    target_arch = "x86_64"
+)))]
+mod filter {
+    use super::Layer;
+
+    /// Whether it can judge what is mapped.
+    pub const SEES_MAPPINGS: bool = false;
+
+    #[derive(Clone, Copy)]
+    pub enum Role<'a> {
+        Compiler {
+            #[expect(dead_code, reason = "there is no filter to put it into")]
+            reports: &'a [i32],
+        },
+        Runner {
+            #[expect(dead_code, reason = "there is no filter to put it into")]
+            lookups: bool,
+        },
+    }
+
+    pub fn seccomp(_: Role<'_>) -> Layer {
+        Err("seccomp (no filter for this CPU)".into())
+    }
+
+    pub fn seal() -> Result<(), String> {
+        Err("no filter for this CPU".into())
+    }
+}
 
 #[cfg(target_arch = "s390x")]
 mod socketcall;
 
-pub use descriptors::close_fds_except;
-
-use crate::{environment, log};
+use crate::{environment, log, text::strerror};
 use filter::{Role, seccomp};
 use rustix::{
     fs::{FileType, fstat},
+    io::Errno,
     process::{Resource, Rlimit, getrlimit, setrlimit},
     stdio::stderr,
-    thread::set_no_new_privs,
+    thread::{
+        CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set, remove_capability_from_bounding_set,
+        set_capabilities, set_no_new_privs,
+    },
 };
 
 /// Linear memories of a hook, each of which reserves address space for all the hook may have. Toolchains make one, and
@@ -78,11 +110,11 @@ pub fn enter_as_compiler(reports: &[i32]) {
     limit(Resource::As, COMPILER_SPACE);
     // SIGXFSZ, which comes with the error, is blocked like every signal that is no fault.
     limit(Resource::Fsize, MACHINE_CODE + size_of_log());
-    let (capabilities, common, landlock) = (capabilities::drop_all(), common(), landlock::landlock(Some(&[])));
+    let (no_capabilities, common, landlock) = (drop_capabilities(), common(), landlock::landlock(Some(&[])));
     let kernel = kernel_refuses_new_code();
     let seccomp = seccomp(Role::Compiler { reports });
     let no_new_code = no_new_code(kernel, seccomp.clone().map(drop));
-    log_layers("compiler", [capabilities, common, landlock, seccomp, no_new_code]);
+    log_layers("compiler", [no_capabilities, common, landlock, seccomp, no_new_code]);
     #[cfg(debug_assertions)]
     escape::attempt_as_compiler();
 }
@@ -110,7 +142,7 @@ pub fn enter_as_runner(runner: &Runner) {
         if runner.scarce_address_space { memory } else { HOST_MEMORY + MEMORIES as u64 * MEMORY_RESERVATION },
     );
     let role = Role::Runner { lookups: runner.lookups };
-    let layers = [capabilities::drop_all(), common(), landlock::landlock(runner.ports.as_deref()), seccomp(role)];
+    let layers = [drop_capabilities(), common(), landlock::landlock(runner.ports.as_deref()), seccomp(role)];
     log_layers("runner", layers);
 }
 
@@ -186,5 +218,55 @@ fn no_new_code(kernel: bool, filter: Result<(), String>) -> Layer {
         Ok(()) => Ok("W^X as far as this kernel has it"),
         Err(_) if kernel => Ok("W^X"),
         Err(error) => Err(format!("W^X ({error})")),
+    }
+}
+
+/// Takes all capabilities from this process, in every set.
+fn drop_capabilities() -> Layer {
+    // First the limit for programs it might execute, which takes a capability itself. The kernel knows about 41 of 64.
+    let numbers = (0..u64::BITS).map(|number| CapabilitySet::from_bits_retain(1 << number));
+    for capability in numbers {
+        if remove_capability_from_bounding_set(capability) == Err(Errno::INVAL) {
+            break;
+        }
+    }
+    let _ = clear_ambient_capability_set();
+    let none = CapabilitySet::empty();
+    let none = CapabilitySets { effective: none, permitted: none, inheritable: none };
+    match set_capabilities(None, none).and_then(|()| capabilities(None)) {
+        Ok(left) if left == none => Ok("no capabilities"),
+        Ok(_) => Err("dropping of capabilities".into()),
+        Err(error) => Err(format!("dropping of capabilities ({})", strerror(error))),
+    }
+}
+
+/// Closes every descriptor but these and stderr: what the command reads and writes is not a hook's business.
+pub fn close_fds_except(keep: &[i32]) {
+    let mut keep = keep.to_vec();
+    keep.push(libc::STDERR_FILENO);
+    keep.sort_unstable();
+    let mut next = 0;
+    for fd in keep {
+        close_range(next, fd - 1);
+        next = fd + 1;
+    }
+    close_range(next, i32::MAX);
+}
+
+#[allow(unsafe_code)]
+fn close_range(first: i32, last: i32) {
+    /// Without close_range(2), before Linux 5.9, numbers are closed one by one up to here.
+    const HIGHEST: i32 = 65_536;
+    if first > last {
+        return;
+    }
+    // SAFETY: the descriptors in between belong to values of the supervisor, of which this process is a copy that
+    // never drops or uses them.
+    unsafe {
+        if libc::syscall(libc::SYS_close_range, first, last, 0) != 0 {
+            for fd in first..=last.min(HIGHEST) {
+                libc::close(fd);
+            }
+        }
     }
 }

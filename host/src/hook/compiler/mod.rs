@@ -2,9 +2,7 @@
 //! lowest priority while the command runs (compiler).
 
 pub mod contract;
-mod mistaken;
-mod share;
-mod unsupported;
+mod explain;
 mod validate;
 
 use super::{
@@ -22,8 +20,26 @@ use crate::{
 };
 use ring::digest::{SHA256, digest};
 use rustix::{fd::OwnedFd, process::nice};
-use std::{convert::Infallible, fs::File, io::Write, os::fd::AsRawFd};
+use std::{
+    convert::Infallible,
+    fs::{self, File},
+    io::Write,
+    os::fd::AsRawFd,
+};
 use wasmtime::Engine;
+
+/// Of what the container has left when compiling begins, this part. The command has hardly begun by then: what it will
+/// need is not known, and a quarter leaves it most.
+const SHARE: u64 = 4;
+
+/// With less the smallest of hooks is not compiled: the engine itself needs a few MiB.
+const LEAST_SHARE: u64 = 8 << 20;
+
+/// The limit and the use of a memory cgroup, in version 2 and in version 1.
+const CGROUP_FILES: [(&str, &str); 2] =
+    [("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes")];
+
+const CGROUPS: &str = "/sys/fs/cgroup";
 
 /// Does the work for these hooks, each of which has a socket of its own to report on.
 pub fn run(work: &[(&Hook, &OwnedFd)], common: &Common, turn: Option<&Turn>) -> Infallible {
@@ -34,7 +50,7 @@ pub fn run(work: &[(&Hook, &OwnedFd)], common: &Common, turn: Option<&Turn>) -> 
     );
     heap::end_when_exhausted();
     let compiles = work.iter().any(|(hook, _)| hook.precompile);
-    let share = if compiles { share::of_memory() } else { 0 };
+    let share = if compiles { share_of_memory() } else { 0 };
     // In the jail no more files can be made.
     let files: Vec<_> = work.iter().map(|_| memfd::create("code").ok()).collect();
     sandbox::enter_as_compiler(&reports);
@@ -46,7 +62,7 @@ pub fn run(work: &[(&Hook, &OwnedFd)], common: &Common, turn: Option<&Turn>) -> 
     if !compiles {
         exit_now(0);
     }
-    if share < share::LEAST {
+    if share < LEAST_SHARE {
         log::debug(|| "hooks are compiled when they run: the container has little memory left".into());
         exit_now(0);
     }
@@ -100,4 +116,29 @@ pub fn check(bytes: &[u8], settings: &Settings) -> Result<(), String> {
         }
     }
     validate::validate(bytes)
+}
+
+/// How many bytes a process that compiles may use, by the container's limit; the most there is without one.
+fn share_of_memory() -> u64 {
+    left().map_or(u64::MAX, |left| left / SHARE)
+}
+
+/// The bytes between the container's use and its limit. In a container its own cgroup is the root of what is mounted;
+/// elsewhere /proc says which it is (cgroups(7)).
+fn left() -> Option<u64> {
+    let listed = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let own = listed.lines().filter_map(|line| {
+        let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
+        ["", "memory"].contains(&controllers).then_some(path)
+    });
+    own.chain([""]).flat_map(|path| CGROUP_FILES.map(|files| left_in(path, files))).flatten().min()
+}
+
+fn left_in(cgroup: &str, (limit, used): (&str, &str)) -> Option<u64> {
+    let number = |file: &str| {
+        let (controller, file) = file.split_once('/').unwrap_or(("", file));
+        let text = fs::read_to_string(format!("{CGROUPS}/{controller}{cgroup}/{file}")).ok()?;
+        text.trim().parse::<u64>().ok()
+    };
+    Some(number(limit)?.saturating_sub(number(used)?))
 }

@@ -3,8 +3,7 @@
 
 use super::{
     contract::{FEATURES, Interface, MAIN, RUN, VERSION},
-    mistaken::sniff,
-    unsupported,
+    explain,
 };
 use wasmparser::{
     ComponentExternalKind, Parser, Payload, ValidPayload, Validator, WasmFeatures,
@@ -14,11 +13,12 @@ use wasmparser::{
 
 /// Says why these bytes cannot be run as a hook.
 pub fn validate(bytes: &[u8]) -> Result<(), String> {
-    sniff(bytes)?;
-    let contents = read(bytes, FEATURES).map_err(|error| unsupported::explain(bytes, error))?;
+    explain::sniff(bytes)?;
+    let contents = read(bytes, FEATURES)
+        .map_err(|error| explain::unsupported(bytes, error, |features| read(bytes, features).map(drop)))?;
     let names = contents.imports.iter().map(|(name, _)| name).chain(contents.exports.iter().map(|(name, _)| name));
-    if let Some(version) = names.filter_map(|name| unsupported::later(name)).next() {
-        return Err(unsupported::later_wasi(version));
+    if let Some(version) = names.filter_map(|name| explain::later(name)).next() {
+        return Err(explain::later_wasi(version));
     }
     for (name, functions) in &contents.imports {
         import(name, functions)?;
@@ -28,14 +28,14 @@ pub fn validate(bytes: &[u8]) -> Result<(), String> {
 
 /// The outside of a component.
 #[derive(Default)]
-pub struct Contents {
+struct Contents {
     /// Name of the interface, and of the functions in it that the component names.
     imports: Vec<(String, Vec<String>)>,
     exports: Vec<(String, Export)>,
 }
 
 /// What stands behind an exported name.
-pub enum Export {
+enum Export {
     Function,
     /// An interface; whether it has a `run` that takes nothing.
     Interface {
@@ -45,7 +45,7 @@ pub enum Export {
 }
 
 /// Validates every byte and collects the names that the outermost component imports and exports.
-pub fn read(bytes: &[u8], features: WasmFeatures) -> Result<Contents, wasmparser::BinaryReaderError> {
+fn read(bytes: &[u8], features: WasmFeatures) -> Result<Contents, wasmparser::BinaryReaderError> {
     let mut validator = Validator::new_with_features(features);
     let mut allocations = wasmparser::FuncValidatorAllocations::default();
     let (mut imports, mut exports) = (Vec::new(), Vec::new());

@@ -2,9 +2,7 @@
 //! has an end before the hook's own.
 
 mod connector;
-mod files;
 mod race;
-mod resolv_conf;
 mod resolve;
 mod tls;
 mod tls_errors;

@@ -2,8 +2,9 @@
 //! because an image without anything else has none; private ones are added by the variables that other programs read
 //! too, and a hook has a certificate of its own if its variables name one.
 
-use super::{files, tls_errors};
+use super::tls_errors;
 use crate::{
+    environment,
     hook::allow_list::{Host, Origin},
     log::{Label, Level, Line},
 };
@@ -96,7 +97,7 @@ impl Files {
 
 impl Pem {
     fn read(variable: &str, path: &Path) -> Result<Self, String> {
-        let bytes = files::read(path, FILE_LIMIT).map_err(|why| problem(variable, path, &why))?;
+        let bytes = environment::read_file(path, FILE_LIMIT).map_err(|why| problem(variable, path, &why))?;
         if bytes.len() as u64 > FILE_LIMIT {
             return Err(problem(variable, path, &format!("larger than {} MiB", FILE_LIMIT >> 20)));
         }

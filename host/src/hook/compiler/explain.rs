@@ -1,10 +1,7 @@
-//! A component that is sound, but not for this wrapper: built for a later WASI, or with a proposal of WebAssembly that
-//! hooks are not given. Says which, and what to turn off where it was built.
+//! What a file is that is no hook, and what would make it one: what people mount by mistake, told by its first bytes,
+//! modules that are no components, and components for another WASI or with proposals that hooks are not given (compiler).
 
-use super::{
-    contract::{FEATURES, Interface},
-    validate::read,
-};
+use super::contract::{FEATURES, Interface};
 use wasmparser::{BinaryReaderError, Parser, Payload, WasmFeatures};
 
 /// What came with WASI 0.3: functions that suspend, streams, futures.
@@ -57,16 +54,20 @@ const PROPOSALS: [(WasmFeatures, &str, &str); 14] = [
 /// How many proposals are looked for in one file; each costs another look at all of it.
 const LOOKS: usize = 6;
 
-/// Why a component did not pass.
-pub fn explain(bytes: &[u8], mut error: BinaryReaderError) -> String {
+/// Why a component did not pass; `validate` reads it again with other features.
+pub fn unsupported(
+    bytes: &[u8],
+    mut error: BinaryReaderError,
+    validate: impl Fn(WasmFeatures) -> Result<(), BinaryReaderError>,
+) -> String {
     let mut missing = WasmFeatures::empty();
     let mut sound = false;
     // Is that proposal the only reason? With it allowed, either the component is valid or the next reason appears.
     for _ in 0..LOOKS {
         let Some(feature) = error.missing_wasm_feature() else { break };
         missing |= feature;
-        match read(bytes, FEATURES | missing) {
-            Ok(_) => {
+        match validate(FEATURES | missing) {
+            Ok(()) => {
                 sound = true;
                 break;
             }
@@ -125,4 +126,97 @@ fn names(bytes: &[u8]) -> Vec<String> {
         }
     }
     names
+}
+
+/// What a mistaken file is to be built as.
+const MEND: &str = "hooks are WebAssembly components, build it for wasm32-wasip2";
+
+/// What these bytes are, if they do not begin as a component does, and what would mend it.
+pub fn sniff(bytes: &[u8]) -> Result<(), String> {
+    Err(match bytes {
+        [0, b'a', b's', b'm', 0x0d, 0, 1, 0, ..] => return Ok(()),
+        [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => module(bytes),
+        [0, b'a', b's', b'm', ..] => format!("a kind of WebAssembly that is not known here; {MEND}"),
+        // wasmtime's machine code is an ELF file with an ABI of its own (ELFOSABI_WASMTIME).
+        [0x7f, b'E', b'L', b'F', _, _, _, 200, ..] => {
+            "machine code compiled from a component, which is never trusted; give the component itself".into()
+        }
+        [0x7f, b'E', b'L', b'F', ..] => format!("native code (ELF), as Wrapper4's plugins were; {MEND}"),
+        [0x1f, 0x8b, ..] => "compressed with gzip; unpack it".into(),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => "compressed with zstd; unpack it".into(),
+        [b'P', b'K', 3, 4, ..] => "a zip archive; unpack it".into(),
+        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => "compressed with xz; unpack it".into(),
+        // "\0asm" in base64. A ConfigMap decodes what is in `binaryData`, and not what is in `data`.
+        [b'A', b'G', b'F', b'z', b'b', ..] => {
+            "base64 text, not the bytes themselves; decode it (a ConfigMap has it in binaryData, not in data)".into()
+        }
+        _ if begins(bytes, &["(component", "(module", ";;", "(;"]) => {
+            "WebAssembly text, not binary; turn it into a component with `wasm-tools parse`".into()
+        }
+        _ if begins(bytes, &["<!doctype", "<html", "<?xml"]) => {
+            format!("a web page, perhaps of a download that failed; {MEND}")
+        }
+        _ if begins(bytes, &["version https://git-lfs"]) => {
+            "a pointer of Git LFS, not the file itself; fetch it with `git lfs pull`".into()
+        }
+        _ => format!("not WebAssembly; {MEND}"),
+    })
+}
+
+fn begins(bytes: &[u8], starts: &[&str]) -> bool {
+    let bytes = bytes.trim_ascii_start();
+    starts
+        .iter()
+        .any(|start| bytes.get(..start.len()).is_some_and(|found| found.eq_ignore_ascii_case(start.as_bytes())))
+}
+
+/// The module of WASI 0.1's functions. wasmtime's releases have an adapter from it to WASI 0.2.
+const PREVIEW1: &str = "wasi_snapshot_preview1";
+
+/// What a core module lacks to be a component.
+fn module(bytes: &[u8]) -> String {
+    let mut preview1 = false;
+    let mut foreign = None;
+    let mut typed = false;
+    // A damaged module is a module, too.
+    for payload in Parser::new(0).parse_all(bytes).map_while(Result::ok) {
+        match payload {
+            Payload::ImportSection(section) => {
+                for import in section.into_imports().map_while(Result::ok) {
+                    match import.module {
+                        PREVIEW1 => preview1 = true,
+                        module => foreign = foreign.or(Some((module, import.name))),
+                    }
+                }
+            }
+            // Where wit-bindgen leaves the world that the module is to be made a component of.
+            Payload::CustomSection(section) if section.name().starts_with("component-type") => typed = true,
+            _ => {}
+        }
+    }
+    let start = "not a component but a core module; build it for wasm32-wasip2";
+    let adapt = "`wasm-tools component new --adapt wasi_snapshot_preview1.command.wasm`";
+    let general = format!(
+        "{start}, or where the compiler has no such target (Go, Zig, AssemblyScript) for WASI 0.1, and make that a \
+         component with {adapt}"
+    );
+    match foreign {
+        _ if typed && !preview1 => format!("{start}, or make it a component with `wasm-tools component new`"),
+        _ if typed => format!("{start}, or make it a component with {}", adapt.replace("command", "reactor")),
+        None if preview1 => {
+            format!(
+                "{start}, or where the compiler has no such target (Go, Zig, AssemblyScript) make it a component with {adapt}"
+            )
+        }
+        None => general,
+        Some(("gojs" | "go", _)) => format!("{general}; this one is for JavaScript: Go's GOOS is to be wasip1, not js"),
+        Some(("env", "abort")) => {
+            format!(
+                "{general}; this one needs env.abort: AssemblyScript builds for WASI with @assemblyscript/wasi-shim"
+            )
+        }
+        Some((module, name)) => {
+            format!("{general}; this one needs {:?}, which is not of WASI", format!("{module}.{name}"))
+        }
+    }
 }
