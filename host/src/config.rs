@@ -1,4 +1,4 @@
-//! What the user asked for, as data (supervisor). `cli` fills it in, `main` hands its parts on.
+//! Supervisor: what the user asked for, as data. `cli` fills it in, and `main` hands its parts on.
 
 use crate::{
     hook::{Common, Listed},

@@ -1,4 +1,4 @@
-//! The entry from C: what has to be so before anything else, in every process (supervisor).
+//! Supervisor: the entry from C, with what every process of ours inherits from it: open streams, one line for a panic.
 
 use crate::log;
 use rustix::{

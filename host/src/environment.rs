@@ -1,5 +1,5 @@
-//! What the container gives: its variables where the kernel has put them, without a copy, because among them are secrets,
-//! and a copy that was freed is still in memory; and its files, as long as they can be opened (all processes).
+//! All processes: the container's variables and files, read before the sandbox takes both away. Variables are read
+//! where the kernel has put them: some are secrets, and a copy that was freed is still in memory.
 
 use crate::text::strerror;
 use rustix::fs::{Mode, OFlags, open};

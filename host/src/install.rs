@@ -1,6 +1,6 @@
-//! `--install`: an init container puts this program into a volume that it shares with somebody else's image.
+//! Supervisor: `--install`: an init container copies this binary into a volume that it shares with an image of others.
 //!
-//! Whoever looks at the path sees nothing, the program before, or the new one as a whole.
+//! The path holds nothing, the previous binary, or all of the new one, at any time.
 
 use crate::text::strerror;
 use anyhow::{Context, Result, anyhow};

@@ -1,4 +1,4 @@
-//! The Job: the command as it goes on, of which hooks and the termination message are told (supervisor).
+//! All processes: the Job, the command as it goes on; context of hooks and of the termination message.
 
 use crate::outcome::Outcome;
 use std::{

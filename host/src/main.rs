@@ -1,6 +1,6 @@
-//! Starts a command, supervises it as a container's init does, and runs hooks when it has ended.
+//! Supervisor: starts a command, supervises it as a container's init does, and runs hooks when it has exited.
 //!
-//! One Job, from its arguments to its exit code, is told in `run` and `run_job`. The supervisor has one thread and
+//! `run` and `run_job` are the story of one Job, from its arguments to its exit code. The supervisor has one thread and
 //! never calls into the engine that runs hooks: those run in processes of their own, see `hook`.
 #![cfg_attr(not(test), no_main)]
 

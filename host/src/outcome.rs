@@ -1,4 +1,4 @@
-//! How a command ended, and the exit code that tells it. Which line decides the exit code? One of these.
+//! All processes: how a command ended, and the exit code for it.
 
 use crate::text::choose;
 use std::{fmt, str::FromStr};

@@ -1,7 +1,7 @@
-//! The termination message: one line that `kubectl describe pod` shows for a container that has ended.
+//! Supervisor: the termination message: one line that `kubectl describe pod` shows for a container that has ended.
 //!
-//! The kubelet makes a file for it (`terminationMessagePath`) and reads it when the container has ended. The file is the
-//! command's as well; what it wrote stays, and the line comes after it. No file is ever made here.
+//! The kubelet makes a file for it (`terminationMessagePath`) and reads it when the container has ended. The file is
+//! the command's as well; what it wrote stays, and the line comes after it. No file is ever made here.
 
 use crate::{
     hook::Report,

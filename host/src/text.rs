@@ -1,4 +1,4 @@
-//! Text that is read by people: one line of it, so much of it, and the system's words for an error (all processes).
+//! All processes: text for people: kept to one line, cut to a length, and the system's message for an error.
 
 use anyhow::{Context, Result};
 use std::io;

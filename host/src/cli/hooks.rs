@@ -1,4 +1,4 @@
-//! The hooks that are listed, each with its own settings: the options' for all, or those of its own variables.
+//! Supervisor: the listed hooks, each with its own settings: the options' for all, or those of its own variables.
 
 use super::{
     options::{self, Arguments},

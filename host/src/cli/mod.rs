@@ -1,4 +1,4 @@
-//! The command line and the variables, turned into a `Config`. What is wrong with either is said here, in one line,
+//! Supervisor: reads the command line and the variables into a `Config`. Errors in either are reported in one line,
 //! before anything starts.
 
 mod hooks;

@@ -1,4 +1,4 @@
-//! The table of options, each with its variable, and where a value came from.
+//! Supervisor: the table of options, each with its variable and its default, and where a value came from.
 
 use crate::environment;
 use anyhow::{Context, Result};

@@ -1,4 +1,5 @@
-//! What the options' values may be. White space around a value is none of it: YAML's `value: |` leaves a newline.
+//! Supervisor: the values that options accept. White space around a value is ignored: YAML's `value: |` leaves a
+//! newline.
 
 use crate::text::choose;
 use anyhow::{Context, Result, anyhow, bail, ensure};

@@ -1,8 +1,9 @@
-//! Addresses that a name does not open. Who controls a name decides what it resolves to, and must not reach with it
-//! this pod's loopback, its link, a cloud's metadata service, or anything else that is not an ordinary destination.
+//! Compiler and runner: addresses that a name does not open. Whoever controls a name decides what it resolves to, and
+//! must not reach this pod's loopback, its link, a cloud's metadata service, or anything else that is not an ordinary
+//! destination.
 //!
-//! Private ranges (10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, fc00::/7) and the shared one (100.64.0.0/10) are
-//! ordinary here: services and pods of a cluster have such addresses, and only their names are known beforehand.
+//! Private ranges (10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, fc00::/7) and the shared one (100.64.0.0/10) are ordinary
+//! here: services and pods of a cluster have such addresses, and only their names are known beforehand.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -1,5 +1,5 @@
-//! Where hooks may connect. A request is judged by its parsed scheme, host and port, and then by the address that is
-//! really connected to; never by comparing strings of URLs.
+//! All processes: the allow list, where hooks may connect. A request is checked by its parsed scheme, host and port,
+//! and then by the address that is really connected to; never by comparing strings of URLs.
 
 use super::address::{embedded_ipv4, special_purpose};
 use anyhow::{Context, Result, bail, ensure};

@@ -1,5 +1,4 @@
-//! How WebAssembly is compiled: the same settings in `prepare`, which makes machine code, and in the runner, which
-//! accepts only code that was made with them.
+//! Compiler and runner: the settings of the engine, the same for both: the runner loads only code made with its own.
 
 use super::compiler::contract::FEATURES;
 use wasmtime::{Engine, OptLevel, Result, WasmBacktraceDetails, WasmFeatures};

@@ -1,4 +1,4 @@
-//! Handing an open file from one process of ours to another, over a socket that only these two have.
+//! Supervisor and compiler: what passes between them: a message for each hook, its code as an open file, and turns.
 
 use super::memfd;
 use rustix::{

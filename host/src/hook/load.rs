@@ -1,5 +1,4 @@
-//! From a hook's name to its bytes, as they are before the command starts. Bytes are read here and not yet
-//! understood.
+//! Supervisor: reads the bytes of hooks before the command starts, and does not look at them.
 
 use super::{
     Common, Hooks, Settings, memfd,

@@ -1,4 +1,4 @@
-//! Files without a name, in memory: bytes that processes of ours share, and that none can change once they are
+//! All processes: files in memory (memfd_create(2)) that our processes share, and that none can change once they are
 //! sealed.
 
 use rustix::{

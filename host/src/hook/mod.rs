@@ -1,7 +1,7 @@
-//! Hooks: from the names in the configuration to reports of how they ended.
+//! Supervisor: hooks, from their names in the configuration to reports of how they ended.
 //!
-//! The supervisor's process only reads a hook's bytes. They are parsed and compiled in `prepare`, and run in
-//! `runner`, each a process of its own, so that nothing that came from outside is interpreted beside the exit code.
+//! Its process only reads a hook's bytes. They are checked and compiled in `compiler` and run in `runner`, each a
+//! process of its own, so that nothing that came from outside is interpreted beside the exit code.
 
 mod address;
 mod allow_list;

@@ -1,10 +1,9 @@
-//! The processes that understand hooks' bytes: each checks one hook before the command starts, tells the supervisor,
-//! and goes on to compile it at the lowest priority while the command runs. The hooks that are part of this program need
-//! no check and share a process.
+//! Supervisor: its end of the compilers. Each checks one hook before the command starts, reports, and goes on to
+//! compile it while the command runs. The built-in hooks need no check and share a process.
 //!
-//! What such a process leaves behind is machine code in a sealed file in memory, handed over on its own socket. Only
-//! that is ever run as such: it was made by this binary, from bytes that were checked, in this run, and nobody else had
-//! a descriptor of it while it was written.
+//! A compiler leaves machine code in a sealed file in memory, handed over on its own socket. Only that is ever run as
+//! such: it was made by this binary, from bytes that were checked, in this run, and no other process had a descriptor
+//! of it while it was written.
 
 use super::{
     CHECK_TIMEOUT, Common, compiler,

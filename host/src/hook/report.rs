@@ -1,4 +1,4 @@
-//! How a hook ended, for the exit code and for the termination message (supervisor).
+//! Supervisor: how a hook ended, for the log, the exit code and the termination message.
 
 use super::settings::Settings;
 use crate::{

@@ -1,4 +1,4 @@
-//! What one hook may do and use, and which variables are its own.
+//! All processes: what a hook may do and use, which variables are its own, and what holds for all hooks of a run.
 
 use super::allow_list::AllowList;
 use crate::outcome::RunOn;

@@ -1,4 +1,4 @@
-//! A hook as the user listed it, before its bytes are read (supervisor).
+//! Supervisor: a hook as the user listed it, before its bytes are read; the table of built-in hooks.
 
 use super::settings::Settings;
 use crate::log::Label;

@@ -1,7 +1,7 @@
-//! Lines of the log. They are the one thing wrapper writes to stderr; nothing of ours is ever written to stdout.
+//! All processes: lines of the log. wrapper writes nothing else to stderr, and nothing of its own to stdout.
 //!
-//! Every line says whose words it has: what begins with `hook "NAME": ` is wrapper's about a hook, what begins with
-//! `NAME: ` is the hook's own output, and a hook's own reason for its failure follows `it reports: `.
+//! The start of a line names its author: `hook "NAME": ` is wrapper's line about a hook, `NAME: ` is the hook's own
+//! output, and a hook's own reason for its failure follows `it reports: `.
 
 mod stderr;
 

@@ -1,7 +1,7 @@
-//! Lines on their way to stderr, which the command has as well, from several processes of ours.
+//! All processes: writes lines to stderr, which they share with each other and with the command.
 //!
-//! A log reader may have gone or stalled, and neither may keep a Job from ending: a line that is not taken in time is
-//! dropped. What was given up in its middle, or whose writer was killed there, is ended by the next line, whichever
+//! A log reader that has gone or stalled must not keep a Job from ending: a line that is not taken in time is dropped.
+//! A line that was given up in its middle, or whose writer was killed there, is ended by the next line, whichever
 //! process writes that: every line begins at the start of one.
 
 use rustix::{

@@ -1,5 +1,5 @@
-//! What a hook could do if WebAssembly did not hold it: attempts on the operating system's layer, made from inside a
-//! jailed process. Only in debug builds, and only when the tests ask for it.
+//! Compiler and runner: attempts to do what the sandbox forbids, from inside it, as a hook could if WebAssembly did not
+//! hold it. Debug builds only, and only when a test asks for it.
 
 use crate::log;
 use rustix::{

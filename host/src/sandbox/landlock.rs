@@ -1,4 +1,5 @@
-//! Landlock: no file can be opened, no port be listened on, and TCP goes to the ports that the rules name.
+//! Compiler and runner: Landlock: no file can be opened, no port be listened on, and TCP goes to the allowed ports
+//! only.
 
 use super::Layer;
 use landlock::{

@@ -1,7 +1,8 @@
-//! The third layer: what the operating system still allows if the first two, WebAssembly and the policy, are gone.
+//! Compiler and runner: the OS sandbox: rlimits, no capabilities, no_new_privs, Landlock, seccomp. It holds if the two
+//! other layers, WebAssembly and the allow list, do not.
 //!
-//! A process that handles bytes from outside gives up its rights before it reads the first of them. Kernels and
-//! container sandboxes differ in what they offer; what can be had is taken, and `--log debug` shows what is in force.
+//! It is entered before the first byte from outside is looked at. Kernels and container sandboxes differ in what they
+//! offer; what they offer is used, and `--log debug` shows which layers are in force.
 
 #[cfg(debug_assertions)]
 pub mod escape;

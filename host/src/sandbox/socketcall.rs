@@ -1,6 +1,6 @@
-//! The C library of s390x makes all calls for sockets through socketcall(2), whose arguments are in memory, where a filter
-//! cannot read them. Since Linux 4.3 each has a number of its own there as well. These functions take the place of the
-//! C library's in a static program.
+//! All processes: socket functions for s390x. Its C library makes all calls for sockets through socketcall(2), whose
+//! arguments are in memory, where a filter cannot read them. Since Linux 4.3 each has a number of its own there as
+//! well; these functions take the place of the C library's in a static program.
 
 use libc::{c_int, c_void, size_t, sockaddr, socklen_t, ssize_t, syscall};
 

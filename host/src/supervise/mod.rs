@@ -1,5 +1,5 @@
-//! The supervisor: one thread, one loop, one waiter. It starts the command, forwards signals, reaps whatever it
-//! inherits, and learns how the command ended. It knows nothing of WebAssembly.
+//! Supervisor: one thread, one loop, one waiter. It starts the command, forwards signals, reaps orphans, and waits for
+//! the command to exit. It knows nothing of WebAssembly.
 //!
 //! From the moment the command runs nothing here gives up: what fails is reported, and the loop goes on.
 

@@ -1,5 +1,5 @@
-//! Why the kernel did not execute a file, where its error alone does not tell: no `#!` line, another CPU, a missing
-//! interpreter. Looks at the first bytes of the command's own file, once exec has failed, and at nothing else.
+//! Supervisor: why the kernel did not execute a file, where its error alone does not say: no `#!` line, another CPU, a
+//! missing interpreter. Reads the first bytes of the command's own file, once exec has failed, and nothing else.
 
 use nix::errno::Errno;
 use rustix::{

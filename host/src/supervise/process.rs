@@ -1,4 +1,4 @@
-//! Making processes.
+//! Supervisor: makes processes.
 
 use super::signals::block_all_but_faults;
 use nix::{

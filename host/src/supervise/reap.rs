@@ -1,5 +1,5 @@
-//! The one place that asks the kernel for ended children: the command, our own helpers, and every orphan that comes
-//! to us as PID 1 or as subreaper.
+//! Supervisor: waits for children, in one place: the command, our own helpers, and every orphan that comes to us as PID
+//! 1 or as subreaper.
 
 use crate::outcome::Outcome;
 use rustix::{

@@ -1,4 +1,4 @@
-//! The table of signals, the state in which the wrapper found them, and how they are taken and sent.
+//! Supervisor: the table of signals, the state in which wrapper found them, and how they are read and sent.
 //!
 //! All signals are blocked and read from a descriptor. A blocked signal is never lost, not even one that the kernel
 //! would otherwise discard for PID 1.

@@ -1,4 +1,4 @@
-//! Starting the command: fork, the signal state it is owed, exec; and the words for why it did not work.
+//! Supervisor: starts the command: fork, the signal state it is owed, exec; and the reason if that fails.
 //!
 //! Not std's `Command`, which runs a file that the kernel refuses as a shell script, as execvp(3) does, and needs a
 //! shell for it.

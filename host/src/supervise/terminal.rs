@@ -1,7 +1,7 @@
-//! The terminal's foreground process group: who gets what is typed, and who may read.
+//! Supervisor: the terminal's foreground process group, which gets what is typed and may read.
 //!
-//! The command has a process group of its own, so that a signal that it sends to its group reaches nobody else. For
-//! that group to be able to read, it has to be the terminal's foreground whenever the wrapper's group would be it.
+//! The command has a process group of its own, so that a signal that it sends to its group reaches no other process.
+//! For that group to be able to read, it has to be the terminal's foreground whenever wrapper's group would be it.
 
 use nix::unistd::getpgrp;
 use rustix::{

@@ -1,5 +1,4 @@
-//! What hooks and wrapper have agreed on: the features of WebAssembly, the interfaces and their versions (compiler and
-//! runner).
+//! Compiler and runner: the contract between hooks and wrapper: features of WebAssembly, interfaces, versions.
 
 use wasmparser::WasmFeatures;
 

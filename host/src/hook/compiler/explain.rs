@@ -1,5 +1,6 @@
-//! What a file is that is no hook, and what would make it one: what people mount by mistake, told by its first bytes,
-//! modules that are no components, and components for another WASI or with proposals that hooks are not given (compiler).
+//! Compiler and runner: names what a rejected file is, and what would make it a hook: files given by mistake,
+//! recognised by their first bytes; modules that are not components; components for another WASI or with proposals that
+//! hooks are not given.
 
 use super::contract::{FEATURES, Interface};
 use wasmparser::{BinaryReaderError, Parser, Payload, WasmFeatures};

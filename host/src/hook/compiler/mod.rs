@@ -1,5 +1,5 @@
-//! The process that checks hooks before the command starts, reports to the supervisor, and goes on to compile them at the
-//! lowest priority while the command runs (compiler).
+//! Compiler: checks hooks before the command starts, reports to the supervisor, and goes on to compile them at the
+//! lowest priority while the command runs.
 
 pub mod contract;
 mod explain;

@@ -1,5 +1,5 @@
-//! From bytes to a verdict: is this a hook, and does it ask only for what hooks are given? Says what is wrong in one
-//! line, with what would mend it (compiler; the runner for what it compiles itself).
+//! Compiler and runner: validates a component and checks that it is a hook and imports only what hooks are given.
+//! Errors are one line: what is wrong, and how to fix it.
 
 use super::{
     contract::{FEATURES, Interface, MAIN, RUN, VERSION},

@@ -1,4 +1,4 @@
-//! A hook's code: what the compiler left, or what is compiled now (runner).
+//! Runner: the hook's code, from the compiler or compiled now.
 
 use super::trap;
 use crate::{

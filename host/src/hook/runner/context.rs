@@ -1,5 +1,5 @@
-//! What a hook learns of the Job, and as variables for programs that know nothing of wrapper (runner; made by the
-//! supervisor when the hook's time begins).
+//! Runner: what a hook learns of the Job, as typed values and as variables for programs that do not know wrapper. The
+//! supervisor makes it when the hook's time begins.
 
 use crate::{
     environment,

@@ -1,8 +1,8 @@
-//! Limits of what a hook can make the host spend (runner). Time is the supervisor's business; everything else is counted here, in numbers
-//! that no honest hook comes near.
+//! Runner: limits of what a hook can make the host spend. Time is the supervisor's business; everything else is counted
+//! here, in numbers that no honest hook comes near.
 //!
-//! What the host keeps in wasmtime's implementation of WASI 0.2 (48.0), function by function. The last column
-//! is how `tests/guests/examples/keeps.rs` calls it, or else the test in `tests/limits.rs`.
+//! What the host keeps in wasmtime's implementation of WASI 0.2 (48.0), function by function. The last column is how
+//! `tests/guests/examples/keeps.rs` calls it, or else the test in `tests/limits.rs`.
 //!
 //! | function | what is kept | limit | tested as |
 //! | --- | --- | --- | --- |

@@ -1,5 +1,5 @@
-//! What is granted to a hook: HTTP and its own context. Files and sockets are linked, because some languages' libraries
-//! import them, but every use is refused, and logged (runner).
+//! Runner: links what hooks are granted, HTTP and their own context. Files and sockets are linked, because some
+//! languages' libraries import them, but every use is refused and logged.
 
 use super::{
     limits::{AUTHORITY_BYTES, METHOD_BYTES},

@@ -1,5 +1,5 @@
-//! The process that runs one hook and ends. Whatever happens in it, the supervisor only sees an exit status, and
-//! kills it when its time is up: no limit here is needed for that.
+//! Runner: runs one hook and exits. Whatever happens in it, the supervisor only sees an exit status, and kills it when
+//! its time is up: no limit here is needed for that.
 
 mod code;
 mod context;

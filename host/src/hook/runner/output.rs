@@ -1,4 +1,5 @@
-//! What a hook prints becomes lines of our log: marked with its name, and not more of them than a log should carry.
+//! Runner: turns a hook's output into lines of our log, marked with its name, and no more of them than a log should
+//! carry.
 
 use crate::log::{Label, Level, Line};
 use bytes::Bytes;

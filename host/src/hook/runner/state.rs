@@ -1,4 +1,4 @@
-//! Everything one hook has, and what `wrapper:hook` answers from it (runner).
+//! Runner: the state of a hook's store, and the functions of `wrapper:hook` on it.
 
 use super::{
     context::{Context, since_epoch},

@@ -1,4 +1,4 @@
-//! Why a hook failed, in one line. The engine's own errors are several lines, with the cause last.
+//! Runner: explains in one line why a hook failed. The engine's own errors are several lines, with the cause last.
 
 use rustc_demangle::demangle;
 use std::{

@@ -1,5 +1,5 @@
-//! A small assembler for seccomp filters: from a table of system calls and conditions on their arguments to a classic
-//! BPF program (seccomp(2), "Filters"). It knows neither what is allowed nor on which CPU it runs.
+//! Compiler and runner: a small assembler for seccomp filters: from a table of system calls and conditions on their
+//! arguments to a classic BPF program (seccomp(2), "Filters"). It knows neither what is allowed nor the CPU.
 
 use std::{collections::BTreeMap, num::TryFromIntError};
 

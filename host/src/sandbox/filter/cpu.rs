@@ -1,4 +1,5 @@
-//! What differs between CPUs: the kernel's token for each, and which system calls do what elsewhere others do.
+//! Compiler and runner: differences between CPUs: the kernel's token for each, and which system calls do what elsewhere
+//! others do.
 
 use super::bpf::{Condition, Machine};
 use libc::c_long;

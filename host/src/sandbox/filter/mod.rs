@@ -1,4 +1,4 @@
-//! The system calls that are left to a process, one by one, and what their arguments may be.
+//! Compiler and runner: the system calls that are left to a process, one by one, and what their arguments may be.
 
 mod bpf;
 mod cpu;

@@ -1,3 +1,5 @@
+//! Tests: the filter, interpreted as the kernel would.
+
 use super::{
     bpf::{
         Machine, assemble,

@@ -1,4 +1,4 @@
-//! From an allowed origin to a connection: its addresses are looked up once, each is judged, and those that pass are
+//! Runner: connects to an allowed origin. Its addresses are looked up once, each is checked, and the allowed ones are
 //! tried.
 
 use super::{

@@ -1,5 +1,5 @@
-//! One request: judged, connected, sent, answered. No redirect is followed and no proxy variable is read; every wait
-//! has an end before the hook's own.
+//! Runner: HTTP requests: checked, connected, sent, answered. No redirect is followed and no proxy variable is read;
+//! every wait ends before the hook's time does.
 
 mod connector;
 mod race;

@@ -1,5 +1,5 @@
-//! Connecting to a host with several addresses, as RFC 8305 ("Happy Eyeballs") has it: the next address is tried while
-//! the one before still waits, and the first connection that stands is taken.
+//! Runner: connects to a host with several addresses as in RFC 8305 ("Happy Eyeballs"): the next address is tried while
+//! the one before still waits, and the first connection is taken.
 
 use std::{
     collections::VecDeque,

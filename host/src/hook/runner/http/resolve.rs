@@ -1,4 +1,4 @@
-//! From a name to addresses: the hosts file and the name servers of this container.
+//! Runner: looks up names with the hosts file and the name servers of this container.
 //!
 //! Not the C library's resolver: in a static program it loads libraries at run time, which an image without any does
 //! not have.

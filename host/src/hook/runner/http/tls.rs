@@ -1,4 +1,4 @@
-//! Encrypted connections: whom to believe, and who this hook is. The roots of the public web are part of the program,
+//! Runner: TLS: trusted roots, and the hook's own certificate. The roots of the public web are part of the binary,
 //! because an image without anything else has none; private ones are added by the variables that other programs read
 //! too, and a hook has a certificate of its own if its variables name one.
 

@@ -1,4 +1,4 @@
-//! Why there is no encrypted connection, in plain words. What the library says is meant for programmers.
+//! Runner: explains TLS errors to operators. The library's own messages are meant for programmers.
 
 use rustls::{AlertDescription, CertificateError, Error as TlsError, PeerIncompatible};
 use std::time::{Duration, UNIX_EPOCH};
