@@ -6,13 +6,13 @@ use crate::{
 };
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-/// Everything the program was told, checked.
+/// All settings of a run, checked.
 #[derive(Debug)]
 pub struct Config {
     pub command: Vec<OsString>,
     pub before: Vec<Listed>,
     pub after: Vec<Listed>,
-    /// What holds for all of them.
+    /// Settings for all of them.
     pub hooks: Common,
     pub hook_failure_counts: bool,
     pub stop_timeout: Option<Duration>,

@@ -38,7 +38,7 @@ fn reserve_closed_stdio() {
     }
 }
 
-/// A panic is a bug of ours; it is told in one line, whatever `RUST_BACKTRACE` says.
+/// Reports a panic, which is a bug of ours, in one line, whatever `RUST_BACKTRACE` is.
 fn report_panics_in_one_line() {
     set_hook(Box::new(|panic| {
         let text = panic.payload_as_str().unwrap_or("panic");
@@ -50,7 +50,7 @@ fn report_panics_in_one_line() {
 #[cfg(all(no_unwind_tables, panic = "unwind"))]
 compile_error!("a profile that inherits `release` and unwinds needs the tables that build.rs leaves out");
 
-/// Stands for the unwinder's own function in a program without its tables, see `build.rs`: there is no frame
+/// Replaces the unwinder's own function in a program without its tables, see `build.rs`: there is no frame
 /// (`_URC_END_OF_STACK`).
 #[cfg(no_unwind_tables)]
 #[allow(unsafe_code, reason = "the name is the linker's, for --wrap")]

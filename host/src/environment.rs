@@ -20,8 +20,8 @@ unsafe extern "C" {
 /// All variables, each as `NAME=value`. std's would copy them, names and values.
 #[allow(unsafe_code)]
 pub fn variables() -> impl Iterator<Item = &'static [u8]> {
-    // SAFETY: a null pointer ends the list (environ(7)), which nobody changes: there is one thread, no variable is ever
-    // set, and who wipes them looks at none afterwards.
+    // SAFETY: a null pointer ends the list (environ(7)), which does not change: there is one thread, no variable is
+    // ever set, and who wipes them looks at none afterwards.
     let mut next = unsafe { environ };
     from_fn(move || {
         // SAFETY: the same, and each is a string that ends with a zero.
@@ -49,7 +49,7 @@ pub fn wipe() {
 
 /// The bytes of a file: at most one byte more than the limit, by which the reader knows that there is more.
 pub fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, String> {
-    // Without waiting: a FIFO that nobody writes to would hold the hook up.
+    // Without waiting: a FIFO without a writer would hold the hook up.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file: File = open(path, flags, Mode::empty()).map_err(strerror)?.into();
     if !file.metadata().map_err(strerror)?.is_file() {

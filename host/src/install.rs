@@ -16,7 +16,7 @@ use std::{
     path::Path,
 };
 
-/// What it is called in a directory that is given.
+/// Its name in a directory.
 const NAME: &str = "wrapper";
 
 /// For every user, whatever the umask: the container that runs it is often another user's than the one that installs.
@@ -30,7 +30,7 @@ pub fn install(path: &Path) -> Result<()> {
     replace(&mut program, &target).map_err(|error| anyhow!(strerror(error))).with_context(doing)
 }
 
-/// The file that is being run. Without `/proc` the kernel still tells by which path it was started (getauxval(3)).
+/// The file that is being run. Without `/proc` the kernel still has the path by which it was started (getauxval(3)).
 fn ourselves() -> Result<File> {
     let path = Path::new("/proc/self/exe");
     File::open(path)

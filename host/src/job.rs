@@ -31,7 +31,7 @@ pub struct Job {
     /// When the command was started, and how long it ran, if it did.
     pub started_at: Option<SystemTime>,
     pub elapsed: Option<Duration>,
-    /// How the command ended, once it has.
+    /// Outcome of the command, once it has ended.
     pub outcome: Option<Outcome>,
     /// The first signal that asked wrapper itself to stop.
     pub stop_signal: Option<u8>,

@@ -59,7 +59,7 @@ fn run() -> u8 {
     }
 }
 
-/// Runs the command between its hooks and says with which code to exit.
+/// Runs the command between its hooks; returns the exit code.
 fn run_job(config: &Config, started: Instant, mut supervisor: Supervisor) -> u8 {
     let mut hooks = hook::load(&config.before, &config.after, &config.hooks);
     hooks.check(&config.hooks, &mut supervisor);
@@ -99,7 +99,7 @@ fn fail(message: &str) -> u8 {
     WRAPPER_FAILED
 }
 
-/// `--help` and `--version` are the only words that go to stdout.
+/// Prints to stdout, which only `--help` and `--version` do.
 fn print(text: &str) -> u8 {
     use std::io::Write;
     match std::io::stdout().write_all(text.as_bytes()) {

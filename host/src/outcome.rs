@@ -13,7 +13,7 @@ pub const CANNOT_EXECUTE: u8 = 126;
 /// The command was not found (the same).
 pub const NOT_FOUND: u8 = 127;
 
-/// How the command ended.
+/// Outcome of the command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Exited(u8),
@@ -64,7 +64,7 @@ impl Outcome {
         *self == Self::Exited(0)
     }
 
-    /// The word that hooks and programs know it by.
+    /// The name that hooks and programs know it by.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Exited(_) => "exited",
@@ -92,7 +92,8 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// What a shell reports for a death by signal. The wrapper never dies of the signal itself: as PID 1 it could not.
+/// Exit code that a shell reports for a death by signal. The wrapper never dies of the signal itself: as PID 1 it could
+/// not.
 pub fn killed_by(signal: u8) -> u8 {
     signal.saturating_add(128)
 }

@@ -25,7 +25,7 @@ use std::{
 /// containers' of a pod, each its part: this much for six.
 const LIMIT: usize = 2048;
 
-/// What is told of a command's path, so that a long one leaves room for the rest.
+/// Bytes of a command's path; a long one is cut to leave room for the rest.
 const NAME_LIMIT: usize = 256;
 
 /// Adds the line to the file, if it is there.
@@ -38,7 +38,7 @@ pub fn write(path: &Path, format: Format, job: &Job, code: u8, reports: &[Report
     let problem = |error| format!("cannot write the termination message to {:?}: {error}", path.to_string_lossy());
     match append(path, &line) {
         Ok(()) => {}
-        // The same manifest, or image, where nobody reads one.
+        // The same manifest, or image, is used where there is no kubelet.
         Err(error) if error.kind() == io::ErrorKind::NotFound => log::debug(|| problem(strerror(error))),
         Err(_) if is_link(path) => log::warn(problem("it is a symbolic link, which is not followed".into())),
         Err(error) => log::warn(problem(strerror(error))),
@@ -116,8 +116,8 @@ fn name(job: &Job) -> String {
 
 /// Writes a line at the end of a file, after what stands there.
 fn append(path: &Path, line: &str) -> io::Result<()> {
-    // A FIFO or a terminal in its place keeps nobody waiting. The kubelet makes a file and no link: a link is the work of
-    // the command, or of somebody who can write there, and leads to a file that is not for this line.
+    // A FIFO or a terminal in its place does not block. The kubelet makes a file and no link: a link is the work of
+    // the command, or of another process that can write there, and leads to a file that is not for this line.
     let flags = OFlags::RDWR | OFlags::APPEND | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = open(path, flags, Mode::empty())?;
     let stat = fstat(&file)?;

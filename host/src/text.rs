@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use std::io;
 
-/// The system's words for an error, without Rust's number behind them: `No such file or directory`.
+/// The system's message for an error, without the number that Rust adds (strerror(3)): `No such file or directory`.
 pub fn strerror(error: impl Into<io::Error>) -> String {
     let text = error.into().to_string();
     match text.split_once(" (os error ") {
@@ -12,8 +12,7 @@ pub fn strerror(error: impl Into<io::Error>) -> String {
     }
 }
 
-/// How long the reason of a failure may be, whoever words it: a hook chooses its error's text and its functions'
-/// names. As long as a line of its output.
+/// Bytes of the reason of a failure, as of a line of output: a hook chooses its error's text and its functions' names.
 pub const REASON_LIMIT: usize = 4096;
 
 /// At most so many bytes of a text.
@@ -27,14 +26,13 @@ pub fn ellipsize(text: &str, limit: usize) -> String {
     if text.len() <= limit { text.into() } else { truncate(text, limit.saturating_sub(MARK.len())).to_owned() + MARK }
 }
 
-/// Control characters would let a hook or a file name write lines that look like ours, or steer a terminal.
+/// Replaces characters by which a hook or a file name could forge lines of the log or control a terminal.
 pub fn one_line(text: &str) -> String {
     text.chars().map(|c| if is_control(c) && c != '\t' { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
-/// Whether a character does something else than being read: it ends a line for some reader, or changes the order or the
-/// look of what follows, or is text that no reader sees. The joiners that scripts and emoji are written with are not
-/// among them.
+/// Control characters, line separators, bidirectional overrides and invisible text. Not the joiners that scripts and
+/// emoji are written with.
 pub fn is_control(c: char) -> bool {
     c.is_control()
         || matches!(c,

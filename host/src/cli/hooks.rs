@@ -29,7 +29,7 @@ pub fn listed(arguments: &Arguments) -> Result<(Vec<Listed>, Vec<Listed>)> {
             sha256.extend(digests.into_iter().map(|value| Some(Setting { value, by: by.clone() })));
         }
     }
-    // What is wrong with the options is an error even if no hook runs.
+    // Invalid options are an error even if no hook runs.
     let defaults = Defaults::read(arguments)?;
     if arguments.one(&options::DISABLE_HOOKS, flag)?.unwrap_or(false) {
         return Ok((Vec::new(), Vec::new()));
@@ -55,7 +55,7 @@ pub fn listed(arguments: &Arguments) -> Result<(Vec<Listed>, Vec<Listed>)> {
     Ok((before, after))
 }
 
-/// What the options say for all hooks.
+/// Settings for all hooks, from the options.
 struct Defaults {
     timeout: Setting<Duration>,
     memory: Setting<usize>,
@@ -74,7 +74,7 @@ impl Defaults {
         })
     }
 
-    /// The settings of one hook: what its own variables say, and for the rest what holds for all.
+    /// The settings of one hook: from its own variables, otherwise those for all.
     fn settings(
         &self,
         arguments: &Arguments,
@@ -127,7 +127,7 @@ fn by<T>(option: &options::Opt, value: T) -> Setting<T> {
     Setting { value, by: option.on_command_line().into() }
 }
 
-/// What a hook's own variable says.
+/// Value of a hook's own variable.
 fn one<T>(
     arguments: &Arguments,
     name: Option<String>,

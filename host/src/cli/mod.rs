@@ -15,7 +15,7 @@ use rustix::process::{Resource, getrlimit};
 use std::{ffi::OsString, path::PathBuf};
 use values::flag;
 
-/// What the user asked for.
+/// A request of the user.
 pub enum Request {
     Run(Box<Config>),
     /// Copy this program to that path.
@@ -63,12 +63,12 @@ fn config(arguments: &Arguments) -> Result<Config> {
     })
 }
 
-/// What the variable says of the file for the termination message, for when options cannot be read.
+/// The file for the termination message as its variable names it, for when options cannot be read.
 pub fn termination_log() -> Option<PathBuf> {
     options::TERMINATION_LOG.in_environment().map(Into::into)
 }
 
-/// The first line of clap's words, which says what is wrong; its tips and usage fill a screen.
+/// The first line of clap's message, which names the mistake; its tips and usage fill a screen.
 fn in_one_line(error: &clap::Error) -> String {
     let text = error.to_string();
     let line = text.lines().next().unwrap_or_default();

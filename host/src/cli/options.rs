@@ -16,18 +16,18 @@ pub struct Opt {
     alias: Option<&'static str>,
     variable: &'static str,
     takes: Takes,
-    /// What holds where it is not given.
+    /// Value if it is not given.
     default: Option<&'static str>,
     help: &'static str,
 }
 
 impl Opt {
-    /// How it is written on the command line.
+    /// Its form on the command line.
     pub fn on_command_line(&self) -> String {
         format!("--{}", self.flag)
     }
 
-    /// What its variable says.
+    /// Value of its variable.
     pub fn in_environment(&self) -> Option<OsString> {
         variable(self.variable)
     }
@@ -44,7 +44,7 @@ fn between_commas(value: &OsStr) -> impl Iterator<Item = &OsStr> {
     value.as_bytes().split(|byte| *byte == b',').map(|part| OsStr::from_bytes(part.trim_ascii()))
 }
 
-/// How an option is written.
+/// Arity of an option.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Takes {
     Nothing,
@@ -86,8 +86,8 @@ pub const PLUGIN_TIMEOUT: Opt = Opt {
     alias: None,
     variable: "WRAPPER_PLUGIN_TIMEOUT",
     takes: Takes::One("TIME"),
-    // kubelet gives a pod 30 s to stop (`terminationGracePeriodSeconds`); a hook that takes a third of it leaves room for
-    // the command.
+    // kubelet gives a pod 30 s to stop (`terminationGracePeriodSeconds`); a hook that takes a third of it leaves room
+    // for the command.
     default: Some("10s"),
     help: "Time limit of each hook, after which it is killed",
 };
@@ -231,14 +231,15 @@ const COMMAND: &str = "command";
 /// Not in the table: it stands alone and has no variable, which would keep every command of a pod from starting.
 const INSTALL: &str = "install";
 
-/// What our variables begin with.
+/// Prefix of our variables.
 const OURS: &[u8] = b"WRAPPER_";
 
-/// What the variable of a hook's digest begins and ends with.
+/// Prefix and suffix of the variable of a hook's digest.
 const DIGEST: (&[u8], &[u8]) = (b"HOOK_", b"_SHA256");
 
-/// The names of variables that look like ours and are not, which is most often a typo. For every Service whose name begins with `wrapper` Kubernetes makes some as well
-/// (`WRAPPER_SERVICE_HOST`, `WRAPPER_PORT_80_TCP`); they are left out.
+/// The names of variables that look like ours and are not, which is most often a typo. For every Service whose name
+/// begins with `wrapper` Kubernetes makes some as well (`WRAPPER_SERVICE_HOST`, `WRAPPER_PORT_80_TCP`); they are left
+/// out.
 pub fn unknown_variables() -> Vec<String> {
     let names = environment::variables().filter(|variable| variable.starts_with(OURS)).map(|variable| {
         let name = variable.split(|byte| *byte == b'=').next().unwrap_or_default();
@@ -258,7 +259,7 @@ pub fn digest_variables() -> Vec<String> {
     set.map(|name| String::from_utf8_lossy(name).into_owned()).collect()
 }
 
-/// clap is asked to split the command line and to print help; values are judged where the variables' are.
+/// clap splits the command line and prints help; values are parsed where those of variables are.
 pub fn command() -> Command {
     let options = ALL.iter().map(|option| {
         let default = option.default.map(|default| format!(" [default: {default}]")).unwrap_or_default();
@@ -324,7 +325,7 @@ impl Arguments {
         self.matches.get_one(INSTALL).cloned()
     }
 
-    /// How the user wrote the option: its flag or its variable.
+    /// The option as the user wrote it: its flag or its variable.
     pub fn name(&self, option: &Opt) -> String {
         match self.on_command_line(option) {
             true => option.on_command_line(),

@@ -15,7 +15,7 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 /// A page, in bytes.
 const LEAST_MEMORY: u64 = 64 << 10;
 
-/// What a 32-bit memory can hold, or what a 32-bit processor has room for beside everything else.
+/// Size of a full 32-bit memory, or what fits into the address space of a 32-bit processor.
 const MOST_MEMORY: (u64, &str) = if cfg!(target_pointer_width = "64") { (4 << 30, "4GiB") } else { (1 << 30, "1GiB") };
 
 pub fn duration(value: &OsStr) -> Result<Duration> {

@@ -32,7 +32,7 @@ const V4: &[Block<Ipv4Addr>] = &[
 ];
 
 /// Istio's DNS proxy answers with addresses of this block for services outside the mesh that have none of their own;
-/// the sidecar knows where they go, and nobody else does.
+/// only the sidecar knows where they go.
 const ISTIO: Block<Ipv4Addr> = (Ipv4Addr::new(240, 240, 0, 0), 16, "");
 
 /// IANA's registry of special-purpose IPv6 addresses without the private range, what IANA has not assigned to anybody
@@ -79,7 +79,7 @@ const fn v6([a, b, c, d, e, f, g, h]: [u16; 8]) -> Ipv6Addr {
     Ipv6Addr::new(a, b, c, d, e, f, g, h)
 }
 
-/// What an address is for that is no ordinary destination.
+/// Purpose of an address that is no ordinary destination.
 pub fn special_purpose(address: IpAddr) -> Option<&'static str> {
     match embedded_ipv4(address) {
         IpAddr::V4(ip) if is_in(ip, ISTIO) => None,
@@ -244,7 +244,7 @@ mod tests {
                 assert_eq!(is_special(&format!("{prefix}{ip}")), special, "{prefix}{ip}");
             }
         }
-        // Compatible, 6to4, Teredo, and SIIT's: nobody needs these any more.
+        // Compatible, 6to4, Teredo, and SIIT's: obsolete.
         for address in ["::10.0.0.1", "2002:a9fe:a9fe::1", "2001:0:a9fe:a9fe::1", "::ffff:0:169.254.169.254"] {
             assert!(is_special(address), "{address}");
         }

@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-/// What the operator allowed.
+/// All rules of a hook.
 #[derive(Clone, Debug)]
 pub struct AllowList(Arc<[Rule]>);
 
@@ -23,7 +23,7 @@ pub struct Rule {
     port: Option<u16>,
 }
 
-/// Where a request wants to go.
+/// The origin of a request's URL (RFC 6454).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
     pub scheme: Scheme,
@@ -48,7 +48,7 @@ pub enum Host {
     Name(String),
 }
 
-/// The hosts a rule speaks of.
+/// The hosts of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum HostPattern {
     Exact(Host),
@@ -89,7 +89,7 @@ impl AllowList {
         })
     }
 
-    /// Whether an address may be connected to for an origin that is admitted. A name does not open what is special;
+    /// Whether an address may be connected to for an origin that is admitted. A name does not open special addresses;
     /// a rule that names the address itself does.
     pub fn allows_address(&self, origin: &Origin, address: IpAddr) -> bool {
         let named = self.matching(origin).any(|rule| rule.names_address(address));
@@ -163,7 +163,7 @@ fn name(text: &str) -> Result<String> {
             && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
     };
     ensure!(name.len() <= LONGEST && name.split('.').all(label), "{text:?} is not a host name");
-    // What ends in a number is meant as an address, and was not one (WHATWG URL, "ends in a number").
+    // A name that ends in a number is meant as an address, and was not one (WHATWG URL, "ends in a number").
     let last = name.rsplit('.').next().unwrap_or_default();
     let number = last.bytes().all(|byte| byte.is_ascii_digit()) || last.starts_with("0x");
     ensure!(!number, "{text:?} is neither a host name nor an IP address in its usual form");

@@ -63,8 +63,8 @@ pub fn new(memory: usize, scarce_address_space: bool, code: Code) -> Result<Engi
         config.memory_reservation(memory as u64).memory_reservation_for_growth(0).memory_guard_size(0);
     }
     // The compiler merges data segments into one image. Without this, each of them becomes code in one start function,
-    // and thirty thousand, or those of Go's linker, which leaves out zeroes, take 400 MiB to compile. The image is copied
-    // into the hook's memory, not mapped: see memfd_create in sandbox/filter.
+    // and thirty thousand, or those of Go's linker, which leaves out zeroes, take 400 MiB to compile. The image is
+    // copied into the hook's memory, not mapped: see memfd_create in sandbox/filter.
     config.memory_init_cow(true);
     config.max_wasm_stack(WASM_STACK).async_stack_size(STACK);
     config.native_unwind_info(false);

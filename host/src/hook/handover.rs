@@ -12,7 +12,7 @@ use rustix::{
 };
 use std::{fs::File, io, mem::MaybeUninit, os::fd::AsRawFd};
 
-/// What the compiler reports, in a byte each.
+/// A message of the compiler, one byte each.
 #[derive(Clone, Copy)]
 #[repr(u8)]
 pub enum Message {
@@ -34,7 +34,7 @@ pub fn send(socket: &OwnedFd, message: Message) {
     let _ = write(socket, &[message as u8]);
 }
 
-/// The message before the file, if there is one: what is not understood is no consent.
+/// The message before the file, if there is one: any unknown byte is Invalid.
 pub fn receive(socket: &OwnedFd) -> Option<Message> {
     let mut byte = [0];
     let length = read(socket, &mut byte).ok()?;

@@ -16,8 +16,8 @@ use std::{borrow::Cow, fs::File, io, os::fd::AsRawFd, path::Path, sync::Arc};
 /// ConfigMap can hold is a thirty-second of it.
 const SIZE_LIMIT: u64 = 32 * 1024 * 1024;
 
-/// What is compiled beside the command: more than this takes more memory than its container should lend for it, and
-/// is compiled when it runs.
+/// Largest hook that is compiled beside the command: a larger one takes more memory than its container should lend for
+/// it, and is compiled when it runs.
 const PRECOMPILED_SIZE: u64 = 8 * 1024 * 1024;
 
 /// A hook whose bytes have been read.
@@ -40,7 +40,7 @@ impl Bytes {
     fn length(&self) -> u64 {
         match self {
             Self::BuiltIn(bytes) => bytes.len() as u64,
-            // Not metadata(), whose system call a jailed process has not.
+            // Not metadata(), whose system call the sandbox forbids.
             Self::Memory(file) => fstat(file).map_or(0, |stat| stat.st_size.unsigned_abs()),
         }
     }
@@ -55,7 +55,8 @@ impl Hook {
         })
     }
 
-    /// The variables of a product itself that a built-in hook for it reads besides `HOOK_…`. A file is given none of them.
+    /// The variables of a product itself that a built-in hook for it reads besides `HOOK_…`. A file is given none of
+    /// them.
     pub fn product_variables(&self) -> &'static [&'static str] {
         match self.bytes {
             Bytes::BuiltIn(bytes) => spec::product_variables(bytes),
@@ -63,7 +64,7 @@ impl Hook {
         }
     }
 
-    /// How many bytes of WebAssembly it has.
+    /// Its size in bytes.
     pub fn length(&self) -> u64 {
         self.bytes.length()
     }
@@ -121,11 +122,11 @@ fn load_one(listed: &Listed, common: &Common) -> Option<Hook> {
 
 fn read_file(path: &Path) -> Result<File, String> {
     let not_regular = || "not a regular file".to_owned();
-    // Without waiting: a FIFO that nobody writes to would hold the Job up for ever.
+    // Without waiting: a FIFO without a writer would hold the Job up for ever.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let mut file: File = match open(path, flags, Mode::empty()) {
         Ok(file) => file.into(),
-        // What opening a socket says.
+        // The error for opening a socket.
         Err(rustix::io::Errno::NXIO) => return Err(not_regular()),
         Err(errno) => return Err(strerror(errno)),
     };

@@ -11,7 +11,7 @@ use std::{
     os::unix::fs::FileExt,
 };
 
-/// What sealing takes away.
+/// Rights that sealing takes away.
 const SEALS: SealFlags = SealFlags::WRITE.union(SealFlags::GROW).union(SealFlags::SHRINK).union(SealFlags::SEAL);
 
 /// An empty file that can be sealed.
@@ -25,7 +25,7 @@ pub fn create(name: &str) -> io::Result<File> {
     Ok(fd.into())
 }
 
-/// Copies at most `limit` bytes of `source` into a file that nobody can change any more.
+/// Copies at most `limit` bytes of `source` into a file that no process can change any more.
 pub fn copy_sealed(source: &mut File, limit: u64) -> io::Result<File> {
     let mut copy = create("hook")?;
     // Small, so that the supervisor's stack does not grow by it.

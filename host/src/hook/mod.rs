@@ -71,7 +71,7 @@ impl Hooks {
         self.unusable.as_ref()
     }
 
-    /// Runs the hooks of a phase in their order and says how each of them ended. A failing hook does not keep an
+    /// Runs the hooks of a phase in their order; returns how each of them ended. A failing hook does not keep an
     /// after-hook from running; the first one that fails before the command is the last to run.
     pub fn run(&self, phase: Phase, common: &Common, job: &Job, supervisor: &mut Supervisor) -> Vec<Report> {
         let hooks = self.of(phase);
@@ -102,7 +102,7 @@ impl Hooks {
     }
 }
 
-/// Runs one hook in a process of its own and says how it ended.
+/// Runs one hook in a process of its own; returns how it ended.
 fn run_one(hook: &Hook, common: &Common, context: Context, supervisor: &mut Supervisor) -> Verdict {
     let start = Instant::now();
     let line =
@@ -120,7 +120,7 @@ fn run_one(hook: &Hook, common: &Common, context: Context, supervisor: &mut Supe
         }
     };
     let (verdict, untold) = match waited {
-        // If there is something to say, the runner itself has said it.
+        // The runner itself has logged the reason.
         WaitResult::Ended(ExitStatus::Exited(code)) => (
             Verdict::of(code),
             report::out_of_memory(code, &hook.settings, common.scarce_address_space).map(|why| format!(": {why}")),
@@ -155,7 +155,7 @@ fn run_one(hook: &Hook, common: &Common, context: Context, supervisor: &mut Supe
 }
 
 /// Starts the process that runs the hook, once its code is there; again and again while there may be no more processes
-/// for the moment. Nothing is started if the wrapper is told to stop meanwhile.
+/// for the moment. Nothing is started once wrapper is asked to stop.
 fn launch(
     hook: &Hook,
     common: &Common,
@@ -169,7 +169,7 @@ fn launch(
     supervisor.start_in_time(context.deadline, policy, |_| fork_helper(|| exit_now(runner::run(hook, common, context))))
 }
 
-/// How long is waited beside a hook of this phase.
+/// Meaning of signals while a hook of this phase runs.
 fn policy(phase: Phase) -> StopPolicy {
     match phase {
         Phase::Before => StopPolicy::KillOnFirst,
@@ -181,6 +181,5 @@ fn seconds(since: Instant) -> f64 {
     log::seconds(since.elapsed())
 }
 
-/// How long the supervisor waits for a hook to be checked: reading 32 MiB of WebAssembly takes under two seconds,
-/// and on a starved node ten times that.
+/// Time limit for checking hooks. 32 MiB of WebAssembly take under two seconds; the rest is for a starved node.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(10);

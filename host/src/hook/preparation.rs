@@ -28,17 +28,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A tenth of what is compiled in that time on a processor of 2020.
+/// Bytes compiled in a millisecond on a slow CPU; a server of 2020 compiles about ten times as many.
 const BYTES_A_MILLISECOND: u64 = 100;
 
 /// A process at work for a hook.
 pub struct Preparation {
-    /// Where it tells what it has done: the verdict if the hook is checked, then the code, then the end of the stream.
+    /// Its messages: the result if the hook is checked, then the code, then the end of the stream.
     receiver: OwnedFd,
     process: Pid,
 }
 
-/// What is known of a hook before the command starts.
+/// Result of checking a hook before the command starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Validity {
     Valid,
@@ -57,9 +57,9 @@ impl Preparation {
         handover::receive_file(&self.receiver).filter(memfd::is_sealed)
     }
 
-    /// Waits until the code is there or will not come. Whoever runs at the lowest priority beside a busy process may
-    /// never come to an end: one that takes much longer than on a free processor is ended, and the hook is compiled
-    /// when it runs.
+    /// Waits until the code is there or will not come. At the lowest priority beside a busy process a compiler may
+    /// never finish: one that takes much longer than on a free processor is ended, and the hook is compiled when it
+    /// runs.
     pub fn wait(&self, hook: &Hook, deadline: Instant, policy: StopPolicy, supervisor: &mut Supervisor) {
         let slow = Duration::from_millis(hook.length() / BYTES_A_MILLISECOND);
         let half = deadline.saturating_duration_since(Instant::now()) / 2;
@@ -73,7 +73,7 @@ impl Preparation {
     }
 }
 
-/// Starts the processes and waits until they have said of each hook whether it is fit. What is wrong with one is in the
+/// Starts the processes and waits until each hook is checked. What is wrong with one is in the
 /// log by then.
 pub fn start(hooks: &mut [&mut Hook], common: &Common, supervisor: &mut Supervisor) -> Vec<Validity> {
     let deadline = Instant::now() + CHECK_TIMEOUT;
@@ -114,7 +114,7 @@ fn launch(
     Ok(())
 }
 
-/// What the hook's process says of it, and why it says nothing.
+/// Receives the result of a hook's check; logs why there is none.
 fn validity(hook: &mut Hook, deadline: Instant, supervisor: &mut Supervisor) -> Validity {
     if !hook.needs_check() {
         return Validity::Valid;
@@ -128,7 +128,7 @@ fn validity(hook: &mut Hook, deadline: Instant, supervisor: &mut Supervisor) -> 
             _ => {}
         }
     }
-    // Who has closed the socket is about to end.
+    // A process that has closed its socket is about to exit.
     let end = if readiness == Readiness::Readable { deadline } else { Instant::now() };
     let ended = supervisor.end_helper(preparation.process, end, StopPolicy::KillOnFirst);
     hook.preparation = None;

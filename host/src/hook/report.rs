@@ -8,13 +8,13 @@ use crate::{
 use rustix::process::{Resource, getrlimit};
 use std::time::Duration;
 
-/// The runner's exit code when the hook did its work.
+/// The runner's exit code for success.
 pub const SUCCEEDED: u8 = 0;
 
-/// When the hook said that its settings have to be changed: what sysexits.h has for it, `EX_CONFIG`.
+/// The runner's exit code when the hook returned `misconfigured`: `EX_CONFIG` of sysexits.h.
 pub const MISCONFIGURED: u8 = 78;
 
-/// What became of one hook that was due at its phase.
+/// Result of one hook of a phase.
 #[derive(Clone, Debug)]
 pub struct Report {
     /// Its name.
@@ -26,7 +26,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether it ran and did not succeed, and that matters.
+    /// Whether it ran, did not succeed and is not optional.
     pub fn failed(&self) -> bool {
         !self.optional && !matches!(self.verdict, Verdict::Succeeded | Verdict::Skipped)
     }
@@ -39,19 +39,19 @@ pub enum Verdict {
     Succeeded,
     /// It returned an error or trapped; its process has logged why.
     Failed,
-    /// It returned the error that says that its settings have to be changed first.
+    /// It returned the error for settings that have to be changed first.
     Misconfigured,
     TimedOut,
     /// Its process died of a signal that the wrapper did not send.
     Crashed,
-    /// The wrapper was told to stop, and could not wait.
+    /// wrapper was asked to stop, and could not wait.
     EndedEarly,
-    /// It was not its turn: another end of the command, a gate before it that failed, a wrapper in a hurry.
+    /// It was not run: `--plugin-on` does not match, a gate before it failed, or wrapper was asked to stop.
     Skipped,
 }
 
 impl Verdict {
-    /// What the exit code of a runner says of the hook.
+    /// Verdict for the exit code of a runner.
     pub fn of(code: u8) -> Self {
         match code {
             SUCCEEDED => Self::Succeeded,
@@ -73,7 +73,7 @@ impl Verdict {
     }
 }
 
-/// What the exit code of a hook's process says about memory, which the process had none left to say itself.
+/// Explains exit codes for memory: the process itself had none left to log the reason.
 pub fn out_of_memory(code: u8, settings: &Settings, scarce_address_space: bool) -> Option<String> {
     let (ours, by) = (sandbox::runner_memory(settings.memory.value), &settings.memory.by);
     let given = getrlimit(Resource::Data).current.unwrap_or(u64::MAX);

@@ -5,24 +5,24 @@ use crate::outcome::RunOn;
 use anyhow::ensure;
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
-/// What holds for one hook. Options are the defaults of all hooks; `HOOK_<NAME>_…` says it for one.
+/// Settings of one hook. Options are the defaults of all hooks; `HOOK_<NAME>_…` is for one.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Its whole time.
+    /// Time limit of the whole hook.
     pub timeout: Setting<Duration>,
     /// In bytes, over all its linear memories.
     pub memory: Setting<usize>,
     pub allow_http: Setting<AllowList>,
     /// The digest its bytes must have.
     pub sha256: Option<Setting<Digest>>,
-    /// After which end of the command it runs, if it runs after it.
+    /// The outcomes of the command for which it runs, if it is an after-hook.
     pub run_on: RunOn,
-    /// Whether its failure changes nothing.
+    /// Whether its failure is ignored.
     pub optional: bool,
     pub variables: Variables,
 }
 
-/// What holds for all hooks of a run.
+/// Settings for all hooks of a run.
 #[derive(Clone, Debug)]
 pub struct Common {
     /// Whether hooks are compiled beside the command, and not only when they run.
@@ -66,17 +66,17 @@ pub struct Setting<T> {
 }
 
 impl<T> Setting<T> {
-    /// How the user would write it with this value.
+    /// The setting as the user would write it with this value.
     pub fn written(&self, value: impl fmt::Display) -> String {
         let between = if self.by.starts_with("--") { ' ' } else { '=' };
         format!("{}{between}{value}", self.by)
     }
 }
 
-/// Which of the variables named `HOOK_…` are whose.
+/// Owners of the variables named `HOOK_…`.
 #[derive(Clone, Debug)]
 pub struct Variables {
-    /// What each hook's begin with: `HOOK_SLACK_`, and `HOOK_HTTP_` for the built-in hook behind that name. All hooks
+    /// Prefixes of each hook's: `HOOK_SLACK_`, and `HOOK_HTTP_` for the built-in hook behind that name. All hooks
     /// share the list: wrapper keeps it for as long as the command runs.
     all: Arc<[Vec<String>]>,
     /// This hook's place in it.

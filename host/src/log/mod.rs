@@ -17,7 +17,7 @@ use std::{
 
 pub use stderr::writer_was_killed;
 
-/// How much a line matters; `--log` chooses from which level on lines are shown.
+/// Severity of a line; `--log` sets the lowest that is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     Debug,
@@ -48,7 +48,7 @@ impl FromStr for Format {
     }
 }
 
-/// Which lines are written, and how.
+/// Settings of the log: which lines are written, and how.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     pub level: Level,
@@ -90,7 +90,7 @@ pub fn debug(message: impl FnOnce() -> String) {
 pub struct Label {
     /// `istio-quit`, or what the user called it.
     pub name: String,
-    /// What the user wrote for it: a built-in hook's name, or a path.
+    /// As the user wrote it: a built-in hook's name, or a path.
     pub source: String,
 }
 
@@ -103,7 +103,7 @@ impl fmt::Display for Label {
     }
 }
 
-/// Whose words a line has.
+/// Author of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum From {
     Wrapper,
@@ -114,7 +114,7 @@ enum From {
 pub struct Line {
     level: Level,
     message: String,
-    /// Stands before the message in the text format: what it is about, and whose words it has.
+    /// Start of the line in the text format: the subject and the author.
     prefix: String,
     from: From,
     fields: Map<String, Value>,
@@ -126,7 +126,7 @@ impl Line {
     }
 
     /// Marks the line as a hook's own output.
-    pub fn from_hook(mut self, hook: &Label) -> Self {
+    pub fn by_hook(mut self, hook: &Label) -> Self {
         self.prefix = format!("{}: ", hook.name);
         if let Some(mark) = match self.level {
             Level::Error => Some("error: "),
@@ -195,7 +195,7 @@ impl Line {
     }
 }
 
-/// RFC 3339 with microseconds. A clock that nobody has set yet may be anywhere; the format ends with the year 9999.
+/// RFC 3339 with microseconds. A clock that is not set yet may be anywhere; the format ends with the year 9999.
 fn timestamp(time: SystemTime) -> String {
     const LAST: Duration = Duration::from_secs(253_402_300_799);
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default().min(LAST);
@@ -254,6 +254,6 @@ mod tests {
             text(line().about_hook(&hook).reported_as("failed")),
             r#"hook "x": failed: it reports: crashed: SIGSEGV"#
         );
-        assert_eq!(text(line().from_hook(&hook)), "x: error: crashed: SIGSEGV");
+        assert_eq!(text(line().by_hook(&hook)), "x: error: crashed: SIGSEGV");
     }
 }

@@ -19,13 +19,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a process waits for a stalled reader, over all its lines. Long enough for a reader that is only slow,
+/// Time that a process waits for a stalled reader, over all its lines. Long enough for a reader that is only slow,
 /// short beside any time limit of a Job.
 const WRITE_TIMEOUT: Duration = Duration::from_millis(200);
 
 static WAITED_MICROS: AtomicU64 = AtomicU64::new(0);
 
-/// What a process has to know of the others' lines. A page of zeros is one.
+/// State of the lines that all processes write. A page of zeros is one.
 #[repr(C)]
 struct Progress {
     /// Whether the last line has no end.
@@ -95,7 +95,7 @@ pub fn write_line(mut line: String) {
     }
 }
 
-/// How many bytes were written.
+/// Writes as much as possible; returns the number of bytes.
 fn write_all(bytes: &[u8], progress: &Progress) -> usize {
     let mut rest = bytes;
     loop {

@@ -13,10 +13,10 @@ use std::{env, fs, net::TcpStream, process::Command, ptr, sync::OnceLock, thread
 const RUNNER: &str = "TEST_BREACH";
 const COMPILER: &str = "TEST_BREACH_COMPILER";
 
-/// Set to anything, both stay out of their jails: the twin that shows that the attempts are real.
+/// Set to anything, both stay out of the sandbox: the twin that shows that the attempts are real.
 const NO_JAIL: &str = "WRAPPER_TEST_NO_JAIL";
 
-/// What has to be read while there are variables and files.
+/// Everything that has to be read while there are variables and files.
 struct Asked {
     runner: String,
     compiler: String,
@@ -25,7 +25,7 @@ struct Asked {
     maps: String,
 }
 
-/// Asked before the jail is entered.
+/// Read before the sandbox is entered.
 fn asked() -> &'static Asked {
     static ASKED: OnceLock<Asked> = OnceLock::new();
     ASKED.get_or_init(|| Asked {
@@ -125,7 +125,7 @@ mod call {
 
     use std::{io, mem::zeroed, net::Ipv4Addr};
 
-    /// What arguments can point at.
+    /// Memory that arguments can point at.
     struct Things {
         zeros: [u64; 512],
         text: [u8; 2],
@@ -175,7 +175,7 @@ mod call {
 }
 
 mod memory {
-    //! Looks for words in this process's memory.
+    //! Searches this process's memory.
 
     use std::slice;
 
@@ -195,7 +195,7 @@ mod memory {
         if found { Ok(()) } else { Err("not found".into()) }
     }
 
-    /// What was written to, or is the heap, which has grown since.
+    /// Regions that can be written to; the heap has grown since.
     fn regions(maps: &str) -> impl Iterator<Item = (usize, usize)> {
         maps.lines().filter(|line| line.contains(" rw-p ")).filter_map(|line| {
             let (start, end) = line.split_whitespace().next()?.split_once('-')?;
@@ -219,7 +219,7 @@ mod memory {
         })
     }
 
-    /// The kernel says so when it is to wait until another value stands there.
+    /// Asks the kernel to wait until another value is there, which fails if it cannot read.
     #[allow(unsafe_code)]
     fn can_be_read(page: usize) -> bool {
         // It never waits, whatever the value.

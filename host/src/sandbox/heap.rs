@@ -34,8 +34,8 @@ pub struct Heap;
 #[global_allocator]
 static HEAP: Heap = Heap;
 
-/// Bytes for a hook's own memory and for what the host keeps for it (see hook/runner/limits.rs) together. As the former grows, less is
-/// left for the latter.
+/// Bytes for a hook's own memory and for what the host keeps for it (see hook/runner/limits.rs) together. As the former
+/// grows, less is left for the latter.
 pub fn budget(memory: usize) -> usize {
     memory.saturating_add(KEPT)
 }
@@ -71,7 +71,7 @@ pub fn without_limit() {
     END.store(0, Relaxed);
 }
 
-/// What an allocation really takes in glibc: a word more, rounded up to 16, at least 32. musl is close to that.
+/// Bytes that an allocation really takes in glibc: a word more, rounded up to 16, at least 32. musl is close to that.
 fn cost(size: usize) -> usize {
     (size.saturating_add(8 + 15) & !15).max(32)
 }

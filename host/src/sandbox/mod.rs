@@ -98,9 +98,9 @@ const COMPILER_SECONDS: u64 = 60;
 /// for no other limit of the process that writes it.
 const MACHINE_CODE: u64 = COMPILER_SPACE / 2;
 
-/// Puts the process that checks and compiles into its jail: no network, no file but those it has, nothing executable.
-/// Over these sockets, and no other, it may send descriptors (sendmsg(2)). The files for machine code have been made before:
-/// no more can be, so that the limit on each bounds them all.
+/// Confines a compiler: no network, no file but those it has, nothing executable. Over these sockets, and no other, it
+/// may send descriptors (sendmsg(2)). The files for machine code have been made before: no more can be, so that the
+/// limit on each bounds them all.
 pub fn enter_as_compiler(reports: &[i32]) {
     #[cfg(debug_assertions)]
     if escape::is_left_out() {
@@ -120,7 +120,7 @@ pub fn enter_as_compiler(reports: &[i32]) {
     escape::attempt_as_compiler();
 }
 
-/// What the sandbox of one hook depends on.
+/// Parameters of one hook's sandbox.
 pub struct Runner {
     /// Bytes of linear memory, over all of the hook's memories.
     pub memory: usize,
@@ -132,11 +132,11 @@ pub struct Runner {
     pub lookups: bool,
 }
 
-/// Puts the process that runs a hook into its jail: no files, TCP to the allowed ports, no other program, no variables.
+/// Confines a runner: no files, TCP to the allowed ports, no other program, no variables.
 pub fn enter_as_runner(runner: &Runner) {
     environment::wipe();
     let memory = runner_memory(runner.memory);
-    // What can be written to; a reservation cannot.
+    // Memory that can be written to; a reservation cannot.
     limit(Resource::Data, memory);
     limit(
         Resource::As,
@@ -157,13 +157,13 @@ pub fn too_large_to_check() -> String {
     format!("out of memory: that takes more than {} MiB, the limit for it", COMPILER_SPACE >> 20)
 }
 
-/// Takes away the last right that loading code needs: from here on nothing more becomes executable.
+/// Takes away the last right that loading code needs: from here on no memory becomes executable.
 pub fn lock_code() {
     let kernel = kernel_refuses_new_code();
     log_layers("runner, code loaded", [no_new_code(kernel, filter::seal())]);
 }
 
-/// What is in force, or why it is not.
+/// Name of a layer that is in force, or why it is not.
 type Layer = Result<&'static str, String>;
 
 fn log_layers<const N: usize>(whose: &str, layers: [Layer; N]) {
@@ -199,7 +199,7 @@ fn common() -> Layer {
     }
 }
 
-/// How far the log has come where it is a file: the limit on files is one for all of them.
+/// Size of the log where it is a file: the limit on file sizes is one for all files.
 fn size_of_log() -> u64 {
     let file = fstat(stderr()).ok().filter(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile);
     file.and_then(|stat| u64::try_from(stat.st_size).ok()).unwrap_or(0)

@@ -33,7 +33,7 @@ pub struct Supervisor {
     signals: Signals,
     terminal: Option<Terminal>,
     stop_signal: Option<u8>,
-    /// What came for the command before it was started.
+    /// Signals for the command that came before it was started.
     kept: Vec<Received>,
     /// When the first signal asked to stop while after-hooks ran, and whether another one did.
     stop_requested_at: Option<Instant>,
@@ -42,7 +42,7 @@ pub struct Supervisor {
     helpers: Vec<(Pid, Option<ExitStatus>)>,
 }
 
-/// What the loop wakes up for.
+/// Reason for the loop to wake up.
 enum Event {
     Signal(Received),
     Ended(Pid, ExitStatus),
@@ -51,26 +51,26 @@ enum Event {
     Deadline,
 }
 
-/// How the wait for a process of our own ended.
+/// Result of waiting for a process of our own to exit.
 pub enum WaitResult {
     Ended(ExitStatus),
     /// The deadline passed and the process was killed.
     TimedOut,
-    /// The wrapper was told to stop, and the process was killed for it.
+    /// wrapper was asked to stop, and the process was killed for it.
     Interrupted,
 }
 
-/// How the wait for what a process of our own tells ended.
+/// Result of waiting for a message of a process of our own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Readiness {
     /// There is something to be read, or the end of it.
     Readable,
     TimedOut,
-    /// The wrapper was told to stop.
+    /// wrapper was asked to stop.
     Interrupted,
 }
 
-/// What signals mean while a process of our own is waited for.
+/// Meaning of signals while a process of our own is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopPolicy {
     /// Before the command: the first that asks to stop ends the wait, and all others are kept for the command.
@@ -80,13 +80,13 @@ pub enum StopPolicy {
     KillOnSecond,
 }
 
-/// Signals that ask to stop and come within this time of the first are one wish: some runtimes send each twice.
+/// Signals that ask to stop and come within this time of the first are one request: some runtimes send each twice.
 const SAME_REQUEST: Duration = Duration::from_millis(100);
 
 /// Between two tries to make a process while there may be no more of them.
 const FORK_RETRY: Duration = Duration::from_millis(100);
 
-/// How often is looked whether the terminal has become the wrapper's to give. No signal says so.
+/// Interval of checks whether wrapper has the terminal by now. There is no signal for that.
 const TERMINAL_POLL: Duration = Duration::from_millis(250);
 
 impl Supervisor {
@@ -202,7 +202,7 @@ impl Supervisor {
         }
     }
 
-    /// Takes note of a signal that came while a process of our own is waited for, and says whether that ends the wait.
+    /// Notes a signal that came while a process of our own is waited for; returns whether it ends the wait.
     fn note_signal(&mut self, signal: Received, policy: StopPolicy) -> bool {
         let asks_to_stop = self.signals.asks_to_stop(signal);
         match policy {
@@ -226,8 +226,8 @@ impl Supervisor {
         false
     }
 
-    /// Starts a process of our own, again and again until the deadline while there may be no more for the moment: others
-    /// may end, or give memory back. Nothing is started if the wrapper is told to stop.
+    /// Starts a process of our own, again and again until the deadline while there may be no more for the moment:
+    /// others may end, or give memory back. Nothing is started once wrapper is asked to stop.
     pub fn start_in_time<T>(
         &mut self,
         deadline: Instant,
@@ -253,12 +253,12 @@ impl Supervisor {
         Ok(helper)
     }
 
-    /// How such a process ended, if it has.
+    /// Exit status of such a process, if it has ended.
     pub fn ended(&self, helper: Pid) -> Option<ExitStatus> {
         self.helpers.iter().find(|(pid, _)| *pid == helper).and_then(|(_, ended)| *ended)
     }
 
-    /// Says how such a process ended by itself, and ends it if it has not by the deadline.
+    /// Waits for such a process until the deadline and then kills it; returns how it ended by itself.
     pub fn end_helper(&mut self, helper: Pid, deadline: Instant, policy: StopPolicy) -> Option<ExitStatus> {
         let place = self.helpers.iter().position(|(pid, _)| *pid == helper)?;
         if let (_, ended @ Some(_)) = self.helpers.swap_remove(place) {
@@ -292,7 +292,7 @@ impl Supervisor {
                 }
                 Some((pid, ChildEvent::Stopped(signal))) => return Event::Stopped(pid, signal),
                 None if deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
-                    // What came in time is not late because nobody has looked.
+                    // A message that came in time is not late because it was not read yet.
                     return if source.is_some_and(signals::is_readable) { Event::Readable } else { Event::Deadline };
                 }
                 None => {}
@@ -336,7 +336,7 @@ impl Supervisor {
     /// started the wrapper waits for the wrapper's group, so that stops too, the rest of a pipeline included, and the
     /// wrapper takes the command along when it is resumed.
     ///
-    /// If the command waits for the terminal, says when to look again whether it can be given.
+    /// If the command waits for the terminal, returns when to check again whether it can be given.
     fn propagate_stop(&self, target: &Target, signal: i32) -> Option<Instant> {
         let terminal = self.terminal.as_ref()?;
         let wants = signals::wants_terminal(signal);
@@ -347,8 +347,8 @@ impl Supervisor {
         let gives = terminal.alone || terminal.is_of(target.child);
         terminal.take_back_from(target.child);
         signals::stop_group(our_group());
-        // Who wants a terminal and has not got it would only be stopped again, for ever where the wrapper cannot be
-        // stopped itself: as PID 1, or when the shell that started it has gone.
+        // A command that wants the terminal and has not got it would only be stopped again, for ever where the wrapper
+        // cannot be stopped itself: as PID 1, or when the shell that started it has gone.
         if wants {
             return self.give_terminal(target);
         }
@@ -359,7 +359,7 @@ impl Supervisor {
         None
     }
 
-    /// Gives the terminal to a command that was stopped for want of it, or says when to try again.
+    /// Gives the terminal to a command that was stopped for want of it, or returns when to try again.
     fn give_terminal(&self, target: &Target) -> Option<Instant> {
         let terminal = self.terminal.as_ref()?;
         terminal.give(target.child);

@@ -14,7 +14,7 @@ use std::ffi::{CStr, CString};
 /// one is not named; the kernel itself looks at 256 bytes.
 const LOOKED_AT: usize = 64;
 
-/// What the first file that could be meant lacks; nothing where the kernel's error says it already.
+/// Names what the first candidate lacks; nothing where the kernel's error is clear already.
 pub fn lacks(errno: Errno, candidates: &[CString]) -> Option<String> {
     let file = candidates.iter().find(|file| stat(file.as_c_str()).is_ok())?;
     match errno {
@@ -22,7 +22,7 @@ pub fn lacks(errno: Errno, candidates: &[CString]) -> Option<String> {
         Errno::ETXTBSY => Some("somebody has it open for writing".into()),
         Errno::ENOENT => Some(missing(file)),
         Errno::ENOEXEC => {
-            // What is not executable was passed over on the way to the one that is.
+            // Files that are not executable were passed over on the way to the one that is.
             let file = candidates.iter().find(|file| stat(file.as_c_str()).is_ok() && refused(file).is_none())?;
             let start = start(file)?;
             match interpreter(&start) {
@@ -44,7 +44,7 @@ fn forbidden(file: &CStr) -> Option<String> {
     Some(format!("its interpreter {:?} is {why}", String::from_utf8_lossy(interpreter)))
 }
 
-/// What forbids to execute this file itself.
+/// Reason why this file itself must not be executed.
 fn refused(file: &CStr) -> Option<String> {
     let mode = stat(file).ok()?.st_mode;
     Some(match FileType::from_raw_mode(mode) {
@@ -96,7 +96,7 @@ fn interpreter(start: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// What a file is that is neither a program for this machine nor a script.
+/// Kind of a file that is neither a program for this machine nor a script.
 fn format(start: &[u8]) -> String {
     match start {
         [] => "it is empty".into(),
@@ -107,7 +107,7 @@ fn format(start: &[u8]) -> String {
         }
         [0, b'a', b's', b'm', ..] => "it is WebAssembly; a hook is given with --plugin".into(),
         [0xef, 0xbb, 0xbf, b'#', b'!', ..] => "before #! stands a byte order mark: save it without".into(),
-        // What ends in the middle of a letter is text all the same.
+        // Text may be cut in the middle of a character.
         _ if !start.contains(&0) && std::str::from_utf8(start).map_or_else(|e| e.error_len().is_none(), |_| true) => {
             "no #! line: a script needs one, such as #!/bin/sh".into()
         }

@@ -24,12 +24,12 @@ pub fn fork_helper(child: impl FnOnce() -> Infallible) -> Result<Pid, Errno> {
     let supervisor = getpid();
     fork(|| {
         let _ = set_parent_process_death_signal(Some(Signal::KILL));
-        // Who died before that line is not told of any more.
+        // The parent may have died before prctl took effect; then no signal comes (PR_SET_PDEATHSIG(2const)).
         if getppid().is_some_and(|parent| parent != supervisor) {
             exit_now(crate::outcome::WRAPPER_FAILED);
         }
         block_all_but_faults();
-        // Whoever kills the supervisor's group, or the command's, does not mean this process.
+        // A signal to the supervisor's group, or to the command's, is not meant for this process.
         let _ = setpgid(None, None);
         die_first();
         // The command may run as the same user; it is not to trace this process, or to open its descriptors.

@@ -8,14 +8,14 @@ use rustix::{
 };
 use std::fmt;
 
-/// How a process ended.
+/// Exit status of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExitStatus {
     Exited(u8),
     Killed { signal: u8, core_dumped: bool },
 }
 
-/// What became of a child.
+/// Change of a child's state.
 pub enum ChildEvent {
     Ended(ExitStatus),
     /// It was stopped, not ended, by this signal: SIGSTOP, or what a terminal sends.
@@ -39,7 +39,7 @@ pub fn next() -> Option<(Pid, ChildEvent)> {
 }
 
 fn read(status: WaitStatus) -> Option<ChildEvent> {
-    /// The bit of a wait status that says that a core was dumped (wait(2), WCOREDUMP).
+    /// The bit of a wait status for a core dump (wait(2), WCOREDUMP).
     const CORE: i32 = 0x80;
     if let Some(signal) = status.stopping_signal() {
         return Some(ChildEvent::Stopped(signal));

@@ -24,7 +24,7 @@ const LAST: i32 = 64;
 /// And from this one on they are real-time signals.
 const FIRST_REAL_TIME: i32 = 32;
 
-/// Not forwarded: what the kernel raises for a fault of our own, and what tells of our own children.
+/// Not forwarded: signals that the kernel raises for a fault of our own, or for our own children.
 const NOT_FORWARDED: [i32; 8] = [
     libc::SIGILL,
     libc::SIGTRAP,
@@ -60,7 +60,7 @@ pub struct Received {
     from_self: bool,
 }
 
-/// What was waited for together with signals.
+/// Result of waiting for signals and another source.
 pub enum Woken {
     Signal(Received),
     /// The other source can be read.
@@ -70,9 +70,9 @@ pub enum Woken {
 }
 
 impl Signals {
-    /// Takes all signals from now on.
+    /// Blocks all signals, which are read from a descriptor from now on.
     pub fn block_all() -> io::Result<Self> {
-        // Before anything else: what comes before this line, PID 1 never hears of.
+        // Before anything else: the kernel discards signals for PID 1 that come before this line.
         let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
         let ignored = (1..=LAST).filter(|signal| is_ignored(*signal)).fold(0, |bits, signal| bits | 1 << signal);
         if is_ignored(libc::SIGCHLD) {
@@ -91,7 +91,7 @@ impl Signals {
         let readable = match source {
             Some(source) => {
                 let mut fds = [signals, PollFd::from_borrowed_fd(source, PollFlags::IN)];
-                // Whatever poll says, reading does not block.
+                // The result of poll does not matter: reading does not block.
                 let _ = poll(&mut fds, timeout.as_ref());
                 fds.last().is_some_and(|source| !source.revents().is_empty())
             }
@@ -116,8 +116,8 @@ impl Signals {
         })
     }
 
-    /// Whether a signal is passed on to the command. A SIGPIPE of our own only says that the log's reader has gone.
-    /// What was ignored at entry is passed on all the same: a command that still ignores it does not notice.
+    /// Whether a signal is passed on to the command. A SIGPIPE of our own only means that the log's reader has gone.
+    /// Signals ignored at entry are passed on, too: a command that still ignores it does not notice.
     pub fn is_forwarded(&self, signal: Received) -> bool {
         !NOT_FORWARDED.contains(&signal.number) && !signal.from_self
     }
@@ -221,7 +221,7 @@ fn set(signal: i32, handler: libc::sighandler_t) {
     disposition(signal, Some(handler));
 }
 
-/// What a signal does before this call, which sets it to `new` if there is one. The libraries at hand know neither
+/// Disposition of a signal before this call, which sets it to `new` if there is one. The libraries at hand know neither
 /// how to ask without setting nor the real-time signals.
 #[allow(unsafe_code)]
 fn disposition(signal: i32, new: Option<libc::sighandler_t>) -> Option<libc::sighandler_t> {

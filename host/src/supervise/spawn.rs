@@ -68,7 +68,7 @@ pub fn spawn(command: &[OsString], signals: &Signals, terminal: Option<&Terminal
             if let Some(terminal) = terminal {
                 terminal.take_back_from(child);
             }
-            // The child that only told this is ours to reap, like every other, in the loop.
+            // The child that only reported this is ours to reap, like every other, in the loop.
             let errno = Errno::from_raw(i32::from_ne_bytes(errno));
             let code = if errno == Errno::ENOENT { NOT_FOUND } else { CANNOT_EXECUTE };
             Err(failed(errno, code))

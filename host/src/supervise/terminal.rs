@@ -53,7 +53,7 @@ impl Terminal {
     }
 
     /// Takes the terminal back from a command that has ended or stopped: from its own group, or from one in which
-    /// nobody is left. Any other group has it by right, such as the shell's after `bg`.
+    /// no process is left. Any other group has it by right, such as the shell's after `bg`.
     pub fn take_back_from(&self, command: Pid) {
         let Some(ours) = our_group() else { return };
         match tcgetpgrp(self.fd) {
@@ -86,13 +86,13 @@ pub fn ensure_group() {
     }
 }
 
-/// Whether it is the terminal of this session. A foreground group without a number here is told as "not supported".
+/// Whether it is the terminal of this session. A foreground group without a number here is reported as "not supported".
 fn controls(fd: &BorrowedFd<'static>) -> bool {
     matches!(tcgetpgrp(fd), Ok(_) | Err(Errno::OPNOTSUPP))
 }
 
 /// Whether the terminal would let the wrapper read. In the background, with SIGTTIN blocked, even reading nothing is an
-/// error (EIO); in the foreground it takes nothing away. Without blocking, because somebody else may be reading.
+/// error (EIO); in the foreground it takes nothing away. Without blocking, because another process may be reading.
 fn may_read() -> bool {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     open("/dev/tty", flags, Mode::empty()).is_ok_and(|tty| read(&tty, &mut [0_u8; 0]) != Err(Errno::IO))

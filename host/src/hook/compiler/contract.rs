@@ -55,7 +55,7 @@ const GIVEN: [&str; 2] = ["context", "logging"];
 const HOOK_SERIES: &str = "0.1.";
 const WASI_SERIES: &str = "0.2.";
 
-/// What a hook exports, and what a program.
+/// Exports of a hook and of a program.
 pub const RUN: &str = "wrapper:hook/run";
 pub const MAIN: &str = "wasi:cli/run";
 

@@ -5,7 +5,7 @@
 use super::contract::{FEATURES, Interface};
 use wasmparser::{BinaryReaderError, Parser, Payload, WasmFeatures};
 
-/// What came with WASI 0.3: functions that suspend, streams, futures.
+/// Features of WASI 0.3: functions that suspend, streams, futures.
 const ASYNC: WasmFeatures = WasmFeatures::CM_ASYNC
     .union(WasmFeatures::CM_ASYNC_STACKFUL)
     .union(WasmFeatures::CM_MORE_ASYNC_BUILTINS)
@@ -52,10 +52,10 @@ const PROPOSALS: [(WasmFeatures, &str, &str); 14] = [
     ),
 ];
 
-/// How many proposals are looked for in one file; each costs another look at all of it.
+/// Proposals that are looked for in one file; each costs another pass over all of it.
 const LOOKS: usize = 6;
 
-/// Why a component did not pass; `validate` reads it again with other features.
+/// Explains why a component is invalid; `validate` reads it again with other features.
 pub fn unsupported(
     bytes: &[u8],
     mut error: BinaryReaderError,
@@ -77,7 +77,7 @@ pub fn unsupported(
     }
     let known = sound || error.missing_wasm_feature().is_some();
     let truncated = error.message() == "unexpected end-of-file";
-    // A draft of WASI 0.3 may say things in ways that were dropped since; the names remain.
+    // A draft of WASI 0.3 may be encoded in ways that were dropped since; the names remain.
     if !truncated && let Some(version) = names(bytes).iter().find_map(|name| later(name)) {
         return later_wasi(version);
     }
@@ -86,12 +86,12 @@ pub fn unsupported(
         _ if known && missing.intersects(ASYNC) => later_wasi("0.3"),
         Some((_, name, mend)) if known => format!("uses {name}, a proposal that hooks are not given; {mend}"),
         _ if truncated => "not a valid component: unexpected end-of-file; is it cut off? copy it again".into(),
-        // What is wrong inside an interface comes in lines, from the outside to the inside.
+        // Errors inside an interface are several lines, from the outside to the inside.
         _ => format!("not a valid component: {}", error.message().replace('\n', ": ")),
     }
 }
 
-/// The message for who builds for a WASI after 0.2.
+/// The message for a component of a WASI after 0.2.
 pub fn later_wasi(version: &str) -> String {
     format!(
         "built for WASI {version}, which wrapper does not run yet; build it for WASI 0.2 (componentize-qjs: --sync; Rust: \
@@ -109,7 +109,7 @@ pub fn later(name: &str) -> Option<&str> {
     (interface.is_wasi() && is_later).then(|| version.get(..major.len() + 1 + minor.len())).flatten()
 }
 
-/// What the outermost component imports and exports, as far as that can be read.
+/// Imports and exports of the outermost component, as far as they can be read.
 fn names(bytes: &[u8]) -> Vec<String> {
     let mut names = Vec::new();
     let mut depth = 0;
@@ -129,10 +129,10 @@ fn names(bytes: &[u8]) -> Vec<String> {
     names
 }
 
-/// What a mistaken file is to be built as.
+/// Advice for files that are no components.
 const MEND: &str = "hooks are WebAssembly components, build it for wasm32-wasip2";
 
-/// What these bytes are, if they do not begin as a component does, and what would mend it.
+/// Recognises files given by mistake, and says what to do.
 pub fn sniff(bytes: &[u8]) -> Result<(), String> {
     Err(match bytes {
         [0, b'a', b's', b'm', 0x0d, 0, 1, 0, ..] => return Ok(()),
@@ -174,7 +174,7 @@ fn begins(bytes: &[u8], starts: &[&str]) -> bool {
 /// The module of WASI 0.1's functions. wasmtime's releases have an adapter from it to WASI 0.2.
 const PREVIEW1: &str = "wasi_snapshot_preview1";
 
-/// What a core module lacks to be a component.
+/// Advice for a core module, by what it imports.
 fn module(bytes: &[u8]) -> String {
     let mut preview1 = false;
     let mut foreign = None;

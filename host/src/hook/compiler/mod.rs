@@ -41,7 +41,7 @@ const CGROUP_FILES: [(&str, &str); 2] =
 
 const CGROUPS: &str = "/sys/fs/cgroup";
 
-/// Does the work for these hooks, each of which has a socket of its own to report on.
+/// Checks and compiles these hooks, each of which has a socket of its own to report on.
 pub fn run(work: &[(&Hook, &OwnedFd)], common: &Common, turn: Option<&Turn>) -> Infallible {
     let reports: Vec<i32> = work.iter().map(|(_, report)| report.as_raw_fd()).collect();
     let hooks = work.iter().flat_map(|(hook, _)| hook.descriptors());
@@ -51,7 +51,7 @@ pub fn run(work: &[(&Hook, &OwnedFd)], common: &Common, turn: Option<&Turn>) -> 
     heap::end_when_exhausted();
     let compiles = work.iter().any(|(hook, _)| hook.precompile);
     let share = if compiles { share_of_memory() } else { 0 };
-    // In the jail no more files can be made.
+    // In the sandbox no more files can be created.
     let files: Vec<_> = work.iter().map(|_| memfd::create("code").ok()).collect();
     sandbox::enter_as_compiler(&reports);
     for (hook, report) in work {
@@ -66,7 +66,7 @@ pub fn run(work: &[(&Hook, &OwnedFd)], common: &Common, turn: Option<&Turn>) -> 
         log::debug(|| "hooks are compiled when they run: the container has little memory left".into());
         exit_now(0);
     }
-    // From here on the command runs, and the machine is its.
+    // From here on the command runs, and has priority.
     let _ = nice(19);
     sandbox::limit_memory(share);
     if let Some(turn) = turn {
@@ -106,7 +106,7 @@ fn validate_hook(hook: &Hook) -> bool {
     }
 }
 
-/// Says why these bytes cannot be run as the hook of these settings.
+/// Checks that these bytes can be run as the hook of these settings.
 pub fn check(bytes: &[u8], settings: &Settings) -> Result<(), String> {
     if let Some(Setting { value: wanted, by }) = &settings.sha256 {
         let found = digest(&SHA256, bytes);
@@ -118,7 +118,7 @@ pub fn check(bytes: &[u8], settings: &Settings) -> Result<(), String> {
     validate::validate(bytes)
 }
 
-/// How many bytes a process that compiles may use, by the container's limit; the most there is without one.
+/// Bytes that a compiler may use of the container's limit; without one there is no limit.
 fn share_of_memory() -> u64 {
     left().map_or(u64::MAX, |left| left / SHARE)
 }

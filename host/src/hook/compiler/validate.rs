@@ -11,7 +11,7 @@ use wasmparser::{
     types::{Types, TypesRef},
 };
 
-/// Says why these bytes cannot be run as a hook.
+/// Checks that these bytes can be run as a hook.
 pub fn validate(bytes: &[u8]) -> Result<(), String> {
     explain::sniff(bytes)?;
     let contents = read(bytes, FEATURES)
@@ -34,7 +34,7 @@ struct Contents {
     exports: Vec<(String, Export)>,
 }
 
-/// What stands behind an exported name.
+/// Kind of an export.
 enum Export {
     Function,
     /// An interface; whether it has a `run` that takes nothing.

@@ -29,8 +29,8 @@ impl Context {
         Self { job: job.clone(), phase, hook: hook.label.clone(), number, count, deadline }
     }
 
-    /// The variables a hook sees: those named `HOOK_…` that are not another hook's, the ones the operator listed for all
-    /// hooks, and then those of the Job, which so cannot be forged.
+    /// The variables a hook sees: those named `HOOK_…` that are not another hook's, the ones the operator listed for
+    /// all hooks, and then those of the Job, which so cannot be forged.
     ///
     /// `EXIT_CODE` and `EXIT_STATUS` are named as systemd names them for `ExecStopPost=`.
     pub fn variables(&self, named: &Variables, listed: &[String]) -> Vec<(String, String)> {

@@ -38,7 +38,7 @@ use wasmtime_wasi_http::{
 /// The version of WASI that wasmtime's crates link their functions under.
 const WASI_VERSION: &str = "0.2.12";
 
-/// How much of a name is told: the longest that DNS has.
+/// Bytes of a name in the log: the longest that DNS has.
 const NAME_LENGTH: usize = 253;
 
 /// Everything that is granted, and nothing else.
@@ -65,12 +65,11 @@ fn uses_only_sdk_imports(component: &Component) -> bool {
     component_type.imports(component.engine()).all(|(name, _)| SDK_IMPORTS.iter().any(|known| name.starts_with(known)))
 }
 
-/// Takes the place of the functions by which files and sockets come into a hook's hands: all others need what these
-/// give.
+/// Replaces the functions that create handles of files and sockets: all others need a handle.
 fn deny_files_and_sockets(linker: &mut Linker<State>) -> Result<()> {
     linker.allow_shadowing(true);
     instance(linker, "wasi:filesystem/preopens")?.func_wrap("get-directories", |store, (): ()| {
-        // Some languages' libraries ask at every start, whether the program uses files or not.
+        // Some languages' libraries call this at every start, even if the program uses no files.
         log_denied(store.data(), Level::Debug, "files");
         Ok((Vec::<(Resource<Descriptor>, String)>::new(),))
     })?;
@@ -106,8 +105,8 @@ fn log_denied(state: &State, level: Level, what: &str) {
     });
 }
 
-/// Replaces the functions that keep a string however long it is. One that is too long gets the same error as one that is
-/// malformed.
+/// Replaces the functions that keep a string however long it is. One that is too long gets the same error as one that
+/// is malformed.
 fn limit_strings(linker: &mut Linker<State>) -> Result<()> {
     linker.allow_shadowing(true);
     let mut types = instance(linker, "wasi:http/types")?;

@@ -35,15 +35,15 @@ use trap::Failure;
 use wasmtime::{Store, component::InstancePre};
 use wasmtime_wasi::{WasiCtx, p2::bindings::CommandPre};
 
-/// What the process takes along into its jail, where it can get no more of it.
+/// Everything that is read before the process enters its sandbox.
 struct Inherited {
     /// The hook's.
     variables: Vec<(String, String)>,
-    /// What `prepare` has left.
+    /// The compiler's.
     code: Option<File>,
 }
 
-/// Runs the hook and says how it went: in the log, and by the exit code of this process.
+/// Runs the hook; the result is in the log and in the exit code of this process.
 pub fn run(hook: &Hook, common: &Common, context: &Context) -> u8 {
     sandbox::close_fds_except(&hook.descriptors());
     heap::end_when_exhausted();
@@ -86,7 +86,7 @@ pub fn run(hook: &Hook, common: &Common, context: &Context) -> u8 {
     code
 }
 
-/// Whether the tests took the jail away, to show that it is what holds.
+/// Whether a test has left the sandbox out, to show that it is what holds.
 fn sandbox_is_left_out() -> bool {
     #[cfg(debug_assertions)]
     return sandbox::escape::is_left_out();
@@ -139,7 +139,7 @@ async fn execute(
 
 /// Calls the hook's own `run`, or the `main` of a program.
 async fn call(pre: InstancePre<State>, store: &mut Store<State>, memory_by: &str) -> Result<(), Failure> {
-    let is_hook = pre.component().get_export_index(None, &contract::run()).is_some();
+    let is_hook = pre.component().get_export_index(None, contract::run()).is_some();
     let called = match is_hook {
         true => call_run(pre, store).await,
         false => call_main(pre, store).await,

@@ -14,26 +14,26 @@ use wasmtime_wasi::{
     p2::{OutputStream, Pollable, StreamResult},
 };
 
-/// How much of its own words a hook gets into the log: a page of output is useful, a flood costs whoever stores it.
+/// Bytes of output in the log: a page is useful, a flood costs storage.
 const OUTPUT_LIMIT: usize = 64 * 1024;
 
-/// In how many lines: each costs its marks besides its words.
+/// Lines of output in the log: each costs more than its own bytes.
 const LINES_LIMIT: usize = 2048;
 
 /// A line without an end is cut here, so that it needs no more memory than this.
 const LINE_LIMIT: usize = 4096;
 
-/// How much a hook is told that it may write at once.
+/// Bytes that a hook may write at once.
 const WRITE_LIMIT: usize = 64 * 1024;
 
-/// A hook's share of the log, whichever way its words come.
+/// A hook's share of the log, for its streams and its messages together.
 #[derive(Clone)]
 pub struct Output {
     hook: Label,
     left: Arc<Mutex<Left>>,
 }
 
-/// What is left of a hook's share; nothing once something was cut.
+/// Rest of a hook's share; nothing once something was cut.
 struct Left {
     bytes: usize,
     lines: usize,
@@ -60,7 +60,7 @@ impl Output {
         })
     }
 
-    /// Has the part of a line written that still fits, and says so once if that is not all.
+    /// Writes the part of a line that still fits, and logs once that output was cut.
     pub fn admit(&self, line: &str, write: impl FnOnce(&str)) {
         let mut left = lock(&self.left);
         if left.lines == 0 || line.is_empty() {
@@ -118,7 +118,7 @@ impl Stream {
     fn write(&self, line: &[u8]) {
         let line = String::from_utf8_lossy(line);
         self.output.admit(line.trim_end_matches(['\n', '\r']), |line| {
-            Line::new(Level::Info, line).from_hook(&self.output.hook).write();
+            Line::new(Level::Info, line).by_hook(&self.output.hook).write();
         });
     }
 }

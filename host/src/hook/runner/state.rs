@@ -125,7 +125,7 @@ impl logging::Host for State {
             logging::Level::Error => Level::Error,
         };
         for line in Output::lines(&message) {
-            self.output.admit(line, |line| Line::new(level, line).from_hook(&self.context.hook).write());
+            self.output.admit(line, |line| Line::new(level, line).by_hook(&self.context.hook).write());
         }
     }
 }

@@ -8,18 +8,18 @@ use std::{
 use wasmtime::{Error, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
-/// How many functions of a trap's backtrace are named: the innermost tell where, the rest how it came there.
+/// Functions of a trap's backtrace that are named: the innermost show where, the others how it got there.
 const FRAMES: usize = 3;
 
 /// Why a hook did not do its work.
 pub enum Failure {
-    /// In wrapper's words: it trapped, say.
+    /// With a message of wrapper: it trapped, say.
     Found(String),
-    /// In its own words.
+    /// With a message of the hook.
     Failed(String),
-    /// The same, and somebody has to change its settings first.
+    /// The same, and its settings have to be changed first.
     Misconfigured(String),
-    /// Which takes memory to say: the supervisor does.
+    /// Logged by the supervisor, because that takes memory.
     OutOfMemory,
 }
 
@@ -36,7 +36,7 @@ impl From<wasmtime::Error> for Failure {
 const RUNTIME_FRAMES: [&str; 9] =
     ["std::", "core::", "alloc::", "__rust", "rust_", "<std::", "<core::", "<alloc::", "abort"];
 
-/// What an ended call to the hook means: nothing if it was an exit with 0. `memory_by` is the setting of its memory.
+/// Explains the end of a call to the hook; nothing if it was an exit with 0. `memory_by` is the setting of its memory.
 pub fn explain(error: &Error, memory_by: &str) -> Option<String> {
     if let Some(I32Exit(code)) = error.downcast_ref() {
         return (*code != 0).then(|| format!("exited with {code}"));
@@ -46,7 +46,7 @@ pub fn explain(error: &Error, memory_by: &str) -> Option<String> {
         Some(trap) => format!("trapped: {}", trap.to_string().trim_start_matches("wasm trap: ")),
         None => root_cause(error),
     };
-    // What the engine says when a hook starts with more than it may have.
+    // The engine's message when a hook starts with more than it may have.
     let mend = match cause.ends_with("exceeds memory limits") {
         true => format!("; {memory_by} gives it more"),
         false => String::new(),
@@ -78,7 +78,7 @@ fn is(error: &Error, kind: ErrorKind) -> bool {
     })
 }
 
-/// Where the hook was when it failed, as far as the component says: function names are in its `name` section, source
+/// The place where the hook failed, as far as the component says: function names are in its `name` section, source
 /// lines in its debug information.
 fn backtrace(error: &Error) -> String {
     let mut text = String::new();
@@ -86,7 +86,7 @@ fn backtrace(error: &Error) -> String {
     let named = backtrace.frames().iter().filter_map(|frame| {
         let symbol = frame.symbols().first();
         let name = symbol.and_then(|symbol| symbol.name()).or_else(|| frame.func_name())?;
-        // Without the hash at the end of Rust's names, which says nothing to a reader.
+        // Without the hash at the end of Rust's names, which means nothing to a reader.
         Some((format!("{:#}", demangle(name)), symbol))
     });
     let own = named.filter(|(name, _)| !RUNTIME_FRAMES.iter().any(|start| name.starts_with(start)));

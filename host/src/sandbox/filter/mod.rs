@@ -48,7 +48,8 @@ const CALLS: &[libc::c_long] = &[
 ];
 
 /// Standard error is the command's too: its file, its terminal or its socket. It is appended to, and nothing else: what
-/// could read, rewrite, shut down or duplicate it must name another descriptor. The descriptor is always the first argument.
+/// could read, rewrite, shut down or duplicate it must name another descriptor. The descriptor is always the first
+/// argument.
 const NOT_STDERR: Condition = Not(0, libc::STDERR_FILENO.cast_unsigned());
 
 /// What may be asked or changed of a descriptor: nothing by which the kernel would send signals (F_SETOWN).

@@ -28,7 +28,7 @@ use tokio::{
 };
 use wasmtime_wasi_http::Error;
 
-/// The files that connecting needs, read before no file can be opened any more, and understood after that.
+/// Name servers and CA roots, read before the sandbox forbids opening files, and parsed in it.
 pub struct Files {
     names: resolve::Files,
     /// Nothing if no rule is for HTTPS.
@@ -44,14 +44,14 @@ impl Files {
         Self { names, trust: allow.any_https().then(|| tls::Files::read(&identity)), identity }
     }
 
-    /// What is in them. What is wrong is logged about the hook of this label.
+    /// Parses them. Errors are logged for the hook of this label.
     pub fn parse(self, label: &Label) -> Connector {
         let Self { names, trust, identity } = self;
         Connector { names: Names::parse(names), trust: trust.map(|files| Trust::parse(files, identity, label)) }
     }
 }
 
-/// What connecting needs to know.
+/// Connects to origins that are allowed.
 pub struct Connector {
     names: Names,
     trust: Option<Trust>,
@@ -97,7 +97,7 @@ impl Connector {
         Ok(Connection { stream, seen: Arc::new(Seen { sent: AtomicBool::new(false), asked }), _permit: permit })
     }
 
-    /// What an error on this connection means, if it is one of TLS.
+    /// Explains an error on this connection, if it is one of TLS.
     pub fn explain(&self, error: &hyper::Error, seen: &Seen) -> Option<(Error, String)> {
         self.trust.as_ref()?.explain(error, &seen.asked)
     }
@@ -122,10 +122,10 @@ pub struct Connection {
     _permit: OwnedSemaphorePermit,
 }
 
-/// What happened on a connection.
+/// Events on a connection.
 pub struct Seen {
     /// Whether bytes of the request have been handed to the kernel: a server that closes after the request may have
-    /// done what was asked, one that closes before has not.
+    /// processed it, one that closes before has not.
     pub sent: AtomicBool,
     /// Whether a certificate was asked for that the hook does not have.
     asked: Arc<AtomicBool>,

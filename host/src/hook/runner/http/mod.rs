@@ -39,19 +39,19 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks, io::Tok
 /// Connections at once. A hook asks one sidecar or notifies one service; more would make it a load generator.
 const CONNECTIONS: usize = 8;
 
-/// A wait ends this long before the hook is killed, so that the hook can still say what it waited for.
+/// A wait ends this long before the hook is killed, so that the hook can still log what it waited for.
 const REPORT_MARGIN: Duration = Duration::from_millis(200);
 
-/// What hyper may buffer of an answer's head: twice the 8 KiB that servers usually send at most. Besides, hyper takes
-/// a hundred headers and no more.
+/// Bytes that hyper may buffer of an answer's head: twice the 8 KiB that servers usually send at most. Besides, hyper
+/// takes a hundred headers and no more.
 const HEAD_LIMIT: usize = 16 * 1024;
 
-/// Methods that no hook can use, in whatever letters, as in browsers: they make a proxy a tunnel to where no rule says
-/// anything of, or have a server repeat headers that others put in.
+/// Methods that no hook can use, in whatever letters, as in browsers: they make a proxy a tunnel to where no rule
+/// applies, or have a server repeat headers that others put in.
 const FORBIDDEN: [&str; 3] = ["CONNECT", "TRACE", "TRACK"];
 
-/// How much of a request's body is taken from the hook at once. Two such pieces are kept for every request that is not
-/// sent, and a hook can have hundreds of those.
+/// Bytes of a request's body that are taken from the hook at once. Two such pieces are kept for every request that is
+/// not sent, and a hook can have hundreds of those.
 const BODY_CHUNK: usize = 16 * 1024;
 
 type Answer = (Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>);
@@ -83,7 +83,7 @@ impl Outbound {
     async fn send(self, mut request: Request<WasiBody>, options: RequestOptions) -> Result<Answer, Error> {
         self.check_method(request.method())?;
         let origin = self.check_origin(request.uri())?;
-        // Whoever waits in the queue until the time is up must not connect after all.
+        // A request that waits in the queue until the time is up must not connect after all.
         let permit = timeout(self.limit_to_deadline(None), self.permits.clone().acquire_owned()).await;
         let permit = permit.map_err(|_| Error::ConnectionTimeout)?.map_err(|_| Error::ConnectionLimitReached)?;
         if self.limit_to_deadline(None).is_zero() {
@@ -138,7 +138,7 @@ impl Outbound {
         Ok((answer, Box::new(async move { connection.await.map_err(Error::from) })))
     }
 
-    /// Where the request wants to go; what it may not is told to the operator, with what would allow it.
+    /// Returns the request's origin, if it is allowed; otherwise logs the option that would allow it.
     fn check_origin(&self, uri: &http::Uri) -> Result<Origin, Error> {
         let (refusal, error) = match Origin::of(uri) {
             Ok(origin) if self.allow.value.allows(&origin) => return Ok(origin),
@@ -163,8 +163,7 @@ impl Outbound {
         }
     }
 
-    /// hyper's error before there is an answer, in the words of `wasi:http`, and where those say too little, in ours
-    /// to the operator.
+    /// Maps hyper's error before there is an answer to one of `wasi:http`, and logs what that cannot express.
     fn failure(&self, error: &hyper::Error, origin: &Origin, seen: &Seen) -> Error {
         if let Some((error, why)) = self.connector.explain(error, seen) {
             self.log(Some(format!("{origin}: {why}")));
@@ -192,7 +191,7 @@ impl Outbound {
         self.deadline.saturating_duration_since(Instant::now())
     }
 
-    /// What the hook asked for, at most what it has left.
+    /// The timeout that the hook has set, at most the time it has left.
     fn limit_to_deadline(&self, asked: Option<Duration>) -> Duration {
         let left = self.left().saturating_sub(REPORT_MARGIN);
         asked.map_or(left, |asked| asked.min(left))

@@ -16,7 +16,7 @@ use tokio::{
 };
 use wasmtime_wasi_http::Error;
 
-/// How long an address is alone before the next one is tried as well (RFC 8305, section 8).
+/// Time that an address is alone before the next one is tried as well (RFC 8305, section 8).
 const HEAD_START: Duration = Duration::from_millis(250);
 
 /// Attempts of one request at the same time. Each holds a descriptor; eight requests with this many stay below the
@@ -31,7 +31,7 @@ const ADDRESSES: usize = 32;
 pub async fn connect(addresses: &[IpAddr], port: u16) -> Result<TcpStream, Error> {
     let mut race = Race::new(interleave(addresses), port);
     let stream = poll_fn(|cx| race.poll(cx)).await?;
-    // What is written is written whole. The kernel would keep it back until the other side has confirmed what came
+    // Writes are complete messages. The kernel would keep it back until the other side has confirmed what came
     // before, which takes that side up to 40 ms: after a TLS handshake, or between a head and its body.
     let _ = stream.set_nodelay(true);
     Ok(stream)
@@ -82,7 +82,7 @@ impl Race {
                     false => Poll::Pending,
                 };
             }
-            // What failed leaves its place at once.
+            // A failed attempt leaves its place at once.
             if !self.running.is_empty() && self.next.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
@@ -123,8 +123,8 @@ impl Race {
     }
 }
 
-/// Why an attempt failed; of several the greatest is told. Hooks take a refusal as the sign that nobody is there, so
-/// it counts only if no address said anything else.
+/// Reason of a failed attempt; of several the greatest is reported. Hooks take a refusal to mean that there is no
+/// server, so it counts only if all addresses refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Failure {
     /// This machine has no such address, or no network of its kind: `::1` where IPv6 is switched off.

@@ -32,22 +32,22 @@ use wasmtime_wasi_http::Error;
 const HOSTS: &str = "/etc/hosts";
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
-/// How much of these files is read. The kubelet writes a line for each alias, of which a pod's manifest can hold about
-/// a megabyte; of resolv.conf it writes three lines.
+/// Bytes that are read of these files. The kubelet writes a line for each alias, of which a pod's manifest can hold
+/// about a megabyte; of resolv.conf it writes three lines.
 const HOSTS_LIMIT: u64 = 1 << 20;
 const RESOLV_CONF_LIMIT: u64 = 64 << 10;
 
 /// Where name servers listen.
 pub const PORT: u16 = 53;
 
-/// How long is waited for the answer about addresses of the other kind once that about one is there. RFC 8305 has 50 ms; a resolver of a
-/// container is one hop further away.
+/// Wait for the other kind of addresses (AAAA or A) once the answer for one is there. RFC 8305 has 50 ms; a resolver of
+/// a container is one hop further away.
 const OTHER_KIND: Duration = Duration::from_millis(100);
 
-/// When a question is asked again: a datagram can be lost, and then nobody says so.
+/// Intervals after which a query is repeated: a datagram can be lost silently.
 const PATIENCE: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(5)];
 
-/// What this container knows of names, as it is in its files.
+/// The bytes of hosts(5) and resolv.conf(5).
 #[derive(Default)]
 pub struct Files {
     hosts: Vec<u8>,
@@ -55,7 +55,7 @@ pub struct Files {
 }
 
 impl Files {
-    /// What is missing leaves names unresolved, which is told when one is needed.
+    /// A missing file leaves names unresolved, which is reported when one is needed.
     pub fn read() -> Self {
         Self {
             hosts: environment::read_lines(HOSTS, HOSTS_LIMIT),
@@ -64,7 +64,7 @@ impl Files {
     }
 }
 
-/// What this container knows of names.
+/// Looks up names.
 pub struct Names {
     hosts: String,
     servers: StubResolver,
@@ -102,7 +102,7 @@ impl Names {
             match self.look_up(&candidate).await {
                 Ok(addresses) if !addresses.is_empty() => return Ok(addresses),
                 Ok(_) => {}
-                // Another domain's answer would be one to another question.
+                // The answer of another search domain would be for another name.
                 Err(error) if error.kind() == ErrorKind::TimedOut => return Err(Error::DnsTimeout),
                 Err(_) => error = Error::DnsError { rcode: None, info_code: None },
             }
@@ -159,13 +159,13 @@ const SERVERS: usize = 3;
 /// As many search domains as Kubernetes lets a pod have.
 const DOMAINS: usize = 32;
 
-/// The most dots that may be asked for, as the C library has it.
+/// Greatest `ndots`, as in the C library.
 const MOST_DOTS: usize = 15;
 
-/// How long one question may take in all. It is asked again before.
+/// Time limit of one query; it is repeated before.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// What resolv.conf(5) says: which name servers are asked, and for what when a name is short; as far as it is understood here.
+/// The parts of resolv.conf(5) that are supported: name servers, and how short names are completed.
 #[derive(Debug)]
 struct ResolvConf {
     servers: Vec<IpAddr>,
@@ -214,7 +214,7 @@ impl ResolvConf {
         StubResolver::from_conf(conf::ResolvConf { servers: self.servers.iter().map(server).collect(), options })
     }
 
-    /// What is asked for in turn when a name is looked up.
+    /// The names that are queried in turn when a name is looked up.
     fn candidates(&self, name: &str, absolute: bool) -> Vec<String> {
         if absolute {
             return vec![name.into()];

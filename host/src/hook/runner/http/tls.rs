@@ -36,7 +36,7 @@ use webpki_roots::TLS_SERVER_ROOTS;
 const ROOTS_FILE: &str = "SSL_CERT_FILE";
 const ROOTS_FOLDER: &str = "SSL_CERT_DIR";
 
-/// How large one PEM file may be, and all of them together. A distribution's bundle has a quarter of a megabyte, and
+/// Bytes of one PEM file, and of all of them together. A distribution's bundle has a quarter of a megabyte, and
 /// a folder of it has each certificate once more, and links to it.
 const FILE_LIMIT: u64 = 4 << 20;
 const FILES_LIMIT: u64 = 16 << 20;
@@ -46,11 +46,11 @@ const FILES_LIMIT: u64 = 16 << 20;
 pub struct Files {
     roots: Vec<Pem>,
     identity: Option<Result<[Pem; 2], String>>,
-    /// What is wrong and does not keep the hook from running.
+    /// Errors that do not keep the hook from running.
     problems: Vec<String>,
 }
 
-/// A file, by the words that name it.
+/// A PEM file and its name in messages.
 struct Pem {
     source: String,
     bytes: Vec<u8>,
@@ -130,7 +130,7 @@ fn read_identity(variables: &[String; 2]) -> Option<Result<[Pem; 2], String>> {
     }
 }
 
-/// Whom to believe and who to be.
+/// Trusted roots and the hook's own certificate.
 pub struct Trust {
     /// Nothing that could be used, and why.
     config: Result<ClientConfig, String>,
@@ -141,8 +141,8 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// Understands the files. What is wrong with the roots is told at once, about the hook of this label; what is
-    /// wrong with the hook's own certificate when a connection needs it.
+    /// Parses the files. Errors in the roots are logged at once, for the hook of this label; errors in the hook's own
+    /// certificate when a connection needs it.
     pub fn parse(files: Files, identity_variables: [String; 2], label: &Label) -> Self {
         let mut problems = files.problems;
         let mut roots = RootCertStore { roots: TLS_SERVER_ROOTS.to_vec() };
@@ -179,8 +179,8 @@ impl Trust {
         }
     }
 
-    /// What an error of a connection that is encrypted means, if it is one of TLS: in the words of `wasi:http` and in
-    /// ours.
+    /// Explains an error of an encrypted connection, if it is one of TLS: the error for the hook and the message for
+    /// the log.
     pub fn explain(&self, error: &(dyn std::error::Error + 'static), asked: &AtomicBool) -> Option<(Error, String)> {
         let cause = rustls_error(error)?;
         let (error, mut words) = tls_errors::explain(cause, self.roots_added);
@@ -190,7 +190,7 @@ impl Trust {
         Some((error, words))
     }
 
-    /// Said where a server asked for a certificate, there was none, and it did not go on.
+    /// Hint for a server that requested a certificate, got none, and closed the connection.
     fn wanted(&self) -> String {
         let [certificate, key] = &self.identity_variables;
         format!("; it asked for a client certificate, which {certificate} and {key} name")
@@ -203,7 +203,7 @@ pub struct Encrypted {
     pub asked: Arc<AtomicBool>,
 }
 
-/// No certificate, noting that one was asked for.
+/// Sends no certificate, and notes that one was requested.
 #[derive(Debug)]
 struct Nobody {
     asked: Arc<AtomicBool>,

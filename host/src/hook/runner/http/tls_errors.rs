@@ -5,10 +5,10 @@ use std::time::{Duration, UNIX_EPOCH};
 use tokio_rustls::rustls::{self, pki_types::UnixTime};
 use wasmtime_wasi_http::Error;
 
-/// How many of a certificate's names are told.
+/// Names of a certificate that are reported.
 const NAMES: usize = 3;
 
-/// In the words of `wasi:http` and in ours. `roots_added` says whether the operator's own roots were looked at.
+/// The error for the hook and the message for the log. `roots_added`: whether the operator has added roots.
 pub fn explain(error: &TlsError, roots_added: bool) -> (Error, String) {
     match error {
         TlsError::InvalidCertificate(why) => {
@@ -72,7 +72,7 @@ fn certificate(why: &CertificateError, roots_added: bool) -> String {
     }
 }
 
-/// What breaks the rules of certificates for the web (RFC 5280).
+/// Violations of the rules for certificates (RFC 5280).
 fn chain(error: &webpki::Error) -> &'static str {
     use webpki::Error::{
         CaUsedAsEndEntity, EndEntityUsedAsCa, ExtensionValueInvalid, MalformedDnsIdentifier, MalformedExtensions,
@@ -101,7 +101,7 @@ fn chain(error: &webpki::Error) -> &'static str {
 
 /// An algorithm that no signature may have, by its identifier in DER.
 fn algorithm(id: &[u8]) -> String {
-    /// What is not accepted any more, by the object identifiers' bytes.
+    /// Algorithms that are no longer accepted, by the bytes of their object identifiers.
     const OLD: [(&[u8], &str); 4] = [
         (&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x05], "SHA-1"), // sha1WithRSAEncryption
         (&[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x01], "SHA-1"),             // ecdsa-with-SHA1
@@ -135,7 +135,7 @@ fn date(time: &UnixTime) -> String {
     }
 }
 
-/// Whether the year has four digits, more than which the format does not have.
+/// Whether the year has four digits, the most that the format has.
 fn within_calendar(time: std::time::SystemTime) -> bool {
     const YEAR_10000: Duration = Duration::from_secs(253_402_300_800);
     time.duration_since(UNIX_EPOCH).is_ok_and(|since| since < YEAR_10000)
