@@ -327,10 +327,7 @@ impl Arguments {
 
     /// The option as the user wrote it: its flag or its variable.
     pub fn name(&self, option: &Opt) -> String {
-        match self.on_command_line(option) {
-            true => option.on_command_line(),
-            false => option.variable.into(),
-        }
+        if self.on_command_line(option) { option.on_command_line() } else { option.variable.into() }
     }
 
     /// The value of a variable that stands for no option; an empty one counts as not given.

@@ -145,10 +145,7 @@ impl Host {
             return Ok(Self::Ip(ip.into()));
         }
         let name = name(text)?;
-        match name == "localhost" || name.ends_with(".localhost") {
-            true => Ok(Self::Localhost),
-            false => Ok(Self::Name(name)),
-        }
+        if name == "localhost" || name.ends_with(".localhost") { Ok(Self::Localhost) } else { Ok(Self::Name(name)) }
     }
 }
 

@@ -96,9 +96,10 @@ pub struct Label {
 
 impl fmt::Display for Label {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.name == self.source {
-            true => write!(f, "{:?}", self.name),
-            false => write!(f, "{:?} ({})", self.name, self.source),
+        if self.name == self.source {
+            write!(f, "{:?}", self.name)
+        } else {
+            write!(f, "{:?} ({})", self.name, self.source)
         }
     }
 }
@@ -206,9 +207,10 @@ fn timestamp(time: SystemTime) -> String {
 pub fn json_line(fields: Map<String, Value>) -> String {
     let mut line = String::new();
     for c in Value::Object(fields).to_string().chars() {
-        match is_control(c) {
-            true => c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| line.push_str(&format!("\\u{unit:04x}"))),
-            false => line.push(c),
+        if is_control(c) {
+            c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| line.push_str(&format!("\\u{unit:04x}")))
+        } else {
+            line.push(c)
         }
     }
     line

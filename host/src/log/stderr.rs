@@ -128,9 +128,10 @@ fn try_write(bytes: &[u8]) -> Result<usize, Errno> {
         // Terminals, and pipes of older kernels, cannot be asked for this; a terminal that was stopped with Ctrl-S,
         // like a full pipe, is at least not ready.
         Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::SPIPE | Errno::PERM) => {
-            match ready(Duration::ZERO) {
-                true => write(stderr(), bytes.get(..bytes.len().min(PIPE_BUF)).unwrap_or(bytes)),
-                false => Err(Errno::AGAIN),
+            if ready(Duration::ZERO) {
+                write(stderr(), bytes.get(..bytes.len().min(PIPE_BUF)).unwrap_or(bytes))
+            } else {
+                Err(Errno::AGAIN)
             }
         }
         result => result,

@@ -363,12 +363,11 @@ impl Supervisor {
     fn give_terminal(&self, target: &Target) -> Option<Instant> {
         let terminal = self.terminal.as_ref()?;
         terminal.give(target.child);
-        match terminal.is_of(target.child) {
-            true => {
-                target.resume();
-                None
-            }
-            false => Instant::now().checked_add(TERMINAL_POLL),
+        if terminal.is_of(target.child) {
+            target.resume();
+            None
+        } else {
+            Instant::now().checked_add(TERMINAL_POLL)
         }
     }
 }
@@ -406,10 +405,11 @@ impl Target {
             return signals::send(self.child, signal);
         }
         let group = signals::send_to_group(self.child, signal);
-        match getpgid(Some(self.child)) == Ok(self.child) {
-            true => group,
+        if getpgid(Some(self.child)) == Ok(self.child) {
+            group
+        } else {
             // It left the group, as setsid(1) does, and is still the command.
-            false => signals::send(self.child, signal),
+            signals::send(self.child, signal)
         }
     }
 }

@@ -140,10 +140,7 @@ async fn execute(
 /// Calls the hook's own `run`, or the `main` of a program.
 async fn call(pre: InstancePre<State>, store: &mut Store<State>, memory_by: &str) -> Result<(), Failure> {
     let is_hook = pre.component().get_export_index(None, contract::run()).is_some();
-    let called = match is_hook {
-        true => call_run(pre, store).await,
-        false => call_main(pre, store).await,
-    };
+    let called = if is_hook { call_run(pre, store).await } else { call_main(pre, store).await };
     match called {
         Ok(result) => result,
         Err(error) if trap::is_out_of_memory(&error) => Err(error.into()),

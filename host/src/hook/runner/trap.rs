@@ -25,10 +25,7 @@ pub enum Failure {
 
 impl From<wasmtime::Error> for Failure {
     fn from(error: wasmtime::Error) -> Self {
-        match is_out_of_memory(&error) {
-            true => Self::OutOfMemory,
-            false => Self::Found(root_cause(&error)),
-        }
+        if is_out_of_memory(&error) { Self::OutOfMemory } else { Self::Found(root_cause(&error)) }
     }
 }
 
@@ -47,10 +44,8 @@ pub fn explain(error: &Error, memory_by: &str) -> Option<String> {
         None => root_cause(error),
     };
     // The engine's message when a hook starts with more than it may have.
-    let mend = match cause.ends_with("exceeds memory limits") {
-        true => format!("; {memory_by} gives it more"),
-        false => String::new(),
-    };
+    let mend =
+        if cause.ends_with("exceeds memory limits") { format!("; {memory_by} gives it more") } else { String::new() };
     Some(cause + &mend + &backtrace(error))
 }
 

@@ -77,10 +77,7 @@ impl Race {
                 return Poll::Ready(Ok(stream));
             }
             if self.waiting.is_empty() {
-                return match self.running.is_empty() {
-                    true => Poll::Ready(Err(self.worst.error())),
-                    false => Poll::Pending,
-                };
+                return if self.running.is_empty() { Poll::Ready(Err(self.worst.error())) } else { Poll::Pending };
             }
             // A failed attempt leaves its place at once.
             if !self.running.is_empty() && self.next.as_mut().poll(cx).is_pending() {

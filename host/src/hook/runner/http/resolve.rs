@@ -86,10 +86,7 @@ impl Names {
             Host::Ip(ip) => Ok(vec![*ip]),
             Host::Name(name) => {
                 let listed = listed(&self.hosts, name);
-                match listed.is_empty() {
-                    true => self.search(name, origin.absolute).await,
-                    false => Ok(listed),
-                }
+                if listed.is_empty() { self.search(name, origin.absolute).await } else { Ok(listed) }
             }
         }
     }
