@@ -1,51 +1,81 @@
-//! What wrapper promises, each promise a test on the built binary. A module is a subject.
+//! What wrapper promises, each promise a test on the built binary: one folder per area, one module per subject.
 
 // A test that fails says so by panicking.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
-mod support;
+/// Running the command.
+mod supervisor {
+    mod exit_codes; // wrapper exits as the command did, whatever the hooks do
+    mod groups; // the command has a process group of its own
+    mod idle; // one thread and no wake-ups while the command runs
+    mod reaping; // orphans are reaped and do not delay the exit
+    mod scarce_processes; // a failed fork is retried within the hook's time
+    mod signals; // signals are forwarded as they are, and the inherited signal state is restored
+    mod soak; // all of it at once, hundreds of times, with random signals
+    mod start; // the command is found and executed, or one line says why not
+    mod stdio; // the command has wrapper's standard streams, in whatever state they are
+    mod stopping; // SIGTERM, --stop-timeout and --kill-group
+    mod terminal; // Ctrl-C, job control and reading from a terminal work as without wrapper
+}
 
-mod addresses;
-mod checking;
-mod confinement;
-mod context;
-mod cpus;
-mod deploy;
-mod dist;
-mod exit_codes;
-mod files;
-mod fixtures;
-mod gates;
-mod grants;
-mod groups;
-mod idle;
-mod image;
-mod install;
-mod languages;
-mod limits;
-mod loading;
-mod names_and_tls;
-mod notifier;
-mod options;
-mod output;
-mod peers;
-mod pods;
-mod policy;
-mod predecessor;
-mod pushgateway;
-mod reaping;
-mod scarce_processes;
-mod scenarios;
-mod sdk;
-mod settings;
-mod sidecars;
-mod signals;
-mod soak;
-mod starting;
-mod stdio;
-mod stopping;
-mod terminal;
-mod termination;
-mod throttled;
-mod values;
-mod walls;
+/// Options, variables and the other things that the program does itself.
+mod cli {
+    mod install; // --install copies the binary atomically
+    mod options; // options before the command, variables as defaults, errors before anything starts
+    mod termination_message; // --termination-log writes one line for `kubectl describe pod`
+    mod values; // durations, sizes and flags are the same in options and in settings of hooks
+}
+
+/// What hooks are, when they run and what they see.
+mod hooks {
+    mod checking; // each hook is validated in a process and a time of its own
+    mod context; // the context, typed and as variables
+    mod cpus; // the same hook does the same on every CPU
+    mod dist; // hooks/dist is what the sources make
+    mod files; // hook files of any size and owner, which change while they are read
+    mod fixtures; // a hook built for 0.1 runs unchanged
+    mod languages; // the hooks of hooks/examples
+    mod loading; // what cannot be a hook is rejected before the command starts
+    mod output; // what hooks print and log, and how their failures are reported
+    mod schedule; // which hooks run when, under which name, and when they are compiled
+    mod sdk; // the README's hook outside of this workspace
+    mod settings; // HOOK_<NAME>_…: what holds for one hook only
+    mod throttled; // hooks finish on a hundredth of a CPU
+}
+
+/// What a hook cannot do, and what it can cost.
+mod sandbox {
+    mod imports; // files, sockets, processes and other hosts are denied
+    mod limits; // time, memory and log output are bounded
+    mod restricted_container; // hooks run without a user, files, capabilities or much memory
+    mod syscalls; // the operating system's layer holds even without WebAssembly
+}
+
+/// Connections of hooks.
+mod http {
+    mod addresses; // several addresses of a host, some of them dead
+    mod names_and_tls; // DNS, which addresses are allowed, and certificates
+    mod peers; // servers that hang, drip, flood, reset and lie
+}
+
+/// The built-in hooks.
+mod builtin {
+    mod http; // http: notifications
+    mod pushgateway; // pushgateway: metrics
+    mod quit; // …-quit and …-shutdown: a sidecar is asked to quit
+    mod ready; // …-ready: the command starts when the sidecar is ready
+}
+
+/// Manifests, images and pods.
+mod deploy {
+    mod image; // the image that the Dockerfile builds
+    mod injection; // what the kustomize component and the admission policies make of a Job
+    mod manifests; // every manifest is valid for Kubernetes
+    mod migration; // the manifests of deploy/migration.md work as the page says
+    mod pods; // pods with a real sidecar complete
+    mod settings; // what the manifests set is accepted by wrapper
+    mod wrapper4; // what Wrapper4 got wrong
+}
+
+/// How tests run the binary and look at what it does.
+mod harness;

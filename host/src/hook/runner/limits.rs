@@ -2,7 +2,7 @@
 //! here, in numbers that no honest hook comes near.
 //!
 //! What the host keeps in wasmtime's implementation of WASI 0.2 (48.0), function by function. The last column is how
-//! `tests/guests/examples/keeps.rs` calls it, or else the test in `tests/limits.rs`.
+//! `tests/guests/examples/keeps.rs` calls it, or else the test in `tests/sandbox/limits.rs`.
 //!
 //! | function | what is kept | limit | tested as |
 //! | --- | --- | --- | --- |
@@ -16,7 +16,7 @@
 //! | `outgoing-body.finish` | trailers, which are `fields` | `HEADER_BYTES` | `body` |
 //! | `outgoing-response` | headers and body, as of a request | the same | `response` |
 //! | `outgoing-handler.handle` | the request until it is sent, eight at once; the response's headers | `HEAD_LIMIT` each | `answer` |
-//! | `incoming-body.stream` | one frame of a response | `HEAD_LIMIT`, eight at once | `tests/peers.rs` |
+//! | `incoming-body.stream` | one frame of a response | `HEAD_LIMIT`, eight at once | `tests/http/peers.rs` |
 //! | `request-options` | three numbers | `HANDLES` of all resources together | `options` |
 //! | `pollable`, `error`, streams, sockets, terminals | a fixed size | `HANDLES` | `pollable` |
 //! | writing to stdout or stderr | a line without its end | `LINE_LIMIT` for each | `the_first_64_kib…` |

@@ -1,0 +1,734 @@
+//! Each sidecar is asked to quit in the way it wants to be asked, and never again once it has agreed; the log says of it
+//! what is known and no more; and one that is absent, late, silent, busy or never gone costs no more than its time.
+
+use crate::harness::{
+    Done, Run, Running, assert_took,
+    envoy::Envoy,
+    eventually, failed, guests, misconfigured, network,
+    peer::{Peer, hold, reset},
+    repository, wrapper,
+};
+use std::{
+    io::{ErrorKind, Write},
+    net::{TcpListener, TcpStream},
+    path::Path,
+    process::Command,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+struct Sidecar {
+    hook: &'static str,
+    /// What the log calls it.
+    name: &'static str,
+    /// Where it listens, as it is usually set up.
+    ports: &'static [u16],
+    path: &'static str,
+    /// What it is sent beside the headers of any request with an empty body.
+    headers: &'static [&'static str],
+    /// What enables its endpoint, as its own documentation spells it.
+    enabled_by: &'static str,
+}
+
+const SIDECARS: [Sidecar; 7] = [
+    Sidecar {
+        hook: "istio-quit",
+        name: "istio-proxy",
+        ports: &[15020],
+        path: "/quitquitquit",
+        headers: &[],
+        enabled_by: "pilot-agent takes POST from the pod's own loopback on port 15020",
+    },
+    Sidecar {
+        hook: "envoy-quit",
+        name: "Envoy",
+        ports: &[9901, 15000, 19000],
+        path: "/quitquitquit",
+        headers: &[],
+        enabled_by: "`admin.address`",
+    },
+    Sidecar {
+        hook: "linkerd-shutdown",
+        name: "linkerd-proxy",
+        ports: &[4191],
+        path: "/shutdown",
+        headers: &[],
+        enabled_by: "proxy.enableShutdownEndpoint=true",
+    },
+    Sidecar {
+        hook: "consul-shutdown",
+        name: "consul-dataplane",
+        ports: &[20600, 20300],
+        path: "/graceful_shutdown",
+        headers: &[],
+        enabled_by: "consul.hashicorp.com/enable-sidecar-proxy-lifecycle: \"true\"",
+    },
+    Sidecar {
+        hook: "cloudsql-quit",
+        name: "cloud-sql-proxy",
+        ports: &[9091],
+        path: "/quitquitquit",
+        headers: &[],
+        enabled_by: "--quitquitquit",
+    },
+    Sidecar {
+        hook: "dapr-shutdown",
+        name: "daprd",
+        ports: &[3500],
+        path: "/v1.0/shutdown",
+        headers: &[],
+        enabled_by: "HOOK_DAPR_SHUTDOWN_TOKEN or DAPR_API_TOKEN",
+    },
+    Sidecar {
+        hook: "vault-quit",
+        name: "vault-agent",
+        ports: &[8200],
+        path: "/agent/v1/quit",
+        headers: &["x-vault-request: true"],
+        enabled_by: "enable_quit = true",
+    },
+];
+
+/// Holds a promise for each of them, all at once: most of it is waiting.
+fn each(promise: impl Fn(&Sidecar) + Sync) {
+    let promise = &promise;
+    thread::scope(|threads| {
+        for sidecar in &SIDECARS {
+            let thread = thread::Builder::new().name(sidecar.hook.into());
+            thread.spawn_scoped(threads, move || promise(sidecar)).unwrap();
+        }
+    });
+}
+
+fn sidecar(hook: &str) -> &'static Sidecar {
+    SIDECARS.iter().find(|sidecar| sidecar.hook == hook).unwrap()
+}
+
+impl Sidecar {
+    fn variable(&self, end: &str) -> String {
+        format!("HOOK_{}_{end}", self.hook.to_uppercase().replace('-', "_"))
+    }
+
+    /// Runs its hook with these settings; 125 is then the code of a hook that failed. The command is still to be named.
+    fn quit(&self, settings: &[(&str, &str)]) -> Command {
+        // On a busy machine a hook waits for the compiler, which has the lowest priority; these tests measure time.
+        let mut run = wrapper().with(&["--plugin-failure", "fail", "--plugin-prepare", "off"]).plugin(self.hook);
+        run.envs(settings.iter().map(|(end, value)| (self.variable(end), value)));
+        run
+    }
+
+    /// The same with this peer in its place.
+    fn quit_at(&self, peer: &Peer, settings: &[(&str, &str)]) -> Command {
+        let mut run = self.quit(settings);
+        run.env(self.variable("URL"), peer.url(self.path));
+        run
+    }
+
+    /// What it says in the log.
+    fn line(&self, words: &str) -> String {
+        format!("wrapper: {}: {words}", self.hook)
+    }
+
+    fn asked(&self, status: u16) -> String {
+        self.line(&format!("asked {} to quit ({status})", self.name))
+    }
+
+    fn gone(&self) -> String {
+        self.line(&format!("{} is gone", self.name))
+    }
+
+    #[track_caller]
+    fn assert_success(&self, done: &Done) {
+        assert_eq!((done.code(), done.line()), (0, self.asked(200).as_str()));
+    }
+
+    #[track_caller]
+    fn assert_gone(&self, done: &Done) {
+        assert_eq!((done.code(), done.line()), (0, self.gone().as_str()));
+    }
+
+    /// Its usual addresses.
+    fn urls(&self) -> Vec<String> {
+        self.ports.iter().map(|port| format!("http://localhost:{port}{}", self.path)).collect()
+    }
+
+    fn refused(&self, urls: &[String]) -> String {
+        let urls: String = urls.iter().map(|url| format!(" \"{url}\"")).collect();
+        format!("connection refused by{urls}")
+    }
+
+    /// The only line is the warning that it is taken for absent, what was tried, and which setting says otherwise.
+    #[track_caller]
+    fn assert_absent(&self, done: &Done, urls: &[String]) {
+        let (name, refused) = (self.name, self.refused(urls));
+        let otherwise = format!("if it is only late, set {}=wait", self.variable("ABSENT"));
+        let line = self.line(&format!("warning: {name} is taken for absent: {refused}; {otherwise}"));
+        assert_eq!((done.code(), done.line()), (0, line.as_str()));
+    }
+
+    /// A failure after which nothing is known of it but that it listens.
+    #[track_caller]
+    fn assert_no_answer(&self, done: &Done, peer: &Peer, why: &str) {
+        let words = "accepted but no answer came that it quits";
+        self.assert_failure(done, &format!("{} {words}: \"{}\": {why}", self.name, peer.url(self.path)));
+    }
+
+    fn failure(&self, words: &str) -> String {
+        failed(self.hook, words)
+    }
+
+    #[track_caller]
+    fn assert_failure(&self, done: &Done, words: &str) {
+        assert_eq!((done.code(), done.line()), (125, self.failure(words).as_str()));
+    }
+}
+
+/// One that agrees, where it is expected.
+fn listening(host: &str, port: u16) -> Peer {
+    Peer::start(&format!("{host}:{port}"), |stream, _| agree(stream))
+}
+
+fn agree(mut stream: TcpStream) {
+    let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+}
+
+/// The only request that came: its first line, and its headers in alphabetical order with their names in small letters.
+#[track_caller]
+fn only_request(peer: &Peer) -> (String, Vec<String>) {
+    let requests = peer.requests();
+    let [request] = requests.as_slice() else { panic!("{} requests instead of one: {requests:?}", requests.len()) };
+    let (head, body) = request.split_once("\r\n\r\n").unwrap();
+    assert_eq!(body, "");
+    let (first, headers) = head.split_once("\r\n").unwrap();
+    let small = |header: &str| {
+        let (name, value) = header.split_once(": ").unwrap();
+        format!("{}: {value}", name.to_lowercase())
+    };
+    let mut headers: Vec<_> = headers.split("\r\n").map(small).collect();
+    headers.sort();
+    (first.to_owned(), headers)
+}
+
+#[test]
+fn each_is_sent_one_post_without_a_body_and_any_2xx_is_success() {
+    each(|sidecar| {
+        for status in [200, 204, 299] {
+            let peer = Peer::with_status(status);
+            let done = sidecar.quit_at(&peer, &[]).with(&["true"]).done();
+            assert_eq!((done.code(), done.line()), (0, sidecar.asked(status).as_str()));
+            let (first, headers) = only_request(&peer);
+            assert_eq!(first, format!("POST {} HTTP/1.1", sidecar.path));
+            let host = format!("host: localhost:{}", peer.port());
+            assert_eq!(headers, [&["content-length: 0", &host], sidecar.headers].concat());
+        }
+    });
+}
+
+#[test]
+fn dapr_is_sent_its_token_where_there_is_one() {
+    for (token, header) in [
+        ("Ab-1+c/2==", Some("dapr-api-token: Ab-1+c/2==")),
+        ("from-a-file\n", Some("dapr-api-token: from-a-file")),
+        ("", None),
+    ] {
+        let (peer, dapr) = (Peer::with_status(204), sidecar("dapr-shutdown"));
+        assert_eq!(dapr.quit_at(&peer, &[("TOKEN", token)]).with(&["true"]).done().code(), 0);
+        let (_, headers) = only_request(&peer);
+        assert_eq!(headers.iter().find(|it| it.starts_with("dapr")).map(String::as_str), header);
+    }
+}
+
+#[test]
+fn dapr_is_found_by_the_variables_that_its_injector_sets_and_by_settings_before_them() {
+    let dapr = sidecar("dapr-shutdown");
+    let (injected, named) = (Peer::with_status(204), Peer::with_status(204));
+    let port = injected.port().to_string();
+    for name in ["dapr-shutdown", "quit=dapr-shutdown"] {
+        let run = |settings: &[(&str, &str)]| {
+            let mut run = wrapper().with(&["--plugin-failure", "fail"]).plugin(name).with(&["true"]);
+            run.env("DAPR_HTTP_PORT", &port).env("DAPR_API_TOKEN", "injected\n").envs(settings.iter().copied());
+            let done = run.done();
+            assert_eq!(done.code(), 0, "{done:?}");
+        };
+        run(&[]);
+        let url = named.url("/v1.0/shutdown");
+        run(&[("HOOK_DAPR_SHUTDOWN_URL", &url), ("HOOK_DAPR_SHUTDOWN_TOKEN", "set")]);
+    }
+    for (peer, token) in [(&injected, "dapr-api-token: injected\r\n"), (&named, "dapr-api-token: set\r\n")] {
+        let requests = peer.requests();
+        assert_eq!(requests.len(), 2, "{requests:?}");
+        assert!(requests.iter().all(|request| request.starts_with("POST /v1.0/shutdown HTTP/1.1\r\n")), "{requests:?}");
+        assert!(requests.iter().all(|request| request.contains(token)), "{requests:?}");
+    }
+    let mut run = dapr.quit(&[]).with(&["true"]);
+    run.env("DAPR_HTTP_PORT", "http");
+    let done = run.done();
+    let line = misconfigured(dapr.hook, "DAPR_HTTP_PORT=\"http\": not a port");
+    assert_eq!((done.code(), done.line()), (125, line.as_str()));
+}
+
+#[test]
+fn daprs_variables_are_given_to_no_other_hook_and_to_no_file() {
+    for hook in [guests::program("print-environment"), repository("hooks/dist/dapr-shutdown.wasm")] {
+        let peer = Peer::with_status(204);
+        let mut run = wrapper().plugin(&hook).with(&["true"]);
+        run.env("DAPR_HTTP_PORT", peer.port().to_string()).env("DAPR_API_TOKEN", "secret");
+        run.env("HOOK_DAPR_SHUTDOWN_STARTUP", "0");
+        let done = run.done();
+        assert!(!done.stderr.contains("DAPR_HTTP_PORT") && !done.stderr.contains("secret"), "{done:?}");
+        assert_eq!(peer.requests(), [""; 0], "{}", Path::new(&hook).display());
+    }
+}
+
+/// What a peer does that accepts a connection and gives no answer.
+const CLOSES: [fn(TcpStream); 2] = [drop, reset];
+
+#[test]
+fn one_that_closes_or_resets_connections_is_asked_until_the_time_is_up_and_was_not_asked_to_quit() {
+    each(|sidecar| {
+        let runs = CLOSES.map(|close| {
+            let peer = Peer::start("127.0.0.1:0", move |stream, _| close(stream));
+            // Not taken for absent, either.
+            let settings = [("STARTUP", "0")];
+            let run = sidecar.quit_at(&peer, &settings).with(&["--plugin-timeout", "3s", "true"]).running();
+            (peer, run)
+        });
+        for (peer, run) in runs {
+            let done = run.done();
+            sidecar.assert_no_answer(&done, &peer, "the connection was closed before an answer came");
+            assert_took(&done, 2.0, 10.0);
+            assert!(peer.requests().len() > 2, "{:?}", peer.requests());
+        }
+    });
+}
+
+#[test]
+fn one_that_closes_its_connections_because_it_ends_is_gone_which_is_success() {
+    each(|sidecar| {
+        for close in CLOSES {
+            let peer = Peer::start("127.0.0.1:0", move |stream, _| close(stream));
+            let mut run = sidecar.quit_at(&peer, &[]).with(&["--plugin-timeout", "1m", "true"]).running();
+            eventually("it is asked", || peer.requests().len() > 1);
+            assert!(!run.has_ended(), "{}", run.stderr_so_far());
+            drop(peer);
+            let done = run.done();
+            sidecar.assert_gone(&done);
+            assert_took(&done, 0.0, 20.0);
+        }
+    });
+}
+
+#[test]
+fn who_resets_every_connection_on_one_address_is_never_absent_although_the_other_address_refuses() {
+    let istio = sidecar("istio-quit");
+    for address in ["127.0.0.1:0", "[::1]:0"] {
+        let listener = TcpListener::bind(address).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        // At once, so that the client may be connecting, writing, or reading.
+        thread::spawn(move || listener.incoming().flatten().for_each(reset));
+        let url = format!("http://localhost:{port}/quitquitquit");
+        for _ in 0..5 {
+            let settings = [("URL", url.as_str()), ("STARTUP", "0")];
+            let runs = [(); 2].map(|()| istio.quit(&settings).with(&["--plugin-timeout", "3s", "true"]).running());
+            for done in runs.map(Running::done) {
+                assert_eq!(done.code(), 125, "{done:?}");
+                let starts = ["istio-proxy accepted but no answer", "istio-proxy could not be reached"];
+                assert!(starts.iter().any(|start| done.line().starts_with(&istio.failure(start))), "{done:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn with_wait_gone_who_resets_every_connection_is_not_gone() {
+    let istio = sidecar("istio-quit");
+    let agreed = AtomicUsize::new(0);
+    let peer = Peer::start("127.0.0.1:0", move |stream, _| match agreed.fetch_add(1, Ordering::SeqCst) {
+        0 => agree(stream),
+        _ => reset(stream),
+    });
+    let done = istio.quit_at(&peer, &[("WAIT_GONE", "true")]).with(&["--plugin-timeout", "3s", "true"]).done();
+    let stays = format!("istio-proxy still runs: \"{}\" does not refuse yet", peer.url("/"));
+    assert_eq!(done.lines(), [istio.asked(200), istio.failure(&stays)]);
+    assert_eq!(done.code(), 125);
+}
+
+#[test]
+fn an_answer_that_counts_for_the_moment_is_asked_again_until_it_agrees() {
+    each(|sidecar| {
+        let runs = [408, 429, 500, 503, 599].map(|status| {
+            let asked = AtomicUsize::new(0);
+            let peer = Peer::start("127.0.0.1:0", move |mut stream, _| match asked.fetch_add(1, Ordering::SeqCst) {
+                0..3 => _ = write!(stream, "HTTP/1.1 {status} Busy\r\nContent-Length: 0\r\n\r\n"),
+                _ => agree(stream),
+            });
+            let run = sidecar.quit_at(&peer, &[("STARTUP", "0")]).with(&["--plugin-timeout", "1m", "true"]).running();
+            (peer, run)
+        });
+        for (peer, run) in runs {
+            sidecar.assert_success(&run.done());
+            // And never again after it has agreed.
+            assert_eq!(peer.requests().len(), 4);
+        }
+    });
+}
+
+#[test]
+fn one_that_is_busy_for_longer_than_a_startup_time_is_asked_again() {
+    let istio = sidecar("istio-quit");
+    let since = Instant::now();
+    let peer = Peer::start("127.0.0.1:0", move |mut stream, _| match since.elapsed() < Duration::from_millis(2500) {
+        true => _ = stream.write_all(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"),
+        false => agree(stream),
+    });
+    let done = istio.quit_at(&peer, &[("STARTUP", "1s")]).with(&["true"]).done();
+    istio.assert_success(&done);
+    assert_took(&done, 2.0, 9.5);
+}
+
+#[test]
+fn one_that_is_busy_until_the_time_is_up_did_not_agree_and_its_answer_is_named() {
+    each(|sidecar| {
+        let peer = Peer::with_status(503);
+        let done = sidecar.quit_at(&peer, &[]).with(&["--plugin-timeout", "4s", "true"]).done();
+        sidecar.assert_no_answer(&done, &peer, "answered 503");
+        assert_took(&done, 3.0, 10.0);
+        assert!(peer.requests().len() > 2);
+    });
+}
+
+#[test]
+fn who_listens_at_another_address_when_the_sidecar_is_gone_is_not_asked() {
+    let envoy = sidecar("envoy-quit");
+    network::alone(|| {
+        let closes = Peer::start("127.0.0.1:9901", |stream, _| drop(stream));
+        let other = listening("127.0.0.1", 15000);
+        let run = envoy.quit(&[]).with(&["--plugin-timeout", "1m", "true"]).running();
+        eventually("it is asked", || closes.requests().len() > 1);
+        gone(vec![closes]);
+        envoy.assert_gone(&run.done());
+        assert_eq!(other.requests(), [""; 0]);
+    });
+}
+
+#[test]
+fn an_answer_that_there_is_no_such_endpoint_names_what_enables_it_and_the_variable() {
+    each(|sidecar| {
+        for status in [401, 403, 404, 405, 412] {
+            let peer = Peer::with_status(status);
+            let done = sidecar.quit_at(&peer, &[]).with(&["true"]).done();
+            assert_eq!(done.code(), 125, "{done:?}");
+            let words = format!("\"{}\": answered {status}; ", peer.url(sidecar.path));
+            let start = misconfigured(sidecar.hook, &words);
+            let end = format!("; {} names another address", sidecar.variable("URL"));
+            let middle = done.line().strip_prefix(&start).and_then(|line| line.strip_suffix(&end));
+            assert!(middle.is_some_and(|words| words.contains(sidecar.enabled_by)), "{done:?}");
+            assert_eq!(peer.requests().len(), 1);
+        }
+    });
+}
+
+#[test]
+fn any_other_answer_is_a_failure_with_its_status() {
+    each(|sidecar| {
+        for status in [300, 302, 400, 402, 406] {
+            let peer = Peer::with_status(status);
+            let done = sidecar.quit_at(&peer, &[]).with(&["true"]).done();
+            sidecar.assert_failure(&done, &format!("\"{}\": answered {status}", peer.url(sidecar.path)));
+            assert_eq!(peer.requests().len(), 1);
+        }
+    });
+}
+
+#[test]
+fn one_that_never_answers_costs_the_hooks_time_and_is_a_failure() {
+    each(|sidecar| {
+        let peer = Peer::start("127.0.0.1:0", |stream, _| hold(stream));
+        let done = sidecar.quit_at(&peer, &[("STARTUP", "0")]).with(&["--plugin-timeout", "3s", "true"]).done();
+        sidecar.assert_no_answer(&done, &peer, "no answer within its time");
+        assert_took(&done, 2.3, 10.0);
+        assert_eq!(peer.requests().len(), 1);
+    });
+}
+
+#[test]
+fn one_that_does_not_answer_is_asked_again_after_five_seconds() {
+    each(|sidecar| {
+        let asked = AtomicUsize::new(0);
+        let peer = Peer::start("127.0.0.1:0", move |stream, _| match asked.fetch_add(1, Ordering::SeqCst) {
+            0 => hold(stream),
+            _ => agree(stream),
+        });
+        let done = sidecar.quit_at(&peer, &[]).with(&["--plugin-timeout", "30s", "true"]).done();
+        sidecar.assert_success(&done);
+        assert_took(&done, 4.9, 12.0);
+        assert_eq!(peer.requests().len(), 2);
+    });
+}
+
+#[test]
+fn the_first_of_the_usual_addresses_where_somebody_listens_is_asked() {
+    each(|sidecar| {
+        network::alone(|| {
+            for place in 0..sidecar.ports.len() {
+                let peers: Vec<_> = sidecar.ports[place..].iter().map(|port| listening("127.0.0.1", *port)).collect();
+                sidecar.assert_success(&sidecar.quit(&[]).with(&["true"]).done());
+                let asked: Vec<_> = peers.iter().map(|peer| peer.requests().len()).collect();
+                assert_eq!((asked[0], asked.iter().sum()), (1, 1), "{} {asked:?}", sidecar.hook);
+                gone(peers);
+            }
+        });
+    });
+}
+
+/// Waits until their ports are free.
+fn gone(peers: Vec<Peer>) {
+    let ports: Vec<_> = peers.iter().map(Peer::port).collect();
+    drop(peers);
+    for port in ports {
+        eventually("it listens no more", || TcpStream::connect(("127.0.0.1", port)).is_err());
+    }
+}
+
+#[test]
+fn no_usual_address_is_asked_when_another_is_named() {
+    each(|sidecar| {
+        network::alone(|| {
+            let peers: Vec<_> = sidecar.ports.iter().map(|port| listening("127.0.0.1", *port)).collect();
+            let settings = [("URL", "http://localhost:1/"), ("STARTUP", "0")];
+            sidecar.assert_absent(&sidecar.quit(&settings).with(&["true"]).done(), &["http://localhost:1/".into()]);
+            assert!(peers.iter().all(|peer| peer.requests().is_empty()), "{}", sidecar.hook);
+        });
+    });
+}
+
+#[test]
+fn one_on_either_loopback_address_is_reached() {
+    for host in ["127.0.0.1", "[::1]"] {
+        let peer = listening(host, 0);
+        each(|sidecar| sidecar.assert_success(&sidecar.quit_at(&peer, &[]).with(&["true"]).done()));
+        assert_eq!(peer.requests().len(), SIDECARS.len(), "{host}");
+    }
+}
+
+#[test]
+fn one_that_is_still_starting_is_asked_again_until_it_answers() {
+    each(|sidecar| {
+        network::alone(|| {
+            let run = sidecar.quit(&[("STARTUP", "2m")]).with(&["--plugin-timeout", "1m", "true"]).running();
+            // Once around is each port on both addresses of loopback.
+            let around = 2 * sidecar.ports.len();
+            eventually("it was refused, and again", || network::refusals() > around);
+            let late = listening("127.0.0.1", *sidecar.ports.last().unwrap());
+            sidecar.assert_success(&run.done());
+            assert_eq!(late.requests().len(), 1);
+        });
+    });
+}
+
+#[test]
+fn one_that_refuses_for_five_seconds_or_the_startup_time_is_taken_for_absent_with_a_warning() {
+    each(|sidecar| {
+        network::alone(|| {
+            let quit = |settings| sidecar.quit(settings).with(&["--plugin-timeout", "30s", "true"]).running();
+            let runs = [
+                (quit(&[("STARTUP", "500ms")]), 0.5, 4.5),
+                (quit(&[("STARTUP", "500ms"), ("ABSENT", "ok")]), 0.5, 4.5),
+                (quit(&[]), 4.9, 9.0),
+            ];
+            for (run, at_least, at_most) in runs {
+                let done = run.done();
+                sidecar.assert_absent(&done, &sidecar.urls());
+                assert_took(&done, at_least, at_most);
+            }
+        });
+    });
+}
+
+#[test]
+fn one_that_is_absent_is_a_failure_if_that_was_chosen() {
+    each(|sidecar| {
+        network::alone(|| {
+            let settings = [("STARTUP", "500ms"), ("ABSENT", "fail")];
+            let done = sidecar.quit(&settings).with(&["--plugin-timeout", "30s", "true"]).done();
+            let refused = sidecar.refused(&sidecar.urls());
+            sidecar.assert_failure(&done, &format!("{} is taken for absent: {refused}", sidecar.name));
+            assert_took(&done, 0.5, 10.0);
+        });
+    });
+}
+
+#[test]
+fn one_that_listens_after_the_startup_time_is_asked_if_waiting_was_chosen() {
+    each(|sidecar| {
+        for absent in ["wait", "Wait\n"] {
+            network::alone(|| {
+                let settings = [("STARTUP", "500ms"), ("ABSENT", absent)];
+                let mut run = sidecar.quit(&settings).with(&["--plugin-timeout", "1m", "true"]).running();
+                let since = Instant::now();
+                eventually("the startup time is over", || since.elapsed() > Duration::from_secs(2));
+                assert!(!run.has_ended(), "{}", run.stderr_so_far());
+                let late = listening("127.0.0.1", *sidecar.ports.last().unwrap());
+                sidecar.assert_success(&run.done());
+                assert_eq!(late.requests().len(), 1);
+            });
+        }
+    });
+}
+
+#[test]
+fn one_that_is_waited_for_and_never_listens_is_a_failure_at_the_end_of_the_hooks_time() {
+    each(|sidecar| {
+        network::alone(|| {
+            let settings = [("STARTUP", "0"), ("ABSENT", "wait")];
+            let done = sidecar.quit(&settings).with(&["--plugin-timeout", "4s", "true"]).done();
+            let (name, refused) = (sidecar.name, sidecar.refused(&sidecar.urls()));
+            let more = "--plugin-timeout gives it more time";
+            sidecar.assert_failure(&done, &format!("{name} is not listening yet: {refused}; {more}"));
+            assert_took(&done, 3.0, 10.0);
+        });
+    });
+}
+
+#[test]
+fn another_address_of_the_product_that_listens_is_named_and_not_asked_to_quit() {
+    for (hook, port) in [
+        ("istio-quit", 15000),
+        ("linkerd-shutdown", 4143),
+        ("cloudsql-quit", 9090),
+        ("dapr-shutdown", 3501),
+        ("vault-quit", 8100),
+    ] {
+        let sidecar = sidecar(hook);
+        network::alone(|| {
+            for answer in [agree as fn(TcpStream), drop] {
+                let other = Peer::start(&format!("127.0.0.1:{port}"), move |stream, _| answer(stream));
+                let done = sidecar.quit(&[("STARTUP", "0")]).with(&["true"]).done();
+                let refused = sidecar.refused(&sidecar.urls());
+                let listens = format!("{refused}; but \"{}\" accepts connections; ", other.url("/"));
+                let (line, variable) = (done.line(), sidecar.variable("URL"));
+                assert!(line.contains(&listens) && line.contains(sidecar.enabled_by), "{done:?}");
+                assert!(line.contains(&format!("; {variable} names another address; ")), "{done:?}");
+                assert_eq!(done.code(), 0, "{done:?}");
+                assert!(other.requests().iter().all(|request| request.starts_with("GET / ")), "{:?}", other.requests());
+                gone(vec![other]);
+            }
+        });
+    }
+}
+
+#[test]
+fn a_startup_time_without_a_unit_is_in_seconds() {
+    let istio = sidecar("istio-quit");
+    network::alone(|| {
+        for (startup, at_least) in [("0", 0.0), ("0m", 0.0), ("1", 1.0), ("1s", 1.0), ("1s 500ms\n", 1.5)] {
+            let done = istio.quit(&[("STARTUP", startup)]).with(&["true"]).done();
+            istio.assert_absent(&done, &istio.urls());
+            assert_took(&done, at_least, 4.5);
+        }
+    });
+}
+
+#[test]
+fn a_startup_time_that_is_longer_than_the_hooks_ends_before_it_and_is_no_success() {
+    each(|sidecar| {
+        network::alone(|| {
+            let done = sidecar.quit(&[("STARTUP", "2m")]).with(&["--plugin-timeout", "4s", "true"]).done();
+            let (name, refused) = (sidecar.name, sidecar.refused(&sidecar.urls()));
+            let limit = format!("--plugin-timeout is shorter than {}", sidecar.variable("STARTUP"));
+            sidecar.assert_failure(&done, &format!("{name} is not listening yet: {refused}; {limit}"));
+            assert_took(&done, 3.0, 10.0);
+        });
+    });
+}
+
+#[test]
+fn a_setting_that_is_none_is_named_and_nothing_is_sent() {
+    each(|sidecar| {
+        let peer = Peer::with_status(200);
+        const TIME: &str = "a time such as 500ms, 10s or 1m30s";
+        for (setting, value, what) in [
+            ("STARTUP", "soon", TIME),
+            ("STARTUP", "1.5s", TIME),
+            ("WAIT_GONE", "maybe", "one of true, yes, on, 1, false, no, off, 0"),
+            ("ABSENT", "start", "one of ok, wait, fail"),
+        ] {
+            let done = sidecar.quit_at(&peer, &[(setting, value)]).with(&["true"]).done();
+            let line = misconfigured(sidecar.hook, &format!("{}=\"{value}\": not {what}", sidecar.variable(setting)));
+            assert_eq!((done.code(), done.line()), (125, line.as_str()));
+        }
+        assert_eq!(peer.requests(), [""; 0]);
+    });
+}
+
+#[test]
+fn with_wait_gone_the_end_comes_when_nobody_listens_any_more() {
+    each(|sidecar| {
+        for on in ["true", "1", "Yes"] {
+            let peer = Peer::with_status(200);
+            let mut run = sidecar.quit_at(&peer, &[("WAIT_GONE", on)]).with(&["true"]).running();
+            eventually("it looks whether anybody listens, and again", || peer.requests().len() > 2);
+            assert!(!run.has_ended(), "{}", run.stderr_so_far());
+            let requests = peer.requests();
+            drop(peer);
+            let done = run.done();
+            assert_eq!((done.code(), done.lines()), (0, vec![sidecar.asked(200).as_str(), sidecar.gone().as_str()]));
+            assert!(requests[0].starts_with("POST "), "{requests:?}");
+            assert!(requests[1..].iter().all(|request| request.starts_with("GET / ")), "{requests:?}");
+        }
+        for off in ["false", "0", "off"] {
+            let peer = Peer::with_status(200);
+            sidecar.assert_success(&sidecar.quit_at(&peer, &[("WAIT_GONE", off)]).with(&["true"]).done());
+            assert_eq!(peer.requests().len(), 1);
+        }
+    });
+}
+
+#[test]
+fn with_wait_gone_one_that_stays_is_told_before_the_hooks_time_is_up() {
+    each(|sidecar| {
+        // Once it has agreed it goes on answering, or is silent, or closes every connection.
+        let peers = [agree as fn(TcpStream), hold, drop].map(|goes_on| {
+            Peer::start("127.0.0.1:0", move |stream, head| match head.starts_with("POST ") {
+                true => agree(stream),
+                false => goes_on(stream),
+            })
+        });
+        let runs = peers.each_ref().map(|peer| {
+            sidecar.quit_at(peer, &[("WAIT_GONE", "true")]).with(&["--plugin-timeout", "3s", "true"]).running()
+        });
+        for (peer, run) in peers.iter().zip(runs) {
+            let done = run.done();
+            let stays = format!("{} still runs: \"{}\" does not refuse yet", sidecar.name, peer.url("/"));
+            assert_eq!(done.code(), 125, "{done:?}");
+            assert_eq!(done.lines(), [sidecar.asked(200), sidecar.failure(&stays)]);
+            assert_took(&done, 2.0, 6.0);
+        }
+    });
+}
+
+#[test]
+fn a_real_envoy_exits_and_without_the_hook_it_stays() {
+    for (hook, port) in [("istio-quit", 15020), ("envoy-quit", 9901), ("envoy-quit", 15000)] {
+        network::alone(|| {
+            let mut envoy = Envoy::start(port);
+            assert_eq!(wrapper().with(&["true"]).done().code(), 0);
+            assert!(envoy.is_running());
+            sidecar(hook).assert_success(&sidecar(hook).quit(&[]).with(&["true"]).done());
+            assert_eq!(envoy.exit_code(), Some(0));
+        });
+    }
+}
+
+#[test]
+fn with_wait_gone_the_end_of_a_real_envoy_is_seen() {
+    network::alone(|| {
+        let (envoy, hook) = (Envoy::start(9901), sidecar("envoy-quit"));
+        let done = hook.quit(&[("WAIT_GONE", "true")]).with(&["true"]).done();
+        assert_eq!((done.code(), done.lines()), (0, vec![hook.asked(200).as_str(), hook.gone().as_str()]));
+        let connection = TcpStream::connect(("127.0.0.1", 9901));
+        assert_eq!(connection.map_err(|error| error.kind()).err(), Some(ErrorKind::ConnectionRefused));
+        assert_eq!(envoy.exit_code(), Some(0));
+    });
+}

@@ -1,0 +1,156 @@
+//! Options come before the command, variables stand behind them, and what is wrong is said before anything starts.
+
+use crate::harness::{Run, wrapper};
+use std::path::Path;
+
+#[test]
+fn everything_from_the_command_on_is_passed_on_verbatim() {
+    for args in [&["echo", "--plugin", "x", "-h", "--"][..], &["--", "echo", "--plugin", "x", "-h", "--"]] {
+        let done = wrapper().with(args).done();
+        assert_eq!((done.code(), done.stdout.as_str()), (0, "--plugin x -h --\n"), "{args:?}");
+    }
+}
+
+#[test]
+fn after_two_dashes_even_a_dash_is_a_command() {
+    assert_eq!(wrapper().with(&["--", "--", "ls"]).done().code(), 127);
+}
+
+#[test]
+fn no_command_is_125_with_usage_on_stderr_and_no_hook() {
+    for args in [&[][..], &["--plugin", "echo"], &["--plugin", "echo", "--"]] {
+        let done = wrapper().with(args).done();
+        assert_eq!((done.code(), done.stdout.as_str()), (125, ""), "{args:?}");
+        assert!(done.line().contains("usage: wrapper [OPTIONS] [--] COMMAND"), "{done:?}");
+    }
+}
+
+#[test]
+fn help_and_version_go_to_stdout_and_start_nothing() {
+    for (args, word) in [(["--help", "sh"], "WRAPPER_PLUGIN_PATH"), (["--version", "sh"], env!("CARGO_PKG_VERSION"))] {
+        let done = wrapper().plugin("echo").with(&args).done();
+        assert_eq!((done.code(), done.stderr.as_str()), (0, ""), "{done:?}");
+        assert!(done.stdout.contains(word), "{done:?}");
+    }
+}
+
+#[test]
+fn a_bad_option_is_125_in_one_line_and_nothing_starts() {
+    let directory = tempfile::tempdir().unwrap();
+    let marker = directory.path().join("started");
+    for (args, words) in [
+        (&["--nosuch"][..], "--nosuch"),
+        (&["--plugin", "nosuch"], "no such built-in hook (there are: cloudsql-quit, "),
+        (&["--plugin", ""], "no such built-in hook"),
+        (&["--plugin-timeout", "10x"], r#"--plugin-timeout "10x": not a time such as 500ms, 10s or 1m30s"#),
+        (&["--plugin-timeout", "0s"], "more than 0"),
+        (&["--plugin-memory", "1KiB"], "between 64KiB and 4GiB"),
+        (&["--plugin-on", "sometimes"], "must be always or success or failure"),
+        (&["--plugin-failure", "maybe"], "must be ignore or fail"),
+        (&["--allow-http", "localhost"], "http://"),
+        (&["--allow-http", "http://localhost:0"], "port"),
+        (&["--plugin-env", "A=B"], "without ="),
+        (&["--plugin-sha256", "00", "--plugin", "echo"], "64 hexadecimal digits"),
+        (&["--stop-timeout=-1s"], "--stop-timeout \"-1s\": not a time"),
+        (&["--log", "loud"], "must be error or info or debug"),
+        (&["--log-format", "xml"], "must be text or json"),
+    ] {
+        let done = wrapper().with(args).with(&["touch", marker.to_str().unwrap()]).done();
+        assert_eq!(done.code(), 125, "{args:?}");
+        assert!(done.line().starts_with("wrapper: ") && done.line().contains(words), "{args:?}: {}", done.line());
+        assert!(!Path::new(&marker).exists(), "{args:?} started the command");
+    }
+}
+
+#[test]
+fn a_bad_variable_is_named_and_a_good_option_wins_over_it() {
+    let mut run = wrapper().with(&["true"]);
+    run.env("WRAPPER_PLUGIN_TIMEOUT", "soon");
+    let done = run.done();
+    assert_eq!(done.code(), 125);
+    assert!(done.line().contains(r#"WRAPPER_PLUGIN_TIMEOUT "soon": not a time"#), "{done:?}");
+
+    let mut run = wrapper().with(&["--plugin-timeout", "1s", "true"]);
+    run.env("WRAPPER_PLUGIN_TIMEOUT", "soon");
+    assert_eq!(run.done().code(), 0);
+}
+
+#[test]
+fn an_unset_or_empty_variable_is_plain_init() {
+    let mut run = wrapper().with(&["true"]);
+    for name in ["WRAPPER_PLUGIN_PATH", "WRAPPER_BEFORE_PLUGIN_PATH", "WRAPPER_PLUGIN_TIMEOUT", "WRAPPER_ALLOW_HTTP"] {
+        run.env(name, "");
+    }
+    let done = run.done();
+    assert_eq!((done.code(), done.stderr.as_str()), (0, ""));
+}
+
+#[test]
+fn several_hooks_in_the_variable_run_in_their_order() {
+    let mut run = wrapper().with(&["true"]);
+    run.env("WRAPPER_PLUGIN_PATH", "echo:echo").env("WRAPPER_BEFORE_PLUGIN_PATH", "echo");
+    let done = run.done();
+    let lines = done.lines();
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    assert!(lines[0].contains("about to start") && lines[1].contains("exited") && lines[2].contains("exited"));
+}
+
+#[test]
+fn disable_hooks_runs_none_whatever_else_is_set() {
+    let mut run = wrapper().with(&["--plugin", "/nosuch.wasm", "true"]);
+    run.env("WRAPPER_DISABLE_HOOKS", "1").env("WRAPPER_BEFORE_PLUGIN_PATH", "echo");
+    let done = run.done();
+    assert_eq!((done.code(), done.stderr.as_str()), (0, ""));
+}
+
+#[test]
+fn plugin_on_chooses_the_ends_after_which_hooks_run() {
+    for (when, command, runs) in [
+        ("always", "true", true),
+        ("always", "false", true),
+        ("success", "true", true),
+        ("success", "false", false),
+        ("failure", "true", false),
+        ("failure", "false", true),
+        ("failure", "nosuch", true),
+        ("success", "nosuch", false),
+    ] {
+        let done = wrapper().with(&["--plugin-on", when]).plugin("echo").with(&[command]).done();
+        assert_eq!(done.stderr.contains("Echo demo plugin"), runs, "{when} {command}");
+    }
+}
+
+#[test]
+fn after_and_plugin_are_one_option() {
+    let done =
+        wrapper().with(&["--after", "first=echo", "--plugin", "second=echo", "--after", "third=echo", "true"]).done();
+    assert_eq!(done.code(), 0, "{done:?}");
+    let names: Vec<_> = done.lines().iter().filter_map(|line| line.split(": ").nth(1)).collect();
+    assert_eq!(names, ["first", "second", "third"]);
+    let mut run = wrapper().with(&["--after", "option=echo", "true"]);
+    run.env("WRAPPER_PLUGIN_PATH", "variable=echo");
+    assert!(run.done().line().starts_with("wrapper: option: "));
+    let help = wrapper().with(&["--help"]).done().stdout;
+    assert!(help.contains("--after <HOOK>") && help.contains("[alias: --plugin]"), "{help}");
+}
+
+#[test]
+fn a_variable_whose_name_is_a_slip_is_told_and_changes_nothing() {
+    for (name, told) in [
+        ("WRAPPER_PLUGINS", true),
+        ("WRAPPER_PLUGIN_TIMOUT", true),
+        ("WRAPPER_LOG", false),
+        ("MY_WRAPPER_LOG", false),
+        // What Kubernetes makes for a Service.
+        ("WRAPPER_SERVICE_HOST", false),
+        ("WRAPPER_UI_SERVICE_PORT_HTTP", false),
+        ("WRAPPER_PORT_80_TCP_ADDR", false),
+    ] {
+        let mut run = wrapper().with(&["sh", "-c", "exit 7"]);
+        run.env(name, "info");
+        let done = run.done();
+        assert_eq!(done.code(), 7, "{name}");
+        let line = format!("wrapper: {name} is none of wrapper's variables; see wrapper --help\n");
+        assert_eq!(done.stderr, if told { line.as_str() } else { "" }, "{name}");
+    }
+}

@@ -1,0 +1,190 @@
+//! What a hook learns, typed and as variables.
+
+use crate::harness::{Run, guests, wrapper};
+use std::path::PathBuf;
+
+/// What a hook of tests/guests logged, without the marks.
+#[track_caller]
+fn told(hook: PathBuf, options: &[&str], command: &[&str]) -> Vec<String> {
+    let mark = format!("wrapper: {}: ", hook.file_stem().unwrap().to_str().unwrap());
+    let mut run = wrapper().with(options).plugin(hook).with(command);
+    run.env("HOOK_GREETING", "hello").env("SECRET", "hidden").env("LISTED", "shown").env("EXIT_STATUS", "forged");
+    run.done().stderr.lines().filter_map(|line| line.strip_prefix(&mark)).map(Into::into).collect()
+}
+
+#[track_caller]
+fn assert_tells(told: &[String], facts: &[&str]) {
+    for fact in facts {
+        assert!(told.iter().any(|line| line == fact), "{fact:?} is missing in {told:#?}");
+    }
+}
+
+#[test]
+fn a_hook_knows_how_the_command_ended() {
+    for (script, outcome, succeeded) in [
+        ("exit 0", "outcome Some(Exited(0))", "succeeded true"),
+        ("exit 7", "outcome Some(Exited(7))", "succeeded false"),
+        ("kill -9 $$", "outcome Some(Killed { signal: 9, core_dumped: false })", "succeeded false"),
+    ] {
+        let told = told(guests::hook("tell_context"), &[], &["sh", "-c", script]);
+        let command = format!(r#"command ["sh", "-c", "{script}"]"#);
+        assert_tells(&told, &["phase After", &command, outcome, succeeded, "stop signal None", "name tell_context"]);
+        assert_tells(&told, &["position Position { number: 1, count: 1 }", r#"variable Some("hello")"#]);
+        assert!(told.iter().any(|line| line.starts_with("elapsed ms Some(")), "{told:#?}");
+    }
+}
+
+#[test]
+fn a_hook_knows_that_the_command_was_not_started_and_why() {
+    let told = told(guests::hook("tell_context"), &[], &["nosuch"]);
+    assert_tells(
+        &told,
+        &[
+            r#"outcome Some(NotStarted { reason: "No such file or directory", exit_code: 127 })"#,
+            "succeeded false",
+            "started at None",
+            "elapsed ms None",
+        ],
+    );
+}
+
+#[test]
+fn a_hook_before_the_command_knows_no_outcome() {
+    let hook = guests::hook("tell_context");
+    let told = told(hook.clone(), &["--before", hook.to_str().unwrap()], &["true"]);
+    assert_tells(&told[..told.len() / 2], &["phase Before", "outcome None", "elapsed ms None"]);
+    assert_tells(&told[told.len() / 2..], &["phase After", "outcome Some(Exited(0))"]);
+}
+
+#[test]
+fn the_times_are_those_of_the_run() {
+    let told = told(guests::hook("tell_context"), &["--plugin-timeout", "7s"], &["sleep", "0.3"]);
+    let number = |name: &str| -> u64 {
+        let line = told.iter().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.trim_start_matches("Some(").trim_end_matches(')').parse().unwrap()
+    };
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    assert!((300..20_000).contains(&number("elapsed ms ")), "{told:#?}");
+    assert!(number("uptime ms ") >= number("elapsed ms "), "{told:#?}");
+    assert!((1..=7000).contains(&number("time left ms ")), "{told:#?}");
+    assert!((now - 60..=now).contains(&number("started at ")), "{told:#?}");
+}
+
+#[test]
+fn a_program_finds_the_facts_in_variables_and_no_variable_it_was_not_given() {
+    for (script, facts) in
+        [("exit 7", ["EXIT_CODE=exited", "EXIT_STATUS=7"]), ("kill -9 $$", ["EXIT_CODE=killed", "EXIT_STATUS=9"])]
+    {
+        let command = format!("WRAPPER_COMMAND=sh -c {script}");
+        let told = told(guests::program("print-environment"), &["--plugin-env", "LISTED"], &["sh", "-c", script]);
+        let mut names = Vec::new();
+        for variable in told.iter().filter_map(|line| line.strip_prefix("variable ")) {
+            names.push(variable.split('=').next().unwrap());
+            let others = ["HOOK_GREETING=hello", "LISTED=shown", "NO_COLOR=1", "WRAPPER_PHASE=after", &command];
+            let expected = [&facts[..], &others].concat();
+            let times = ["WRAPPER_ELAPSED_MS", "WRAPPER_STARTED_AT_MS"];
+            assert!(expected.contains(&variable) || times.iter().any(|name| variable.starts_with(name)), "{variable}");
+        }
+        names.sort_unstable();
+        assert_eq!(
+            names,
+            [
+                "EXIT_CODE",
+                "EXIT_STATUS",
+                "HOOK_GREETING",
+                "LISTED",
+                "NO_COLOR",
+                "WRAPPER_COMMAND",
+                "WRAPPER_ELAPSED_MS",
+                "WRAPPER_PHASE",
+                "WRAPPER_STARTED_AT_MS"
+            ]
+        );
+        assert_tells(&told, &["argument 0 print-environment"]);
+    }
+}
+
+#[test]
+fn a_program_learns_that_the_command_was_not_started() {
+    let told = told(guests::program("print-environment"), &[], &["nosuch"]);
+    assert_tells(
+        &told,
+        &[
+            "variable EXIT_CODE=not-started",
+            "variable EXIT_STATUS=127",
+            "variable WRAPPER_REASON=No such file or directory",
+        ],
+    );
+}
+
+/// Which of these variables a program sees as a hook of this name, with these options.
+#[track_caller]
+fn seen(name: &str, options: &[&str], variables: &[&str]) -> Vec<String> {
+    let hook = format!("{name}={}", guests::program("print-environment").display());
+    let mut run = wrapper().with(options).plugin(hook).with(&["true"]);
+    run.envs(variables.iter().map(|variable| (variable, "secret")));
+    let done = run.done();
+    assert_eq!(done.code(), 0, "{done:?}");
+    let mark = format!("wrapper: {name}: variable ");
+    let told = done.stderr.lines().filter_map(|line| line.strip_prefix(&mark)?.strip_suffix("=secret"));
+    let mut told: Vec<String> = told.map(Into::into).collect();
+    // An emulator may hand them on in another order.
+    told.sort();
+    told
+}
+
+#[test]
+fn a_hook_sees_no_variable_that_begins_with_the_name_of_another_listed_hook() {
+    const VARIABLES: [&str; 6] = [
+        "HOOK_SLACK_URL",
+        "HOOK_DAPR_SHUTDOWN_TOKEN",
+        "HOOK_GATE_HEADERS",
+        "HOOK_MINE_TOKEN",
+        "HOOK_POD",
+        "HOOK_SLACKER_URL",
+    ];
+    let others = ["--before", "gate=echo", "--plugin", "slack=echo", "--plugin", "dapr-shutdown=echo"];
+    assert_eq!(seen("mine", &others, &VARIABLES), ["HOOK_MINE_TOKEN", "HOOK_POD", "HOOK_SLACKER_URL"]);
+    // Where they are not listed, nobody else's.
+    assert_eq!(seen("mine", &[], &VARIABLES).len(), VARIABLES.len());
+}
+
+#[test]
+fn of_two_names_that_a_variable_begins_with_the_longer_is_its_owner() {
+    const VARIABLES: [&str; 3] = ["HOOK_SLACK_EXTRA_URL", "HOOK_SLACK_EXTRAS", "HOOK_SLACK_URL"];
+    let seen = |name, other| seen(name, &["--plugin", &format!("{other}=echo")], &VARIABLES);
+    assert_eq!(seen("slack-extra", "slack"), ["HOOK_SLACK_EXTRA_URL"]);
+    assert_eq!(seen("slack", "slack-extra"), ["HOOK_SLACK_EXTRAS", "HOOK_SLACK_URL"]);
+}
+
+#[test]
+fn a_hook_under_another_name_sees_the_variables_of_its_own_unless_a_hook_of_that_name_is_listed() {
+    const VARIABLES: [&str; 2] = ["HOOK_MINE_URL", "HOOK_PRINT_ENVIRONMENT_URL"];
+    assert_eq!(seen("mine", &["--plugin", "print=echo"], &VARIABLES), VARIABLES);
+    assert_eq!(seen("mine", &["--plugin", "print-environment=echo"], &VARIABLES), ["HOOK_MINE_URL"]);
+}
+
+#[test]
+fn hooks_of_one_name_share_their_variables() {
+    assert_eq!(seen("mine", &["--before", "mine=echo"], &["HOOK_MINE_URL"]), ["HOOK_MINE_URL"]);
+}
+
+#[test]
+fn plugin_env_shows_every_hook_even_what_begins_with_the_name_of_one() {
+    let options = ["--plugin", "slack=echo", "--plugin-env", "HOOK_SLACK_CHANNEL"];
+    assert_eq!(seen("mine", &options, &["HOOK_SLACK_CHANNEL", "HOOK_SLACK_URL"]), ["HOOK_SLACK_CHANNEL"]);
+}
+
+#[test]
+fn programs_are_asked_for_output_without_colours_unless_the_variable_is_granted() {
+    let hook = guests::program("print-environment");
+    let run = |options: &[&str]| {
+        let mut run = wrapper().with(options).plugin(&hook).with(&["true"]);
+        run.env("NO_COLOR", "mine");
+        let done = run.done();
+        let told = done.stderr.lines().filter_map(|line| line.split_once("variable NO_COLOR="));
+        told.map(|(_, value)| value.to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(run(&[]), ["1"]);
+    assert_eq!(run(&["--plugin-env", "NO_COLOR"]), ["mine"]);
+}

@@ -1,0 +1,122 @@
+//! The same hook in several languages, built as hooks/examples tells it.
+
+use crate::harness::{LOOK, Run, repository, skipped, wrapper};
+use std::{
+    fs,
+    path::PathBuf,
+    process::Command,
+    sync::{Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How a build script ends where its tools cannot be had.
+const NO_TOOLS: i32 = 77;
+
+/// More than `--plugin-timeout` below, in which a debug build on a busy machine compiles a Python interpreter.
+const HANGS: Duration = Duration::from_secs(700);
+
+#[test]
+fn a_program_in_rust_tells_how_the_command_ended() {
+    tells_how_the_command_ended("rust");
+}
+
+#[test]
+fn a_program_in_c_tells_how_the_command_ended() {
+    tells_how_the_command_ended("c");
+}
+
+#[test]
+fn a_hook_in_javascript_tells_how_the_command_ended() {
+    tells_how_the_command_ended("javascript");
+}
+
+#[test]
+fn a_hook_in_python_tells_how_the_command_ended() {
+    tells_how_the_command_ended("python");
+}
+
+#[test]
+fn a_script_built_for_wasi_0_3_is_told_how_it_is_built_for_0_2() {
+    let Some(_) = build("javascript") else { return };
+    // What the build script does, without the flag that the line names.
+    let output = tempfile::Builder::new().suffix(".wasm").tempfile().unwrap().into_temp_path();
+    let built = Command::new(repository("target/test-tools/componentize-qjs-0.4.5/node_modules/.bin/componentize-qjs"))
+        .args(["--opt-size", "--world", "small", "--wit"])
+        .arg(repository("target/examples/javascript-wit"))
+        .arg("--js")
+        .arg(repository("hooks/examples/javascript/hook.js"))
+        .arg("--output")
+        .arg(&output)
+        .output()
+        .unwrap();
+    assert!(built.status.success(), "{built:?}");
+    let done = wrapper().plugin(&output).with(&["true"]).done();
+    assert_eq!(done.code(), 125, "{done:?}");
+    assert!(
+        done.line().contains(
+            "built for WASI 0.3, which wrapper does not run yet; build it for WASI 0.2 (componentize-qjs: --sync"
+        ),
+        "{done:?}"
+    );
+}
+
+#[test]
+fn a_program_in_go_is_told_the_step_that_makes_it_a_component() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("main.go"), "package main\n\nfunc main() { println(\"hello\") }\n").unwrap();
+    let module = directory.path().join("main.wasm");
+    let mut go = Command::new("go");
+    go.current_dir(directory.path()).args(["build", "-o"]).arg(&module).arg("main.go");
+    go.envs([("GOOS", "wasip1"), ("GOARCH", "wasm"), ("GOFLAGS", ""), ("GOTOOLCHAIN", "local")]);
+    match go.output() {
+        Ok(built) if built.status.success() => {}
+        Ok(built) => panic!("{}", String::from_utf8_lossy(&built.stderr)),
+        Err(_) => return skipped("a program in Go: there is no Go"),
+    }
+    let done = wrapper().plugin(&module).with(&["true"]).done();
+    assert_eq!(done.code(), 125, "{done:?}");
+    let step = "(Go, Zig, AssemblyScript) make it a component with `wasm-tools component new --adapt wasi_snapshot_";
+    assert!(done.line().contains(step), "{done:?}");
+}
+
+fn tells_how_the_command_ended(language: &str) {
+    let Some(hook) = build(language) else { return };
+    for (command, code, end) in [("kill -KILL $$", 137, "was killed by signal 9"), ("exit 7", 7, "exited with 7")] {
+        let options = ["--plugin-timeout", "10m", "--", "sh", "-c", command];
+        let mut run = wrapper().plugin(&hook).with(&options);
+        // At the lowest priority, beside the other tests, compiling would take for ever.
+        run.env("WRAPPER_PLUGIN_PREPARE", "off");
+        let mut run = run.running();
+        let deadline = Instant::now() + HANGS;
+        while !run.has_ended() {
+            assert!(Instant::now() < deadline, "{language} hangs; stderr so far: {}", run.stderr_so_far());
+            thread::sleep(LOOK);
+        }
+        let done = run.done();
+        assert_eq!(done.code(), code, "{done:?}");
+        assert_eq!(done.lines(), [format!("wrapper: {language}: \"sh\" {end}")], "{done:?}");
+    }
+}
+
+/// The component that a language's build script makes; none where its tools cannot be had.
+fn build(language: &str) -> Option<PathBuf> {
+    // Two tests may want the same one.
+    static BUILDING: Mutex<()> = Mutex::new(());
+    let _one = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut build = Command::new(repository(&format!("hooks/examples/{language}/build")));
+    // What cargo told the tests about their own build is not for this one.
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CARGO_") && name != "CARGO_HOME") {
+        build.env_remove(name);
+    }
+    let output = build.output().expect("the script runs");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    match output.status.code() {
+        Some(0) => Some(repository(&format!("target/examples/{language}.wasm"))),
+        Some(NO_TOOLS) => {
+            skipped(&format!("a hook in {language}, its tools cannot be had here: {}", errors.trim()));
+            None
+        }
+        _ => panic!("{language} does not build: {errors}{}", String::from_utf8_lossy(&output.stdout)),
+    }
+}

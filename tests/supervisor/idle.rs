@@ -1,0 +1,28 @@
+//! While the command runs the wrapper costs nothing: one thread, which does not wake up.
+
+use crate::harness::{
+    Run, eventually,
+    processes::{Process, command_of, status},
+    role::in_both_roles,
+};
+use std::{thread, time::Duration};
+
+#[test]
+fn while_the_command_sleeps_the_wrapper_has_one_thread_and_does_not_wake_up() {
+    in_both_roles(|role| {
+        for options in [&[][..], &["--plugin", "echo", "--plugin", "istio-quit"], &["--stop-timeout", "1s"]] {
+            let mut run = role.wrapper().with(options).with(&["sh", "-c", "echo ready; exec sleep 30"]).running();
+            run.until_stdout_has("ready\n");
+            let wrapper = role.pid(&run);
+            // Once its helper is done and gone.
+            command_of(wrapper);
+            eventually("it sleeps", || Process::find(wrapper).unwrap().state == 'S');
+            let wakeups = || status(wrapper, "voluntary_ctxt_switches").unwrap();
+            let before = wakeups();
+            // The time over which it is watched.
+            thread::sleep(Duration::from_secs(1));
+            assert_eq!(wakeups(), before, "{role:?} {options:?}");
+            assert_eq!(status(wrapper, "Threads").unwrap(), "1", "{role:?} {options:?}");
+        }
+    });
+}
