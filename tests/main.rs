@@ -70,6 +70,7 @@ mod builtin {
 mod deploy {
     mod image; // the image that the Dockerfile builds
     mod injection; // what the kustomize component and the admission policies make of a Job
+    mod invocation;
     mod manifests; // every manifest is valid for Kubernetes
     mod migration; // the manifests of deploy/migration.md work as the page says
     mod pods; // pods with a real sidecar complete

@@ -1,7 +1,7 @@
 //! The manifests of deploy/ and of the pages: Kubernetes takes them, wrapper takes what they tell it, and what
 //! kustomize and the admission policies make of a Job is wrapped once and whole. No cluster is needed, or asked.
 
-use super::settings::Told;
+use super::invocation::Invocation;
 use crate::harness::{
     digest,
     manifests::{
@@ -137,8 +137,8 @@ fn the_commands_shown_make_the_config_map_that_is_mounted() {
     let spec = pod(&manifest).unwrap();
     assert_eq!(spec["volumes"][0]["configMap"]["name"], made["metadata"]["name"]);
     let mount = spec["containers"][0]["volumeMounts"][0]["mountPath"].as_str().unwrap();
-    let told = Told::read(&spec["containers"][0], None).unwrap();
-    let name = Path::new(told.variable("WRAPPER_PLUGIN_PATH").unwrap()).strip_prefix(mount).unwrap();
+    let invocation = Invocation::read(&spec["containers"][0], None).unwrap();
+    let name = Path::new(invocation.variable("WRAPPER_PLUGIN_PATH").unwrap()).strip_prefix(mount).unwrap();
     assert!(made["binaryData"][name.to_str().unwrap()].is_string(), "{made}");
 
     // `patch NAME` asks a cluster; `patch --local -f FILE` does the same to a file.
@@ -155,8 +155,8 @@ fn the_commands_shown_make_the_config_map_that_is_mounted() {
 #[test]
 fn the_digest_shown_is_that_of_the_hook() {
     let manifest = file("deploy/job-configmap.yaml").remove(0);
-    let told = Told::read(&pod(&manifest).unwrap()["containers"][0], None).unwrap();
-    let shown = told.variable("WRAPPER_PLUGIN_SHA256").unwrap();
+    let invocation = Invocation::read(&pod(&manifest).unwrap()["containers"][0], None).unwrap();
+    let shown = invocation.variable("WRAPPER_PLUGIN_SHA256").unwrap();
     assert_eq!(shown, digest("istio-quit"), "a new istio-quit has a new digest in deploy/job-configmap.yaml");
 }
 

@@ -1,148 +1,57 @@
 //! What users of other programs are told to write instead: the manifests of deploy/migration.md, run as they stand
 //! there beside a proxy that is ready, late, never ready or absent.
 
+use super::invocation::Invocation;
 use crate::harness::{
     Done, Run, assert_took, eventually, failed,
+    manifests::{Manifest, in_page, pod},
     peer::{Peer, free_port},
-    repository, wrapper,
+    repository,
 };
 use std::{
     fs,
     io::Write,
     process::Command,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     thread,
 };
 
-/// What wrapper is told by a container of a manifest.
-#[derive(Default)]
-struct Container {
-    options: Vec<String>,
-    /// The Job's program, and its arguments.
-    program: Vec<String>,
-    env: Vec<(String, String)>,
+/// A manifest of the page, with the headings above it.
+struct Scenario {
+    program: String,
+    heading: String,
+    invocation: Invocation,
 }
 
-/// The lines that every manifest of the page begins with, and those that some have for the pod.
-const HEAD: [&str; 12] = [
-    "apiVersion: batch/v1",
-    "kind: Job",
-    "metadata:",
-    "  name: my-job",
-    "spec:",
-    "  template:",
-    "    spec:",
-    "      restartPolicy: ",
-    "      containers:",
-    "        - name: my-job",
-    "          image: registry.example/my-job:1.0",
-    "          command: ",
-];
-const METADATA: [&str; 4] = [
-    "    metadata:",
-    r#"      labels: {sidecar.istio.io/inject: "true"}"#,
-    "      annotations: {linkerd.io/inject: enabled}",
-    "      annotations: {linkerd.io/inject: enabled, config.linkerd.io/proxy-admin-shutdown: enabled}",
-];
-
-impl Container {
-    /// Reads a manifest in the one style in which the page has them. What it does not know is an error.
-    fn read(manifest: &str) -> Self {
-        let (mut command, mut args, mut env) = (None, Vec::new(), None);
-        let mut head = HEAD.iter().peekable();
-        for line in manifest.lines() {
-            if head.peek() == Some(&&"    spec:") && METADATA.contains(&line) {
-                continue;
-            }
-            if let Some(expected) = head.next() {
-                let rest = line.strip_prefix(expected).unwrap_or_else(|| panic!("{line:?} is not {expected:?}"));
-                match *expected {
-                    "          command: " => command = Some(words(rest)),
-                    "      restartPolicy: " => assert!(["Never", "OnFailure"].contains(&rest), "{line:?}"),
-                    _ => assert_eq!(rest, "", "{line:?}"),
-                }
-            } else if let Some(rest) = line.strip_prefix("          args: ") {
-                assert!(args.is_empty() && env.is_none(), "{line:?} comes late");
-                args = words(rest);
-            } else if line == "          env:" {
-                assert!(env.replace(Vec::new()).is_none(), "{line:?} comes twice");
-            } else if let Some(item) = line.strip_prefix("            - ") {
-                env.as_mut().unwrap_or_else(|| panic!("{line:?} belongs to nothing")).push(variable(item));
-            } else {
-                panic!("a line that is not known here: {line:?}");
+/// The page's manifests, read once in a test run.
+fn scenarios() -> &'static [Scenario] {
+    static ALL: OnceLock<Vec<Scenario>> = OnceLock::new();
+    ALL.get_or_init(|| {
+        let page = fs::read_to_string(repository("deploy/migration.md")).unwrap();
+        let mut headings = Vec::new();
+        for section in page.split("\n## ").skip(1) {
+            let program = section.lines().next().unwrap();
+            for scenario in section.split("\n### ").skip(1) {
+                let heading = scenario.lines().next().unwrap();
+                assert_eq!(scenario.matches("```yaml\n").count(), 1, "{program}, {heading}: one manifest");
+                headings.push((program, heading));
             }
         }
-        let mut options = command.unwrap_or_else(|| panic!("no command: {manifest}"));
-        assert_eq!(options.remove(0), "/wrapper", "{manifest}");
-        let dashes = options.iter().position(|word| word == "--");
-        let mut program = options.split_off(dashes.unwrap_or(0));
-        if dashes.is_some() {
-            program.remove(0);
-        }
-        program.extend(args);
-        assert!(program.first().is_some_and(|word| !word.starts_with('-')), "no program: {manifest}");
-        assert_ne!(env.as_ref().map(Vec::len), Some(0), "an `env:` without a variable: {manifest}");
-        Self { options, program, env: env.unwrap_or_default() }
-    }
-
-    /// The hooks that it names, before the command and after it.
-    fn hooks(&self) -> Vec<&str> {
-        let options = self.options.chunks(2).filter_map(|option| match option {
-            [name, hook] if name == "--before" || name == "--plugin" => Some(hook.as_str()),
-            [flag] if flag == "--kill-group" => None,
-            _ => panic!("options that are not known here: {:?}", self.options),
-        });
-        let listed = self.env.iter().filter(|(name, _)| name == "WRAPPER_PLUGIN_PATH");
-        options.chain(listed.map(|(_, hook)| hook.as_str())).collect()
-    }
-
-    /// The same with the built wrapper, and this script in place of the program.
-    fn run(&self, script: &str) -> Command {
-        let mut command = wrapper();
-        command.args(&self.options).args(["--", "sh", "-c", script]).args(&self.program);
-        command.envs(self.env.iter().map(|(name, value)| (name, value)));
-        command
-    }
-}
-
-/// A list of strings in YAML's flow style and double quotes, which is then JSON too.
-fn words(list: &str) -> Vec<String> {
-    serde_json::from_str(list).unwrap_or_else(|error| panic!("{list}: {error}"))
-}
-
-/// `{name: NAME, value: value}`, where the value is a string to YAML too.
-fn variable(item: &str) -> (String, String) {
-    let pair = item.strip_prefix("{name: ").and_then(|item| item.strip_suffix('}')?.split_once(", value: "));
-    let (name, value) = pair.unwrap_or_else(|| panic!("not a variable: {item:?}"));
-    assert!(name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_'), "{item:?}");
-    if value.starts_with('"') {
-        return (name.into(), serde_json::from_str(value).unwrap_or_else(|error| panic!("{item}: {error}")));
-    }
-    let plain = value.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    let other = ["true", "false", "yes", "no", "on", "off", "null"].contains(&value) || value.parse::<f64>().is_ok();
-    assert!(plain && !other && !value.is_empty(), "not a string without quotes: {item:?}");
-    (name.into(), value.into())
-}
-
-/// The page's manifests, each with the headings above it.
-fn manifests() -> Vec<(String, String, Container)> {
-    let page = fs::read_to_string(repository("deploy/migration.md")).unwrap();
-    let mut found = Vec::new();
-    for section in page.split("\n## ").skip(1) {
-        let program = section.lines().next().unwrap();
-        for scenario in section.split("\n### ").skip(1) {
-            let heading = scenario.lines().next().unwrap();
-            let blocks: Vec<_> = scenario.split("```yaml\n").skip(1).collect();
-            let [block] = blocks.as_slice() else { panic!("{program}, {heading}: {} manifests", blocks.len()) };
-            let manifest = block.split_once("```").unwrap().0;
-            found.push((program.into(), heading.into(), Container::read(manifest)));
-        }
-    }
-    assert_eq!(page.matches("```").count(), 2 * found.len(), "there are blocks that are not read");
-    found
+        let manifests = in_page("deploy/migration.md");
+        assert_eq!(manifests.len(), headings.len(), "there are manifests without a heading");
+        assert_eq!(page.matches("```").count(), 2 * headings.len(), "there are blocks that are no manifest");
+        let scenario = |((program, heading), manifest): ((&str, &str), Manifest)| {
+            let invocation = Invocation::read(&pod(&manifest.object).unwrap()["containers"][0], None);
+            let invocation = invocation.unwrap_or_else(|| panic!("{program}, {heading}: no wrapper"));
+            assert_eq!(invocation.program, "/wrapper", "{program}, {heading}");
+            assert!(!invocation.command.is_empty(), "{program}, {heading}: no command");
+            Scenario { program: program.into(), heading: heading.into(), invocation }
+        };
+        headings.into_iter().zip(manifests).map(scenario).collect()
+    })
 }
 
 /// A program whose users come to us, and the proxy that it is for.
@@ -186,9 +95,9 @@ fn both(promise: impl Fn(&Origin) + Sync) {
 impl Origin {
     /// The manifest of one of its scenarios, with its program replaced and the proxy at this port.
     fn run(&self, scenario: &str, port: u16, script: &str) -> Command {
-        let found = manifests().into_iter().find(|(program, heading, _)| program == self.name && heading == scenario);
-        let (.., container) = found.unwrap_or_else(|| panic!("{} has no {scenario:?}", self.name));
-        let mut run = container.run(script);
+        let found = scenarios().iter().find(|it| it.program == self.name && it.heading == scenario);
+        let scenario = found.unwrap_or_else(|| panic!("{} has no {scenario:?}", self.name));
+        let mut run = scenario.invocation.with_script(script);
         run.env(url_of(self.gate), format!("http://localhost:{port}{}", self.ready_path));
         run.env(url_of(self.quit), format!("http://localhost:{port}{}", self.quit_path));
         run
@@ -245,77 +154,29 @@ const ENDS: [(&str, i32); 3] = [("exit 0", 0), ("exit 7", 7), ("kill -9 $$", 137
 
 #[test]
 fn every_manifest_of_the_page_runs_its_program_beside_a_proxy_that_is_ready() {
-    let manifests = manifests();
     let (proxy, _) = proxy(true);
-    for (program, heading, container) in &manifests {
-        let mut run = container.run("echo \"$@\"; exit 7");
-        run.envs(container.hooks().iter().map(|hook| (url_of(hook), proxy.url("/"))));
+    for Scenario { program, heading, invocation } in scenarios() {
+        let mut run = invocation.with_script("echo \"$@\"; exit 7");
+        run.envs(invocation.hooks().iter().map(|hook| (format!("HOOK_{hook}_URL"), proxy.url("/"))));
         let done = run.done();
         assert_eq!(done.code(), 7, "{program}, {heading}: {done:?}");
-        assert_eq!(done.stdout.trim(), container.program[1..].join(" "), "{program}, {heading}: {done:?}");
+        assert_eq!(done.stdout.trim(), invocation.command[1..].join(" "), "{program}, {heading}: {done:?}");
         assert!(!done.stderr.contains("wrapper: hook"), "{program}, {heading}: {done:?}");
-    }
-}
-
-#[test]
-fn a_manifest_in_another_style_is_not_read() {
-    const MANIFEST: &str = r#"apiVersion: batch/v1
-kind: Job
-metadata:
-  name: my-job
-spec:
-  template:
-    metadata:
-      labels: {sidecar.istio.io/inject: "true"}
-    spec:
-      restartPolicy: Never
-      containers:
-        - name: my-job
-          image: registry.example/my-job:1.0
-          command: ["/wrapper", "--plugin", "istio-quit", "--", "/my-job"]
-          args: ["--date", "today"]
-          env:
-            - {name: WRAPPER_PLUGIN_TIMEOUT, value: 2m}
-"#;
-    let Container { options, program, env } = Container::read(MANIFEST);
-    assert_eq!((options.join(" "), program.join(" ")), ("--plugin istio-quit".into(), "/my-job --date today".into()));
-    assert_eq!(env, [("WRAPPER_PLUGIN_TIMEOUT".into(), "2m".into())]);
-    for (line, other) in [
-        ("kind: Job\n", "kind: CronJob\n"),
-        ("kind: Job\n", ""),
-        ("    metadata:\n", "    annotations:\n"),
-        ("restartPolicy: Never", "restartPolicy: Always"),
-        ("          command:", "         command:"),
-        (r#""/wrapper", "#, ""),
-        (r#", "--", "/my-job"]"#, "]"),
-        (r#""/my-job"]"#, "/my-job]"),
-        ("          args:", "          arguments:"),
-        ("          env:\n", ""),
-        ("            - {", "          - {"),
-        ("value: 2m", "value: 2"),
-        ("value: 2m", "value: true"),
-        ("value: 2m", "value: a, b"),
-        ("value: 2m", "valueFrom: x"),
-        ("value: 2m}", "value: 2m} # why"),
-    ] {
-        let damaged = MANIFEST.replacen(line, other, 1);
-        assert_ne!(damaged, MANIFEST, "{line:?} is not there");
-        assert!(std::panic::catch_unwind(|| Container::read(&damaged)).is_err(), "{line:?} as {other:?}");
     }
 }
 
 #[test]
 fn every_setting_of_a_hook_on_the_page_is_one_of_a_hook_of_that_manifest() {
     const SETTINGS: [&str; 8] = ["URL", "STARTUP", "WAIT_GONE", "PERIOD", "TIMEOUT", "ON_TIMEOUT", "ABSENT", "ON"];
-    for (program, heading, container) in manifests() {
-        let hooks = container.hooks();
+    for Scenario { program, heading, invocation } in scenarios() {
+        let hooks = invocation.hooks();
         let known = |name: &str| {
             hooks.iter().any(|hook| {
-                let prefix = url_of(hook).replace("_URL", "_");
-                name.strip_prefix(&prefix).is_some_and(|setting| SETTINGS.contains(&setting))
+                let setting = name.strip_prefix(&format!("HOOK_{hook}_"));
+                setting.is_some_and(|setting| SETTINGS.contains(&setting))
             })
         };
-        let settings = container.env.iter().filter(|(name, _)| name.starts_with("HOOK_"));
+        let settings = invocation.env.iter().filter(|(name, _)| name.starts_with("HOOK_"));
         let unknown: Vec<_> = settings.filter(|(name, _)| !known(name)).collect();
         assert!(unknown.is_empty(), "{program}, {heading}: {unknown:?}");
     }

@@ -1,6 +1,6 @@
-//! What the manifests tell wrapper, told to the built one: it takes all of it, and every hook does its work.
+//! The options and variables of the manifests: the built wrapper accepts all of them, and every hook does its work.
 
-use super::manifests::all;
+use super::{invocation::Invocation, manifests::all};
 use crate::harness::{
     Done, Run,
     manifests::{Manifest, file, files, in_files, items, pod, strings},
@@ -10,90 +10,37 @@ use crate::harness::{
 use serde_json::Value;
 use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt, path::Path};
 
-/// What a container tells wrapper.
-#[derive(Debug, Default)]
-pub struct Told {
-    /// wrapper's path in the container.
-    program: String,
-    options: Vec<String>,
-    command: Vec<String>,
-    env: Vec<(String, String)>,
+/// Runs it with this script in place of the program and this server in place of all others.
+fn run(invocation: &Invocation, peer: &Peer, script: &str, message: &Path) -> Done {
+    // Hooks that are mounted are those of the repository.
+    let here = |word: &String| match word.rsplit_once('/') {
+        Some((_, name)) if name.ends_with(".wasm") => repository("hooks/dist").join(name).to_str().unwrap().into(),
+        _ => word.replace("/dev/termination-log", message.to_str().unwrap()),
+    };
+    let urls = invocation.hooks().into_iter().map(|hook| (format!("HOOK_{hook}_URL"), peer.url("/")));
+    let env = invocation.env.iter().map(|(name, value)| {
+        // A URL that comes from a secret.
+        if name.ends_with("_URL") && value == "secret" {
+            return (name.clone(), peer.url("/secret"));
+        }
+        let origins = origins(invocation);
+        (name.clone(), origins.iter().fold(here(value), |value, origin| value.replace(origin, &peer.url(""))))
+    });
+    let options = invocation.options.iter().map(here).collect();
+    Invocation { options, env: urls.chain(env).collect(), ..invocation.clone() }.with_script(script).done()
 }
 
-impl Told {
-    /// Of a container that wrapper is in front of. A comment may say that the image does that.
-    pub fn read(container: &Value, entrypoint: Option<Vec<String>>) -> Option<Self> {
-        let mut words = strings(&container["command"]);
-        if words.is_empty() {
-            words = entrypoint.unwrap_or_default();
-        }
-        let program = words.first().filter(|word| word.ends_with("/wrapper"))?.clone();
-        words.remove(0);
-        let command = match words.iter().position(|word| word == "--") {
-            Some(dashes) => words.split_off(dashes).split_off(1),
-            None => Vec::new(),
-        };
-        let command = [command, strings(&container["args"])].concat();
-        let env = items(&container["env"]).iter().map(|variable| {
-            let name = variable["name"].as_str().unwrap();
-            (name.into(), variable["value"].as_str().unwrap_or("secret").into())
-        });
-        Some(Self { program, options: words, command, env: env.collect() })
-    }
-
-    pub fn variable(&self, name: &str) -> Option<&str> {
-        self.env.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
-    }
-
-    /// The names of its hooks as variables have them.
-    fn hooks(&self) -> Vec<String> {
-        let listed = self.variable("WRAPPER_PLUGIN_PATH").into_iter().flat_map(|list| list.split(':'));
-        let pairs = self.options.windows(2).filter(|pair| ["--before", "--plugin"].contains(&pair[0].as_str()));
-        let hooks = listed.chain(pairs.map(|pair| pair[1].as_str()));
-        hooks
-            .map(|hook| {
-                let name = hook.split_once('=').map_or(hook, |(name, _)| name);
-                let name = Path::new(name).file_stem().unwrap().to_str().unwrap();
-                name.to_uppercase().replace('-', "_")
-            })
-            .collect()
-    }
-
-    /// Runs it with this script in place of the program and this server in place of all others.
-    fn run(&self, peer: &Peer, script: &str, message: &Path) -> Done {
-        // Hooks that are mounted are those of the repository.
-        let here = |word: &str| match word.rsplit_once('/') {
-            Some((_, name)) if name.ends_with(".wasm") => repository("hooks/dist").join(name).to_str().unwrap().into(),
-            _ => word.replace("/dev/termination-log", message.to_str().unwrap()),
-        };
-        let mut run = wrapper();
-        run.args(self.options.iter().map(|word| here(word))).args(["--", "sh", "-c", script]).args(&self.command);
-        for hook in self.hooks() {
-            run.env(format!("HOOK_{hook}_URL"), peer.url("/"));
-        }
-        for (name, value) in &self.env {
-            let mut value = here(value);
-            for origin in self.origins() {
-                value = value.replace(&origin, &peer.url(""));
-            }
-            // An address that comes from a secret.
-            run.env(name, if name.ends_with("_URL") && value == "secret" { peer.url("/secret") } else { value });
-        }
-        run.done()
-    }
-
-    /// The servers that hooks may reach, all of them or one.
-    fn origins(&self) -> Vec<String> {
-        let rules =
-            |name: &str| name == "WRAPPER_ALLOW_HTTP" || (name.starts_with("HOOK_") && name.ends_with("_ALLOW_HTTP"));
-        let lists = self.env.iter().filter(|(name, _)| rules(name)).map(|(_, list)| list.as_str());
-        let allowed = lists.flat_map(|list| list.split(','));
-        allowed.filter(|origin| origin.starts_with("https://")).map(Into::into).collect()
-    }
+/// The servers that hooks may reach, all of them or one.
+fn origins(invocation: &Invocation) -> Vec<String> {
+    let is_list =
+        |name: &str| name == "WRAPPER_ALLOW_HTTP" || (name.starts_with("HOOK_") && name.ends_with("_ALLOW_HTTP"));
+    let lists = invocation.env.iter().filter(|(name, _)| is_list(name)).map(|(_, list)| list.as_str());
+    let allowed = lists.flat_map(|list| list.split(','));
+    allowed.filter(|origin| origin.starts_with("https://")).map(Into::into).collect()
 }
 
-/// What every container in these manifests tells wrapper.
-fn told(manifests: &[Manifest]) -> Vec<(String, Told)> {
+/// Every invocation of wrapper in these manifests, and where it stands.
+fn invocations(manifests: &[Manifest]) -> Vec<(String, Invocation)> {
     let mut found = Vec::new();
     for Manifest { place, object } in manifests {
         let Some(pod) = pod(object) else { continue };
@@ -102,52 +49,63 @@ fn told(manifests: &[Manifest]) -> Vec<(String, Told)> {
             let text = fs::read_to_string(repository(place)).unwrap_or_default();
             let line = text.lines().find_map(|line| line.strip_prefix("#     ENTRYPOINT "));
             let entrypoint = line.map(|words| serde_json::from_str(words).unwrap());
-            found.extend(Told::read(container, entrypoint).map(|told| (place.clone(), told)));
+            found.extend(Invocation::read(container, entrypoint).map(|invocation| (place.clone(), invocation)));
         }
     }
     found
 }
 
-fn is_install(told: &Told) -> bool {
-    told.options.first().is_some_and(|option| option == "--install")
+fn is_install(invocation: &Invocation) -> bool {
+    invocation.options.first().is_some_and(|option| option == "--install")
 }
 
 #[test]
 fn what_every_manifest_tells_wrapper_it_takes_and_every_hook_does_its_work() {
-    let told: Vec<_> = told(all()).into_iter().filter(|(place, _)| !place.ends_with("migration.md")).collect();
-    let places: BTreeSet<_> = told.iter().map(|(place, _)| place.as_str()).collect();
+    let invocations: Vec<_> =
+        invocations(all()).into_iter().filter(|(place, _)| !place.ends_with("migration.md")).collect();
+    let places: BTreeSet<_> = invocations.iter().map(|(place, _)| place.as_str()).collect();
     for path in files("deploy", ".yaml").iter().filter(|path| path.contains("job-")) {
         assert!(places.contains(path.as_str()), "wrapper is in front of nothing in {path}");
     }
-    for (place, told) in told.iter().filter(|(_, told)| !is_install(told)) {
+    for (place, invocation) in invocations.iter().filter(|(_, invocation)| !is_install(invocation)) {
         let peer = Peer::with_status(200);
         let directory = tempfile::tempdir().unwrap();
         let message = directory.path().join("message");
         fs::write(&message, "").unwrap();
-        let done = told.run(&peer, "echo \"$0 $@\"; exit 7", &message);
-        assert_eq!(done.code(), 7, "{place}, {told:?}: {done:?}");
-        assert_eq!(done.stdout.trim(), told.command.join(" "), "{place}, {told:?}: {done:?}");
+        let done = run(invocation, &peer, "echo \"$0 $@\"; exit 7", &message);
+        assert_eq!(done.code(), 7, "{place}, {invocation:?}: {done:?}");
+        assert_eq!(done.stdout.trim(), invocation.command.join(" "), "{place}, {invocation:?}: {done:?}");
         assert!(!done.stderr.contains("wrapper: hook \"") && !done.stderr.contains("warning"), "{place}: {done:?}");
-        let disabled = told.variable("WRAPPER_DISABLE_HOOKS").is_some();
-        assert_eq!(peer.requests().len(), if disabled { 0 } else { told.hooks().len() }, "{place}, {told:?}: {done:?}");
+        let disabled = invocation.variable("WRAPPER_DISABLE_HOOKS").is_some();
+        assert_eq!(
+            peer.requests().len(),
+            if disabled { 0 } else { invocation.hooks().len() },
+            "{place}, {invocation:?}: {done:?}"
+        );
         let words = fs::read_to_string(&message).unwrap();
-        assert_eq!(words.lines().count(), usize::from(told.variable("WRAPPER_TERMINATION_LOG").is_some()), "{words}");
+        assert_eq!(
+            words.lines().count(),
+            usize::from(invocation.variable("WRAPPER_TERMINATION_LOG").is_some()),
+            "{words}"
+        );
     }
 }
 
 #[test]
 fn what_wrapper_would_not_take_is_noticed() {
     let peer = Peer::with_status(200);
-    let run = |told: Told| told.run(&peer, "exit 7", Path::new("/dev/null")).code();
-    let options =
-        |words: &[&str]| Told { options: words.iter().map(|word| (*word).into()).collect(), ..Told::default() };
-    assert_eq!(run(options(&["--plugin", "istio-quit"])), 7);
-    assert_eq!(run(options(&["--plugin", "istio-quitt"])), 125);
-    assert_eq!(run(options(&["--plugins", "istio-quit"])), 125);
-    assert_eq!(run(options(&["--plugin", "/hooks/istio-quitt.wasm"])), 125);
-    let env = |name: &str, value: &str| Told { env: vec![(name.into(), value.into())], ..Told::default() };
-    assert_eq!(run(env("WRAPPER_PLUGIN_PATH", "/hooks/istio-quit.wasm")), 7);
-    assert_eq!(run(env("WRAPPER_STOP_TIMEOUT", "60x")), 125);
+    let code = |invocation: Invocation| run(&invocation, &peer, "exit 7", Path::new("/dev/null")).code();
+    let options = |words: &[&str]| Invocation {
+        options: words.iter().map(|word| (*word).into()).collect(),
+        ..Invocation::default()
+    };
+    assert_eq!(code(options(&["--plugin", "istio-quit"])), 7);
+    assert_eq!(code(options(&["--plugin", "istio-quitt"])), 125);
+    assert_eq!(code(options(&["--plugins", "istio-quit"])), 125);
+    assert_eq!(code(options(&["--plugin", "/hooks/istio-quitt.wasm"])), 125);
+    let env = |name: &str, value: &str| Invocation { env: vec![(name.into(), value.into())], ..Invocation::default() };
+    assert_eq!(code(env("WRAPPER_PLUGIN_PATH", "/hooks/istio-quit.wasm")), 7);
+    assert_eq!(code(env("WRAPPER_STOP_TIMEOUT", "60x")), 125);
 }
 
 #[test]
@@ -155,8 +113,8 @@ fn every_variable_of_wrapper_in_a_manifest_is_in_its_help() {
     let help = wrapper().with(&["--help"]).done().stdout;
     let known = |name: &str| help.contains(&format!("[env: {name}]"));
     assert!(known("WRAPPER_PLUGIN_PATH") && !known("WRAPPER_PLUGIN"));
-    for (place, told) in told(all()) {
-        for (name, _) in told.env.iter().filter(|(name, _)| name.starts_with("WRAPPER_")) {
+    for (place, invocation) in invocations(all()) {
+        for (name, _) in invocation.env.iter().filter(|(name, _)| name.starts_with("WRAPPER_")) {
             assert!(known(name), "{place}: {name}");
         }
     }
@@ -165,12 +123,12 @@ fn every_variable_of_wrapper_in_a_manifest_is_in_its_help() {
 #[test]
 fn where_a_hook_connects_a_manifest_allows_it() {
     let mut servers = 0;
-    for (place, told) in told(all()) {
+    for (place, invocation) in invocations(all()) {
         for (name, value) in
-            told.env.iter().filter(|(name, value)| name.ends_with("_URL") && value.starts_with("https:"))
+            invocation.env.iter().filter(|(name, value)| name.ends_with("_URL") && value.starts_with("https:"))
         {
             servers += 1;
-            let allowed = told.origins();
+            let allowed = origins(&invocation);
             assert!(
                 allowed.iter().any(|origin| value.starts_with(&format!("{origin}/"))),
                 "{place}: {name}: {allowed:?}"
@@ -186,9 +144,9 @@ fn the_init_container_puts_wrapper_where_the_command_expects_it() {
     for Manifest { place, object } in all() {
         let Some(pod) = pod(object) else { continue };
         for installer in items(&pod["initContainers"]) {
-            let Some(told) = Told::read(installer, None).filter(is_install) else { continue };
+            let Some(invocation) = Invocation::read(installer, None).filter(is_install) else { continue };
             installs += 1;
-            let [_, path] = told.options.as_slice() else { panic!("{place}: {told:?}") };
+            let [_, path] = invocation.options.as_slice() else { panic!("{place}: {invocation:?}") };
             let directory = tempfile::tempdir().unwrap();
             let done = wrapper().with(&["--install", directory.path().join("wrapper").to_str().unwrap()]).done();
             assert_eq!(done.code(), 0, "{done:?}");
@@ -215,10 +173,11 @@ fn a_file_of_a_manifest_is_below_something_that_it_mounts() {
     let mut found = 0;
     for Manifest { place, object } in in_files() {
         for container in pod(&object).map_or(&[][..], |pod| items(&pod["containers"])) {
-            let Some(told) = Told::read(container, None) else { continue };
+            let Some(invocation) = Invocation::read(container, None) else { continue };
             let mounts = items(&container["volumeMounts"]).iter().map(|mount| mount["mountPath"].as_str().unwrap());
             let mounts: Vec<_> = mounts.collect();
-            let values = told.env.iter().map(|(_, value)| value).chain(&told.options).chain([&told.program]);
+            let values =
+                invocation.env.iter().map(|(_, value)| value).chain(&invocation.options).chain([&invocation.program]);
             for path in values.filter(|path| path.ends_with(".wasm") || path.ends_with("/wrapper")) {
                 let mounted = mounts.iter().any(|mount| Path::new(path).starts_with(mount));
                 assert!(mounted || path == "/wrapper", "{place}: {path} of {mounts:?}");
@@ -232,9 +191,9 @@ fn a_file_of_a_manifest_is_below_something_that_it_mounts() {
 #[test]
 fn the_monitor_hears_of_the_start_and_of_the_exit_code_and_the_sidecar_quits_last() {
     let cron_job = file("deploy/cronjob-monitor.yaml").remove(0);
-    let told = Told::read(&pod(&cron_job).unwrap()["containers"][0], None).unwrap();
+    let invocation = Invocation::read(&pod(&cron_job).unwrap()["containers"][0], None).unwrap();
     let peer = Peer::with_status(200);
-    assert_eq!(told.run(&peer, "exit 7", Path::new("/dev/null")).code(), 7);
+    assert_eq!(run(&invocation, &peer, "exit 7", Path::new("/dev/null")).code(), 7);
     let requests = peer.requests();
     let lines: Vec<_> = requests.iter().map(|request| request.lines().next().unwrap()).collect();
     let expected = ["GET / HTTP/1.1", "POST /secret/start HTTP/1.1", "POST /secret/7 HTTP/1.1", "POST / HTTP/1.1"];
@@ -245,10 +204,10 @@ fn the_monitor_hears_of_the_start_and_of_the_exit_code_and_the_sidecar_quits_las
 fn the_commands_time_and_the_hooks_fit_into_the_grace_period() {
     let cron_job = file("deploy/cronjob-monitor.yaml").remove(0);
     let spec = pod(&cron_job).unwrap();
-    let told = Told::read(&spec["containers"][0], None).unwrap();
-    let after = told.options.iter().filter(|word| *word == "--plugin").count() as u64;
+    let invocation = Invocation::read(&spec["containers"][0], None).unwrap();
+    let after = invocation.options.iter().filter(|word| *word == "--plugin").count() as u64;
     assert_eq!(
-        (told.variable("WRAPPER_STOP_TIMEOUT"), told.variable("WRAPPER_PLUGIN_TIMEOUT")),
+        (invocation.variable("WRAPPER_STOP_TIMEOUT"), invocation.variable("WRAPPER_PLUGIN_TIMEOUT")),
         (Some("1m"), Some("30s"))
     );
     assert!(60 + after * 30 < spec["terminationGracePeriodSeconds"].as_u64().unwrap());
