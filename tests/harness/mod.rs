@@ -14,7 +14,6 @@ pub mod podman;
 pub mod processes;
 pub mod programs;
 pub mod pty;
-pub mod random;
 pub mod role;
 pub mod tls;
 

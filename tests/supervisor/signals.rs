@@ -372,11 +372,10 @@ fn a_signal_that_may_not_be_sent_is_warned_of_once_and_the_wait_goes_on() {
 
 #[test]
 fn a_sigterm_at_any_moment_of_the_start_is_never_lost() {
-    let mut random = crate::harness::random::Random::announced();
     for round in 0..500 {
         let run = wrapper().with(&["sleep", "30"]).running();
         let start = std::time::Instant::now();
-        let moment = std::time::Duration::from_micros(random.below(5000));
+        let moment = std::time::Duration::from_micros(fastrand::u64(..5000));
         while start.elapsed() < moment {
             std::hint::spin_loop();
         }
@@ -394,7 +393,6 @@ fn a_sigterm_at_any_moment_of_the_start_is_never_lost() {
 
 #[test]
 fn as_pid_1_a_sigterm_at_any_moment_of_the_start_is_never_lost() {
-    let mut random = crate::harness::random::Random::announced();
     in_both_roles(|role| {
         if role == Role::Process {
             return;
@@ -407,10 +405,11 @@ fn as_pid_1_a_sigterm_at_any_moment_of_the_start_is_never_lost() {
                 let blocked = crate::harness::processes::status(wrapper, "SigBlk").unwrap_or_default();
                 u64::from_str_radix(&blocked, 16).is_ok_and(|mask| mask & 1 << (libc::SIGTERM - 1) != 0)
             });
-            std::thread::sleep(std::time::Duration::from_micros(random.below(5000)));
+            let moment = std::time::Duration::from_micros(fastrand::u64(..5000));
+            std::thread::sleep(moment);
             kill(wrapper, libc::SIGTERM);
             let done = run.done();
-            assert_eq!(done.code(), 143, "round {round}: {done:?}");
+            assert_eq!(done.code(), 143, "round {round} after {moment:?}: {done:?}");
         }
     });
 }

@@ -7,9 +7,9 @@ use crate::harness::{
     processes::Process,
     programs::child,
     pty::{CTRL_C, Terminal},
-    random::Random,
     role::{Role, in_both_roles},
 };
+use fastrand::Rng;
 use nix::libc;
 use std::{env, process::Command, thread, time::Duration};
 
@@ -26,22 +26,22 @@ fn number(variable: &str) -> Option<u64> {
     env::var(variable).ok().and_then(|text| text.parse().ok())
 }
 
-fn pause(random: &mut Random) {
-    thread::sleep(Duration::from_micros(random.below(3000)));
+fn pause(random: &mut Rng) {
+    thread::sleep(Duration::from_micros(random.u64(..3000)));
 }
 
 /// A command that takes every signal gets every signal: each of the real-time ones as often as it was sent, each of
 /// the others at least once, and none that was not sent.
-fn every_signal_arrives(role: Role, random: &mut Random) {
+fn every_signal_arrives(role: Role, random: &mut Rng) {
     let mut run = role.wrapper().with(&["--plugin", "echo", child(), "report", "child", "64", "42"]).running();
     run.until_stdout_has("child ready\n");
     let wrapper = role.pid(&run);
     let mut sent = [0; 65];
-    for _ in 0..random.below(40) {
-        let signal = SIGNALS[random.below(SIGNALS.len() as u64) as usize];
+    for _ in 0..random.u64(..40) {
+        let signal = SIGNALS[random.usize(..SIGNALS.len())];
         kill(wrapper, signal);
         sent[signal as usize] += 1;
-        if random.below(3) == 0 {
+        if random.u64(..3) == 0 {
             pause(random);
         }
     }
@@ -62,18 +62,18 @@ fn every_signal_arrives(role: Role, random: &mut Random) {
 }
 
 /// Whatever comes and whenever: the wrapper ends when the command does, with its code or 128 and the signal's number.
-fn the_end_is_one_that_was_asked_for(role: Role, random: &mut Random) {
-    let code = random.below(256) as i32;
-    let time = random.below(20);
+fn the_end_is_one_that_was_asked_for(role: Role, random: &mut Rng) {
+    let code = i32::from(random.u8(..));
+    let time = random.u64(..20);
     let script = format!("(sleep 0.01 &); sleep 0.{time:03}; exit {code}");
-    let hook = ["--plugin=echo", "--log=info"][random.below(2) as usize];
+    let hook = ["--plugin=echo", "--log=info"][random.usize(..2)];
     let run = role.wrapper().with(&[hook, "--plugin-timeout=20s", "sh", "-c", &script]).running();
     let mut sent = Vec::new();
-    for _ in 0..random.below(4) {
+    for _ in 0..random.u64(..4) {
         pause(random);
         // Not before it has a chance to take them: until then they act on it as on any program.
         let Some(wrapper) = awake(role, &run) else { break };
-        let signal = [libc::SIGTERM, libc::SIGINT, libc::SIGUSR1, libc::SIGHUP, 40][random.below(5) as usize];
+        let signal = [libc::SIGTERM, libc::SIGINT, libc::SIGUSR1, libc::SIGHUP, 40][random.usize(..5)];
         kill(wrapper, signal);
         sent.push(signal);
     }
@@ -97,9 +97,9 @@ fn awake(role: Role, run: &crate::harness::Running) -> Option<i32> {
 }
 
 /// In a terminal the same, with what is typed there instead of signals; and the terminal is given back.
-fn the_terminal_is_given_back(role: Role, random: &mut Random) {
-    let code = random.below(256) as i32;
-    let time = random.below(20);
+fn the_terminal_is_given_back(role: Role, random: &mut Rng) {
+    let code = i32::from(random.u8(..));
+    let time = random.u64(..20);
     let mut bash = Command::new("bash");
     bash.args(["--norc", "--noprofile", "-c", r#""$@"; echo "code $?.""#, "bash"]).env_clear();
     bash.env("PATH", "/usr/bin:/bin");
@@ -108,7 +108,7 @@ fn the_terminal_is_given_back(role: Role, random: &mut Random) {
     bash.arg(run.get_program()).args(run.get_args());
     let mut terminal = Terminal::with(bash);
     let mut typed = false;
-    for _ in 0..random.below(3) {
+    for _ in 0..random.u64(..3) {
         pause(random);
         if terminal.shows().contains("code ") {
             break;
@@ -128,14 +128,14 @@ fn the_terminal_is_given_back(role: Role, random: &mut Random) {
 #[test]
 fn hundreds_of_runs_side_by_side_end_as_they_should() {
     const WORKERS: u64 = 4;
-    let seed = number("WRAPPER_SOAK_SEED").unwrap_or_else(Random::seed);
+    let seed = number("WRAPPER_SOAK_SEED").unwrap_or_else(|| fastrand::u32(..).into());
     let runs = number("WRAPPER_SOAK_RUNS").unwrap_or(RUNS);
     println!("WRAPPER_SOAK_SEED={seed}");
     let done: u64 = thread::scope(|scope| {
         let workers: Vec<_> = (0..WORKERS)
             .map(|worker| {
                 scope.spawn(move || {
-                    let mut random = Random::from(seed + worker);
+                    let mut random = Rng::with_seed(seed.wrapping_add(worker));
                     let mut done = 0;
                     while done < runs / WORKERS {
                         in_both_roles(|role| {
