@@ -77,9 +77,9 @@ fn every_verdict_has_its_words() {
     let log = Log::new("");
     let mut run = telling(&log.path).with(&["--plugin-timeout", "6s"]);
     run.env("HOOK_LATE_ON", "failure");
-    let run = run.plugin("echo").plugin(guests::program("loop-forever")).plugin("late=echo").with(&["true"]);
+    let run = run.plugin("echo").plugin(guests::program("loop_forever")).plugin("late=echo").with(&["true"]);
     assert_eq!(run.done().code(), 0);
-    assert!(log.line().ends_with("; hooks: echo succeeded, loop-forever timed-out, late skipped"), "{}", log.line());
+    assert!(log.line().ends_with("; hooks: echo succeeded, loop_forever timed-out, late skipped"), "{}", log.line());
 }
 
 #[test]

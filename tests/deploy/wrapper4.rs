@@ -122,7 +122,7 @@ fn without_a_sidecar_the_end_is_soon_and_a_success() {
 
 #[test]
 fn a_hook_that_panics_exits_or_loops_keeps_neither_the_code_nor_the_next_hook() {
-    let hooks = [guests::hook("panics"), guests::program("exit"), guests::program("loop-forever")];
+    let hooks = [guests::hook("panic_in_function"), guests::program("exit"), guests::program("loop_forever")];
     in_both_roles(|role| {
         for hook in &hooks {
             let peer = Peer::with_status(200);

@@ -19,13 +19,13 @@ pub fn program(name: &str) -> PathBuf {
 /// A hook of tests/guests/examples, built with guest-sdk.
 pub fn hook(name: &str) -> PathBuf {
     build(&["-p", "guests", "--examples"], "guest");
-    built("guest", &format!("examples/{}.wasm", name.replace('-', "_")))
+    built("guest", &format!("examples/{name}.wasm"))
 }
 
 /// The same without optimisation, with names and debug information.
 pub fn debug_hook(name: &str) -> PathBuf {
     build(&["-p", "guests", "--examples"], "dev");
-    built("debug", &format!("examples/{}.wasm", name.replace('-', "_")))
+    built("debug", &format!("examples/{name}.wasm"))
 }
 
 /// Builds for the hooks' target, once in a test run.

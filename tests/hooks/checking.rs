@@ -45,13 +45,13 @@ fn a_signal_is_heard_while_a_hook_is_checked() {
 #[test]
 fn a_verdict_that_came_in_time_counts_though_another_hook_took_all_of_it() {
     let slow = heavy::slow_to_check();
-    let hook = guests::program("naps");
+    let hook = guests::program("nap");
     let core = guests::bytes(b"\0asm\x01\0\0\0");
     let run = wrapper().with(&["--plugin-timeout", "1s"]).plugin(&*slow).plugin(&hook).plugin(&*core).with(&["true"]);
     let done = run.done();
     assert_eq!(done.code(), 125, "{done:?}");
     assert_eq!(done.stderr.matches("could not be checked").count(), 1, "{done:?}");
-    assert!(done.stderr.contains("naps: slept") && done.stderr.contains("core module"), "{done:?}");
+    assert!(done.stderr.contains("nap: slept") && done.stderr.contains("core module"), "{done:?}");
     assert_eq!(done.stderr.matches("core module").count(), 1, "it is not run: {done:?}");
 }
 

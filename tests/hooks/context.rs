@@ -26,9 +26,9 @@ fn a_hook_knows_how_the_command_ended() {
         ("exit 7", "outcome Some(Exited(7))", "succeeded false"),
         ("kill -9 $$", "outcome Some(Killed { signal: 9, core_dumped: false })", "succeeded false"),
     ] {
-        let told = told(guests::hook("tell_context"), &[], &["sh", "-c", script]);
+        let told = told(guests::hook("log_context"), &[], &["sh", "-c", script]);
         let command = format!(r#"command ["sh", "-c", "{script}"]"#);
-        assert_tells(&told, &["phase After", &command, outcome, succeeded, "stop signal None", "name tell_context"]);
+        assert_tells(&told, &["phase After", &command, outcome, succeeded, "stop signal None", "name log_context"]);
         assert_tells(&told, &["position Position { number: 1, count: 1 }", r#"variable Some("hello")"#]);
         assert!(told.iter().any(|line| line.starts_with("elapsed ms Some(")), "{told:#?}");
     }
@@ -36,7 +36,7 @@ fn a_hook_knows_how_the_command_ended() {
 
 #[test]
 fn a_hook_knows_that_the_command_was_not_started_and_why() {
-    let told = told(guests::hook("tell_context"), &[], &["nosuch"]);
+    let told = told(guests::hook("log_context"), &[], &["nosuch"]);
     assert_tells(
         &told,
         &[
@@ -50,7 +50,7 @@ fn a_hook_knows_that_the_command_was_not_started_and_why() {
 
 #[test]
 fn a_hook_before_the_command_knows_no_outcome() {
-    let hook = guests::hook("tell_context");
+    let hook = guests::hook("log_context");
     let told = told(hook.clone(), &["--before", hook.to_str().unwrap()], &["true"]);
     assert_tells(&told[..told.len() / 2], &["phase Before", "outcome None", "elapsed ms None"]);
     assert_tells(&told[told.len() / 2..], &["phase After", "outcome Some(Exited(0))"]);
@@ -58,7 +58,7 @@ fn a_hook_before_the_command_knows_no_outcome() {
 
 #[test]
 fn the_times_are_those_of_the_run() {
-    let told = told(guests::hook("tell_context"), &["--plugin-timeout", "7s"], &["sleep", "0.3"]);
+    let told = told(guests::hook("log_context"), &["--plugin-timeout", "7s"], &["sleep", "0.3"]);
     let number = |name: &str| -> u64 {
         let line = told.iter().find_map(|line| line.strip_prefix(name)).unwrap();
         line.trim_start_matches("Some(").trim_end_matches(')').parse().unwrap()
@@ -76,7 +76,7 @@ fn a_program_finds_the_facts_in_variables_and_no_variable_it_was_not_given() {
         [("exit 7", ["EXIT_CODE=exited", "EXIT_STATUS=7"]), ("kill -9 $$", ["EXIT_CODE=killed", "EXIT_STATUS=9"])]
     {
         let command = format!("WRAPPER_COMMAND=sh -c {script}");
-        let told = told(guests::program("print-environment"), &["--plugin-env", "LISTED"], &["sh", "-c", script]);
+        let told = told(guests::program("print_environment"), &["--plugin-env", "LISTED"], &["sh", "-c", script]);
         let mut names = Vec::new();
         for variable in told.iter().filter_map(|line| line.strip_prefix("variable ")) {
             names.push(variable.split('=').next().unwrap());
@@ -100,13 +100,13 @@ fn a_program_finds_the_facts_in_variables_and_no_variable_it_was_not_given() {
                 "WRAPPER_STARTED_AT_MS"
             ]
         );
-        assert_tells(&told, &["argument 0 print-environment"]);
+        assert_tells(&told, &["argument 0 print_environment"]);
     }
 }
 
 #[test]
 fn a_program_learns_that_the_command_was_not_started() {
-    let told = told(guests::program("print-environment"), &[], &["nosuch"]);
+    let told = told(guests::program("print_environment"), &[], &["nosuch"]);
     assert_tells(
         &told,
         &[
@@ -120,7 +120,7 @@ fn a_program_learns_that_the_command_was_not_started() {
 /// Which of these variables a program sees as a hook of this name, with these options.
 #[track_caller]
 fn seen(name: &str, options: &[&str], variables: &[&str]) -> Vec<String> {
-    let hook = format!("{name}={}", guests::program("print-environment").display());
+    let hook = format!("{name}={}", guests::program("print_environment").display());
     let mut run = wrapper().with(options).plugin(hook).with(&["true"]);
     run.envs(variables.iter().map(|variable| (variable, "secret")));
     let done = run.done();
@@ -161,7 +161,7 @@ fn of_two_names_that_a_variable_begins_with_the_longer_is_its_owner() {
 fn a_hook_under_another_name_sees_the_variables_of_its_own_unless_a_hook_of_that_name_is_listed() {
     const VARIABLES: [&str; 2] = ["HOOK_MINE_URL", "HOOK_PRINT_ENVIRONMENT_URL"];
     assert_eq!(seen("mine", &["--plugin", "print=echo"], &VARIABLES), VARIABLES);
-    assert_eq!(seen("mine", &["--plugin", "print-environment=echo"], &VARIABLES), ["HOOK_MINE_URL"]);
+    assert_eq!(seen("mine", &["--plugin", "print_environment=echo"], &VARIABLES), ["HOOK_MINE_URL"]);
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn plugin_env_shows_every_hook_even_what_begins_with_the_name_of_one() {
 
 #[test]
 fn programs_are_asked_for_output_without_colours_unless_the_variable_is_granted() {
-    let hook = guests::program("print-environment");
+    let hook = guests::program("print_environment");
     let run = |options: &[&str]| {
         let mut run = wrapper().with(options).plugin(&hook).with(&["true"]);
         run.env("NO_COLOR", "mine");

@@ -115,7 +115,7 @@ fn after_a_failure(hook: &Path, options: &[&str]) -> Done {
 
 #[test]
 fn a_loop_without_end_is_stopped() {
-    let done = after_a_failure(&guests::program("loop-forever"), &["--plugin-timeout", "2s"]);
+    let done = after_a_failure(&guests::program("loop_forever"), &["--plugin-timeout", "2s"]);
     assert!(done.line().contains("timed-out after 2s"), "{done:?}");
     assert_took(&done, 2.0, 30.0);
 }

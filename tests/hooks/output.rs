@@ -17,12 +17,12 @@ fn run(hook: std::path::PathBuf, variables: &[(&str, &str)]) -> Done {
 
 #[test]
 fn the_text_of_a_hooks_error_is_in_one_line() {
-    let hook = guests::hook("fails");
+    let hook = guests::hook("fail");
     for (kind, line) in [
-        ("", failed("fails", "the cat is out")),
-        ("misconfigured", misconfigured("fails", "set HOOK_URL")),
-        ("empty", failed("fails", "no reason")),
-        ("lines", failed("fails", "first\u{fffd}wrapper: second")),
+        ("", failed("fail", "the cat is out")),
+        ("misconfigured", misconfigured("fail", "set HOOK_URL")),
+        ("empty", failed("fail", "no reason")),
+        ("lines", failed("fail", "first\u{fffd}wrapper: second")),
     ] {
         let done = run(hook.clone(), &[("HOOK_FAIL", kind)]);
         assert_eq!(done.line(), line);
@@ -31,7 +31,7 @@ fn the_text_of_a_hooks_error_is_in_one_line() {
 
 #[test]
 fn the_text_of_a_hooks_error_is_cut_at_4_kib() {
-    let hook = guests::hook("fails");
+    let hook = guests::hook("fail");
     for (length, shown) in [(4096, 4096), (4097, 4096), (1 << 20, 4096)] {
         let done = run(hook.clone(), &[("HOOK_FAIL", "long"), ("HOOK_LENGTH", &length.to_string())]);
         assert_eq!(done.line().matches('~').count(), shown);
@@ -39,7 +39,7 @@ fn the_text_of_a_hooks_error_is_cut_at_4_kib() {
 }
 
 fn logging(message: &str, repeat: usize, options: &[&str]) -> Done {
-    let mut run = wrapper().with(options).plugin(guests::hook("logs_one_message")).with(&["true"]);
+    let mut run = wrapper().with(options).plugin(guests::hook("log_message")).with(&["true"]);
     run.env("HOOK_MESSAGE", message).env("HOOK_REPEAT", repeat.to_string());
     run.done()
 }
@@ -55,12 +55,12 @@ fn a_logged_line_is_cut_at_4_kib_like_one_that_is_printed() {
         ("\u{20ac}", 1366, vec![4095, 3]),
     ] {
         let done = logging(letter, count, &[]);
-        let own = done.lines().into_iter().map(|line| line.strip_prefix("wrapper: logs_one_message: ").unwrap().len());
+        let own = done.lines().into_iter().map(|line| line.strip_prefix("wrapper: log_message: ").unwrap().len());
         assert_eq!(own.collect::<Vec<_>>(), lines, "{letter} x {count}");
         assert!(!done.stderr.contains('\u{fffd}'), "{letter} x {count}");
     }
     // Lines of its own stay what they are.
-    assert_eq!(logging("short\n", 3, &[]).lines(), ["wrapper: logs_one_message: short"; 3]);
+    assert_eq!(logging("short\n", 3, &[]).lines(), ["wrapper: log_message: short"; 3]);
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn what_would_turn_a_line_around_or_hide_in_it_is_replaced() {
     {
         let message = format!("a{steering}b");
         let done = logging(&message, 1, &[]);
-        assert_eq!(done.line(), "wrapper: logs_one_message: a\u{fffd}b", "{steering:?}");
+        assert_eq!(done.line(), "wrapper: log_message: a\u{fffd}b", "{steering:?}");
         let done = logging(&message, 1, &["--log-format", "json"]);
         assert!(!done.stderr.contains(steering), "{steering:?}: {done:?}");
         let line: serde_json::Value = serde_json::from_str(done.line()).unwrap();
@@ -79,12 +79,12 @@ fn what_would_turn_a_line_around_or_hide_in_it_is_replaced() {
     // Scripts and emoji are written with these.
     let joined =
         "\u{645}\u{6cc}\u{200c}\u{62e}\u{648}\u{627}\u{647}\u{645} \u{1f468}\u{200d}\u{1f469}\u{200d}\u{1f467}";
-    assert_eq!(logging(joined, 1, &[]).line(), format!("wrapper: logs_one_message: {joined}"));
+    assert_eq!(logging(joined, 1, &[]).line(), format!("wrapper: log_message: {joined}"));
 }
 
 #[test]
 fn a_name_lookup_is_told_with_the_name_and_refused() {
-    let hook = guests::program("look-up");
+    let hook = guests::program("look_up");
     let long = "n".repeat(1000);
     for (name, told) in [
         ("localhost", "localhost"),
@@ -94,7 +94,7 @@ fn a_name_lookup_is_told_with_the_name_and_refused() {
     ] {
         let done = run(hook.clone(), &[("HOOK_NAME", name)]);
         let words = format!("not allowed: a name lookup of \"{told}\"; hooks have HTTP and nothing else");
-        assert_eq!(done.lines(), [format!("wrapper: hook \"look-up\": {words}"), "wrapper: look-up: not found".into()]);
+        assert_eq!(done.lines(), [format!("wrapper: hook \"look_up\": {words}"), "wrapper: look_up: not found".into()]);
     }
     // An address needs no lookup.
     let done = run(hook, &[("HOOK_NAME", "127.0.0.1")]);
@@ -114,27 +114,32 @@ fn a_program_that_exits_with_0_is_silent_and_any_other_end_is_reported() {
 
 #[test]
 fn a_panic_is_told_once_with_its_message_and_the_functions_name() {
-    let done = run(guests::hook("panics"), &[]);
+    let done = run(guests::hook("panic_in_function"), &[]);
     assert_eq!(done.stderr.matches("no cat in the box of 3").count(), 1, "{done:?}");
     let last = done.lines().last().copied().unwrap_or_default();
-    assert!(last.contains("trapped: wasm `unreachable` instruction executed in panics::open_the_box"), "{last}");
+    assert!(
+        last.contains("trapped: wasm `unreachable` instruction executed in panic_in_function::open_the_box"),
+        "{last}"
+    );
 }
 
 #[test]
 fn a_debug_builds_trap_shows_function_names_and_source_lines() {
-    let done = run(guests::debug_hook("panics"), &[]);
+    let done = run(guests::debug_hook("panic_in_function"), &[]);
     let last = done.lines().last().copied().unwrap_or_default();
-    for place in ["in panics::open_the_box (", "panics.rs:14)", "called from panics::run ("] {
+    for place in
+        ["in panic_in_function::open_the_box (", "panic_in_function.rs:14)", "called from panic_in_function::run ("]
+    {
         assert!(last.contains(place), "{place} is missing in {last}");
     }
 }
 
 #[test]
 fn a_hook_that_never_ends_is_killed_at_its_timeout() {
-    let hook = guests::program("loop-forever");
+    let hook = guests::program("loop_forever");
     let done = wrapper().with(&["--plugin-timeout", "700ms"]).plugin(&hook).with(&["sh", "-c", "exit 7"]).done();
     assert_eq!(done.code(), 7);
-    let line = "wrapper: hook \"loop-forever\": timed-out after 700ms; --plugin-timeout gives it more time";
+    let line = "wrapper: hook \"loop_forever\": timed-out after 700ms; --plugin-timeout gives it more time";
     assert_eq!(done.line(), line);
     assert_took(&done, 0.7, 10.0);
 }
@@ -157,17 +162,17 @@ fn with_log_error_only_failures_are_shown_and_with_debug_every_step() {
 
 #[test]
 fn json_lines_carry_the_same_as_fields() {
-    let hook = guests::hook("fails");
+    let hook = guests::hook("fail");
     let mut run = wrapper().with(&["--log-format", "json", "--log", "debug"]).plugin(&hook).with(&["true"]);
     run.env("HOOK_FAIL", "misconfigured");
     let done = run.done();
     let lines = objects(&done);
     let failure = lines.iter().find(|line| line["level"] == "error").unwrap();
     assert_eq!(failure["message"], "set HOOK_URL");
-    assert_eq!((&failure["hook"], &failure["source"]), (&json!("fails"), &json!(hook)));
+    assert_eq!((&failure["hook"], &failure["source"]), (&json!("fail"), &json!(hook)));
     assert_eq!((&failure["phase"], &failure["verdict"]), (&json!("after"), &json!("misconfigured")));
     let finish = lines.iter().find(|line| line.get("duration").is_some()).unwrap();
-    assert_eq!((&finish["hook"], &finish["verdict"]), (&json!("fails"), &json!("misconfigured")));
+    assert_eq!((&finish["hook"], &finish["verdict"]), (&json!("fail"), &json!("misconfigured")));
     assert!(finish["duration"].as_f64().unwrap() > 0.0);
 }
 
@@ -189,7 +194,7 @@ fn json_lines_have_the_time_of_rfc_3339() {
 
 #[test]
 fn every_end_of_a_hook_has_one_word_in_text_and_json() {
-    let (fails, loops) = (guests::hook("fails"), guests::program("loop-forever"));
+    let (fails, loops) = (guests::hook("fail"), guests::program("loop_forever"));
     let hooks = |format: &str| {
         let mut run = wrapper().with(&["--log", "debug", "--log-format", format, "--plugin-timeout", "5s"]);
         run.env("HOOK_SLOW_TIMEOUT", "700ms").env("HOOK_LATE_ON", "failure");
@@ -215,11 +220,11 @@ fn every_end_of_a_hook_has_one_word_in_text_and_json() {
 
 #[test]
 fn what_a_hook_says_is_marked_as_its_own_whatever_it_imitates() {
-    let hook = guests::hook("imitates");
+    let hook = guests::hook("log_forged_lines");
     for words in [
         "crashed: SIGSEGV",
         "not allowed: http://evil.example:80; to allow it: --allow-http http://evil.example:80",
-        "hook \"imitates\": failed: it reports: nothing",
+        "hook \"log_forged_lines\": failed: it reports: nothing",
         "wrapper: the command exited with 0",
     ] {
         let run = |format: &str| {
@@ -228,8 +233,8 @@ fn what_a_hook_says_is_marked_as_its_own_whatever_it_imitates() {
             run.done()
         };
         let done = run("text");
-        let logged = |mark: &str| format!("wrapper: imitates: {mark}{words}");
-        let lines = [logged("error: "), logged("warning: "), logged(""), failed("imitates", words)];
+        let logged = |mark: &str| format!("wrapper: log_forged_lines: {mark}{words}");
+        let lines = [logged("error: "), logged("warning: "), logged(""), failed("log_forged_lines", words)];
         assert_eq!(done.stderr.lines().collect::<Vec<_>>(), lines);
         let lines = objects(&run("json"));
         assert_eq!(lines.len(), 4, "{lines:#?}");
@@ -248,7 +253,7 @@ fn what_a_hook_says_is_marked_as_its_own_whatever_it_imitates() {
 #[test]
 fn a_line_that_a_killed_hook_left_torn_is_ended_by_the_next_process() {
     const PAGE: i32 = 4096;
-    let hook = guests::program("prints-and-hangs");
+    let hook = guests::program("print_and_hang");
     let (mut reader, writer) = std::io::pipe().unwrap();
     // A pipe of one page has no room for the line, of which one part so is there and the other is not.
     assert_eq!(pipe_size(writer.as_raw_fd(), PAGE), PAGE);
@@ -262,11 +267,11 @@ fn a_line_that_a_killed_hook_left_torn_is_ended_by_the_next_process() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
     let lines: Vec<&str> = text.lines().collect();
     let [torn, .., crashed] = lines.as_slice() else { panic!("{lines:?}") };
-    assert!(torn.starts_with("wrapper: prints-and-hangs: xxx"), "{torn}");
+    assert!(torn.starts_with("wrapper: print_and_hang: xxx"), "{torn}");
     assert!(lines.iter().all(|line| line.starts_with("wrapper: ")), "{lines:?}");
     assert_eq!(
         *crashed,
-        "wrapper: hook \"prints-and-hangs\": crashed: SIGKILL, perhaps because the container is out of memory"
+        "wrapper: hook \"print_and_hang\": crashed: SIGKILL, perhaps because the container is out of memory"
     );
 }
 

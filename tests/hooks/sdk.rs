@@ -48,12 +48,16 @@ fn the_readmes_hook_builds_outside_the_workspace_and_runs() {
 fn the_client_sends_a_body_and_reads_an_answer() {
     let answer = "HTTP/1.1 201 Created\r\nServer: stub\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
     let peer = Peer::answering(answer);
-    let mut run = wrapper().plugin(guests::hook("posts")).with(&["true"]);
+    let mut run = wrapper().plugin(guests::hook("http_post")).with(&["true"]);
     run.env("HOOK_URL", peer.url("/path?query")).env("HOOK_BODY", "some text").env("HOOK_HEADER", "X-Mine");
     let done = run.done();
     assert_eq!(
         done.lines(),
-        ["wrapper: posts: status 201", "wrapper: posts: server Some(\"stub\")", "wrapper: posts: body \"hello\""]
+        [
+            "wrapper: http_post: status 201",
+            "wrapper: http_post: server Some(\"stub\")",
+            "wrapper: http_post: body \"hello\""
+        ]
     );
     let request = peer.requests()[0].to_ascii_lowercase();
     assert!(request.starts_with("post /path?query http/1.1\r\n"), "{request}");
@@ -76,7 +80,7 @@ fn the_clients_errors_name_the_url_and_what_would_mend_it() {
         (&closed, "Content-Length", "header \"Content-Length\" is set by the host"),
         (&closed, "Not a header", "header \"Not a header\" is malformed"),
     ] {
-        let mut run = wrapper().plugin(guests::hook("posts")).with(&["sh", "-c", "exit 7"]);
+        let mut run = wrapper().plugin(guests::hook("http_post")).with(&["sh", "-c", "exit 7"]);
         run.env("HOOK_URL", url).env("HOOK_TIMEOUT", "1");
         if !header.is_empty() {
             run.env("HOOK_HEADER", header);

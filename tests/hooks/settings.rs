@@ -18,7 +18,7 @@ fn named(name: &str, hook: &std::path::Path) -> String {
 
 #[test]
 fn a_hooks_own_timeout_is_its_whole_time_shorter_or_longer_than_that_of_the_others() {
-    let hook = guests::program("loop-forever");
+    let hook = guests::program("loop_forever");
     let mut run = wrapper().with(&["--plugin-timeout", "1s"]);
     for name in ["short", "other", "long"] {
         run.arg("--plugin").arg(named(name, &hook));
@@ -39,7 +39,7 @@ fn a_hooks_own_timeout_is_its_whole_time_shorter_or_longer_than_that_of_the_othe
 
 #[test]
 fn a_gate_has_a_timeout_of_its_own_too() {
-    let hook = guests::program("loop-forever");
+    let hook = guests::program("loop_forever");
     let mut run = wrapper().with(&["--before"]);
     run.arg(named("gate", &hook)).env("HOOK_GATE_TIMEOUT", "300ms");
     let done = finish(run);
@@ -98,7 +98,7 @@ fn a_hook_connects_where_it_alone_may_and_no_other_does() {
 
 #[test]
 fn a_setting_belongs_to_the_longest_name_that_it_begins_with() {
-    let hook = guests::program("loop-forever");
+    let hook = guests::program("loop_forever");
     let mut run = wrapper().with(&["--plugin-timeout", "900ms"]);
     run.arg("--plugin").arg(named("slack", &hook)).arg("--plugin").arg(named("slack-on", &hook));
     // For a hook `slack` alone this would be its ON_TIMEOUT; and the other way round.
@@ -182,8 +182,8 @@ fn a_digest_for_a_hook_that_is_not_listed_is_an_error() {
 
 #[test]
 fn a_gate_that_is_optional_may_fail_in_any_way_and_the_command_starts() {
-    let fails = guests::hook("fails");
-    let (traps, loops) = (guests::hook("panics"), guests::program("loop-forever"));
+    let fails = guests::hook("fail");
+    let (traps, loops) = (guests::hook("panic_in_function"), guests::program("loop_forever"));
     for hook in [&fails, &traps, &loops] {
         for (optional, code) in [("true", 7), ("false", 125), ("", 125)] {
             let mut run = wrapper().with(&["--before", &named("gate", hook), "--before", "next=echo"]);
@@ -198,7 +198,7 @@ fn a_gate_that_is_optional_may_fail_in_any_way_and_the_command_starts() {
 
 #[test]
 fn an_optional_gate_does_not_excuse_another() {
-    let fails = guests::hook("fails");
+    let fails = guests::hook("fail");
     let run = wrapper().with(&["--before", &named("may", &fails), "--before", &named("must", &fails)]);
     let mut run = run.plugin("echo");
     run.env("HOOK_MAY_OPTIONAL", "true");
@@ -209,7 +209,7 @@ fn an_optional_gate_does_not_excuse_another() {
 
 #[test]
 fn the_failure_of_an_optional_hook_after_the_command_is_no_failure_either() {
-    let fails = guests::hook("fails");
+    let fails = guests::hook("fail");
     for (optional, code) in [("true", 0), ("false", 125)] {
         let mut run = wrapper().with(&["--plugin-failure", "fail"]).plugin(named("last", &fails)).with(&["true"]);
         run.env("HOOK_LAST_OPTIONAL", optional);

@@ -49,7 +49,7 @@ fn listening_beside(alive: &str, silent: &[&str]) -> (TcpListener, Vec<Silent>) 
 
 fn asking(mut run: Command, url: &str) -> Done {
     run.env("HOOK_URLS", url);
-    let done = run.plugin(guests::hook("tries_urls")).with(&["sh", "-c", "exit 7"]).done();
+    let done = run.plugin(guests::hook("http_get")).with(&["sh", "-c", "exit 7"]).done();
     assert_eq!(done.code(), 7, "{done:?}");
     done
 }
@@ -125,10 +125,10 @@ fn eight_connections_at_once_are_as_many_as_before_when_each_passes_a_dead_addre
         now.fetch_sub(1, Ordering::SeqCst);
         let _ = stream.write_all(OK.as_bytes());
     });
-    let mut run = wrapper().plugin(guests::hook("floods_requests")).with(&["--plugin-timeout", "30s", "true"]);
+    let mut run = wrapper().plugin(guests::hook("http_concurrent_requests")).with(&["--plugin-timeout", "30s", "true"]);
     run.env("HOOK_COUNT", "80").env("HOOK_AUTHORITY", format!("localhost:{}", peer.port()));
     let done = run.done();
-    assert_eq!(done.line(), "wrapper: floods_requests: 80 answered, 0 failed");
+    assert_eq!(done.line(), "wrapper: http_concurrent_requests: 80 answered, 0 failed");
     assert!((2..=8).contains(&most.load(Ordering::SeqCst)), "{most:?}");
     assert_took(&done, 2.0, 20.0);
 }

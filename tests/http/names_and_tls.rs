@@ -14,7 +14,7 @@ use std::{fs, io::Write, net::TcpListener, path::Path, process::Command, thread,
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
 fn post(run: Command, url: &str) -> Done {
-    let mut run = run.plugin(guests::hook("posts")).with(&["sh", "-c", "exit 7"]);
+    let mut run = run.plugin(guests::hook("http_post")).with(&["sh", "-c", "exit 7"]);
     run.env("HOOK_URL", url);
     let done = run.done();
     assert_eq!(done.code(), 7, "{done:?}");
@@ -94,7 +94,7 @@ fn with_answers(answer: fn(&str, bool) -> Answer, test: impl FnOnce(&NameServer)
 
 /// GETs these URLs, one after the other.
 fn trying(run: Command, urls: &[&str]) -> Done {
-    let mut run = run.plugin(guests::hook("tries_urls")).with(&["sh", "-c", "exit 7"]);
+    let mut run = run.plugin(guests::hook("http_get")).with(&["sh", "-c", "exit 7"]);
     run.env("HOOK_URLS", urls.join(" "));
     let done = run.done();
     assert_eq!(done.code(), 7, "{done:?}");
@@ -458,7 +458,8 @@ fn a_server_that_wants_a_client_certificate_is_told_with_the_variables_that_name
         let (url, origin) = server.url();
         let done = post(trusting(&file(&server.ca)), &url);
         let said = told(&done, &origin);
-        let wanted = "; it asked for a client certificate, which HOOK_POSTS_TLS_CERT and HOOK_POSTS_TLS_KEY name";
+        let wanted =
+            "; it asked for a client certificate, which HOOK_HTTP_POST_TLS_CERT and HOOK_HTTP_POST_TLS_KEY name";
         assert!(said.starts_with("it refused: ") && said.ends_with(wanted), "{said}");
         assert!(!said.contains("Certificate") && !said.contains("SSL_CERT_FILE"), "{said}");
         assert_eq!(done.lines().len(), 2, "{done:?}");
@@ -477,7 +478,7 @@ fn a_hook_shows_the_client_certificate_that_its_variables_name_and_cannot_read_t
         let roots = file(&server.ca);
         let (url, _) = server.url();
         let mut run = trusting(&roots);
-        run.env("HOOK_POSTS_TLS_CERT", &certificate_file).env("HOOK_POSTS_TLS_KEY", &key_file);
+        run.env("HOOK_HTTP_POST_TLS_CERT", &certificate_file).env("HOOK_HTTP_POST_TLS_KEY", &key_file);
         let done = post(run, &url);
         assert!(done.stderr.contains("status 200"), "{done:?}");
         assert_eq!(server.requests().len(), 1);
@@ -489,7 +490,7 @@ fn a_hook_shows_the_client_certificate_that_its_variables_name_and_cannot_read_t
     }
     // All that a hook sees is where they are.
     let mut run =
-        wrapper().plugin(guests::program("print-environment")).with(&["--allow-http", "https://localhost", "true"]);
+        wrapper().plugin(guests::program("print_environment")).with(&["--allow-http", "https://localhost", "true"]);
     run.env("HOOK_PRINT_ENVIRONMENT_TLS_CERT", &certificate_file).env("HOOK_PRINT_ENVIRONMENT_TLS_KEY", &key_file);
     let done = run.done();
     assert!(done.stderr.contains(key_file.to_str().unwrap()), "{done:?}");
@@ -509,24 +510,25 @@ fn a_client_certificate_that_is_of_no_use_is_told_by_the_variable_that_names_it(
     let (good, good_key) = (good.to_str().unwrap(), good_key.to_str().unwrap());
     let (other_key, text) = (file(&other_key), file("no PEM at all"));
     for (certificate, key, words) in [
-        (good, missing.as_str(), format!("HOOK_POSTS_TLS_KEY {missing:?}: No such file or directory")),
-        (missing.as_str(), good_key, format!("HOOK_POSTS_TLS_CERT {missing:?}: No such file or directory")),
+        (good, missing.as_str(), format!("HOOK_HTTP_POST_TLS_KEY {missing:?}: No such file or directory")),
+        (missing.as_str(), good_key, format!("HOOK_HTTP_POST_TLS_CERT {missing:?}: No such file or directory")),
         (
             good,
             text.to_str().unwrap(),
-            format!("HOOK_POSTS_TLS_KEY {text:?}: no private key in it that is not encrypted"),
+            format!("HOOK_HTTP_POST_TLS_KEY {text:?}: no private key in it that is not encrypted"),
         ),
-        (text.to_str().unwrap(), good_key, format!("HOOK_POSTS_TLS_CERT {text:?}: no certificate in it")),
+        (text.to_str().unwrap(), good_key, format!("HOOK_HTTP_POST_TLS_CERT {text:?}: no certificate in it")),
         (
             good,
             other_key.to_str().unwrap(),
             format!(
-                "HOOK_POSTS_TLS_KEY {other_key:?} is not the key of the certificate in HOOK_POSTS_TLS_CERT {good:?}"
+                "HOOK_HTTP_POST_TLS_KEY {other_key:?} is not the key of the certificate in \
+                 HOOK_HTTP_POST_TLS_CERT {good:?}"
             ),
         ),
     ] {
         let mut run = trusting(&roots);
-        run.env("HOOK_POSTS_TLS_CERT", certificate).env("HOOK_POSTS_TLS_KEY", key);
+        run.env("HOOK_HTTP_POST_TLS_CERT", certificate).env("HOOK_HTTP_POST_TLS_KEY", key);
         let done = post(run, &url);
         assert_eq!(told(&done, &origin), words);
         assert_eq!(done.lines().len(), 2, "{done:?}");
@@ -557,7 +559,7 @@ fn a_client_certificate_without_its_key_is_refused_before_anything_starts_and_so
 fn a_request_follows_its_handshake_without_waiting_for_a_confirmation() {
     let server = TlsServer::start("localhost", false);
     let roots = file(&server.ca);
-    let mut run = trusting(&roots).plugin(guests::hook("requests_in_series")).with(&["sh", "-c", "exit 7"]);
+    let mut run = trusting(&roots).plugin(guests::hook("http_sequential_requests")).with(&["sh", "-c", "exit 7"]);
     run.env("HOOK_URL", server.url().0).env("HOOK_COUNT", "15");
     let done = run.done();
     assert!(done.stderr.contains("15 answered"), "{done:?}");

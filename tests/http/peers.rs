@@ -32,7 +32,7 @@ const EARLIER: f64 = 0.25;
 
 /// A hook that waits for as long as it is let.
 fn patient(peer: &Peer) -> Command {
-    asking(guests::hook("patient"), peer)
+    asking(guests::hook("http_without_timeouts"), peer)
 }
 
 fn istio_quit(peer: &Peer) -> Command {
@@ -121,7 +121,7 @@ fn a_server_that_never_answers_is_given_up_before_the_hooks_time_is() {
 fn a_server_that_never_accepts_is_given_up_before_the_hooks_time_is() {
     let silent = Silent::on(std::net::TcpListener::bind("127.0.0.1:0").unwrap());
     let address = silent.address();
-    let mut run = wrapper().with(&["--plugin-timeout", "4s"]).plugin(guests::hook("patient"));
+    let mut run = wrapper().with(&["--plugin-timeout", "4s"]).plugin(guests::hook("http_without_timeouts"));
     run.env("HOOK_AUTHORITY", address.to_string());
     let done = finish(run);
     assert_fails(&done, "ConnectionTimeout");
@@ -425,7 +425,7 @@ fn a_server_that_closes_before_it_has_read_anything_costs_no_time() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         thread::spawn(move || ends(listener.accept().unwrap().0));
-        let mut run = wrapper().with(&["--plugin-timeout", "4s"]).plugin(guests::hook("patient"));
+        let mut run = wrapper().with(&["--plugin-timeout", "4s"]).plugin(guests::hook("http_without_timeouts"));
         run.env("HOOK_AUTHORITY", address.to_string());
         let done = finish(run);
         assert_fails(&done, "no answer: ");
@@ -450,10 +450,10 @@ fn counting() -> (Peer, Arc<AtomicUsize>) {
 fn of_a_thousand_requests_at_once_eight_are_on_their_way() {
     let (peer, most) = counting();
     for (count, at_once) in [("4", 4), ("1000", 8)] {
-        let mut run = asking(guests::hook("floods_requests"), &peer).with(&["--plugin-timeout", "30s"]);
+        let mut run = asking(guests::hook("http_concurrent_requests"), &peer).with(&["--plugin-timeout", "30s"]);
         run.env("HOOK_COUNT", count);
         let done = finish(run);
-        assert_eq!(done.line(), format!("wrapper: floods_requests: {count} answered, 0 failed"));
+        assert_eq!(done.line(), format!("wrapper: http_concurrent_requests: {count} answered, 0 failed"));
         assert!((2..=at_once).contains(&most.load(Ordering::SeqCst)), "{most:?}");
         assert_took(&done, 0.0, 20.0);
     }
@@ -463,7 +463,7 @@ fn of_a_thousand_requests_at_once_eight_are_on_their_way() {
 #[test]
 fn a_thousand_requests_to_a_server_that_never_answers_end_with_the_hooks_time() {
     let peer = Peer::start("127.0.0.1:0", |stream, _| hold(stream));
-    let mut run = asking(guests::hook("floods_requests"), &peer);
+    let mut run = asking(guests::hook("http_concurrent_requests"), &peer);
     run.env("HOOK_COUNT", "1000");
     let done = finish(run);
     assert_eq!(done.lines().len(), 1, "{done:?}");
@@ -481,7 +481,7 @@ fn a_connection_counts_until_it_is_closed_also_when_its_answer_has_been_read() {
         hold(stream);
         now.fetch_sub(1, Ordering::SeqCst);
     });
-    let mut run = asking(guests::hook("leaves_requests_open"), &peer);
+    let mut run = asking(guests::hook("http_unfinished_requests"), &peer);
     run.env("HOOK_COUNT", "40");
     let done = finish(run);
     assert_says(&done, ": 8 answered");
@@ -494,7 +494,7 @@ fn a_connection_counts_until_it_is_closed_also_when_its_answer_has_been_read() {
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
         hold(stream);
     });
-    let mut run = asking(guests::hook("leaves_requests_open"), &twin).with(&["--plugin-timeout", "20s"]);
+    let mut run = asking(guests::hook("http_unfinished_requests"), &twin).with(&["--plugin-timeout", "20s"]);
     run.env("HOOK_COUNT", "40").env("HOOK_FINISH", "1");
     let done = finish(run);
     assert_says(&done, ": 40 answered");
@@ -504,7 +504,7 @@ fn a_connection_counts_until_it_is_closed_also_when_its_answer_has_been_read() {
 #[test]
 fn methods_that_make_tunnels_or_echoes_are_refused_in_whatever_letters_and_all_others_are_sent() {
     let peer = Peer::with_status(200);
-    let mut run = asking(guests::hook("sends_raw"), &peer);
+    let mut run = asking(guests::hook("http_raw_requests"), &peer);
     let (refused, sent) = (
         ["connect /", "trace /", "CONNECT /", "Trace /", "TRACK /x"],
         ["GET /", "OPTIONS /", "DELETE /x", "PROPFIND /", "CONNECTED /"],
@@ -527,7 +527,7 @@ fn methods_that_make_tunnels_or_echoes_are_refused_in_whatever_letters_and_all_o
 #[test]
 fn a_query_without_a_path_is_one_of_the_root() {
     let peer = Peer::with_status(200);
-    let mut run = asking(guests::hook("sends_raw"), &peer);
+    let mut run = asking(guests::hook("http_raw_requests"), &peer);
     let paths = [("?x=1", "/?x=1"), ("?", "/?"), ("/", "/"), ("/a?b=/c", "/a?b=/c"), ("/?", "/?"), ("//a", "//a")];
     run.env("HOOK_REQUESTS", paths.map(|(path, _)| format!("GET {path}")).join("\n"));
     let done = finish(run);
@@ -541,10 +541,10 @@ fn a_thousand_requests_in_series_leave_no_descriptors_behind() {
     // As many descriptors as eight connections need, and few more.
     let mut run = Command::new("sh");
     run.args(["-c", r#"ulimit -n 32 && exec "$0" "$@""#, env!("CARGO_BIN_EXE_wrapper")]);
-    let mut run = run.with(&["--plugin-timeout", "30s"]).plugin(guests::hook("requests_in_series"));
+    let mut run = run.with(&["--plugin-timeout", "30s"]).plugin(guests::hook("http_sequential_requests"));
     run.env("HOOK_URL", peer.url("/")).env("HOOK_COUNT", "1000");
     let done = finish(run);
-    assert_eq!(done.line(), "wrapper: requests_in_series: 1000 answered");
+    assert_eq!(done.line(), "wrapper: http_sequential_requests: 1000 answered");
     assert_took(&done, 0.0, 20.0);
     assert_eq!(peer.requests().len(), 1000);
 }

@@ -23,7 +23,7 @@ fn finish(run: Command) -> Done {
 }
 
 fn trying(urls: &[&str]) -> Command {
-    let mut run = wrapper().plugin(guests::hook("tries_urls"));
+    let mut run = wrapper().plugin(guests::hook("http_get"));
     run.env("HOOK_URLS", urls.join(" "));
     run
 }
@@ -43,7 +43,7 @@ fn a_program_finds_no_files_no_sockets_no_processes_and_an_empty_stdin() {
     let made = [Path::new("/tmp/of-a-hook"), Path::new("/tmp/of-a-hook-too")];
     assert!(!made.iter().any(|path| path.exists()), "left by somebody else");
 
-    let mut run = wrapper().with(&["--log", "debug"]).plugin(guests::program("ask-for-everything"));
+    let mut run = wrapper().with(&["--log", "debug"]).plugin(guests::program("ask_for_everything"));
     // The command's own stdin is not the hook's.
     let (reader, mut writer) = std::io::pipe().unwrap();
     std::io::Write::write_all(&mut writer, b"for the command").unwrap();
@@ -64,10 +64,10 @@ fn a_program_finds_no_files_no_sockets_no_processes_and_an_empty_stdin() {
         "start a process",
         "start a thread",
     ] {
-        assert_says(&done, "ask-for-everything", &format!("{refused}: refused"));
+        assert_says(&done, "ask_for_everything", &format!("{refused}: refused"));
     }
     for (what, got) in [("arguments", "1"), ("stdin", "0"), ("terminal", "false")] {
-        assert_says(&done, "ask-for-everything", &format!("{what}: {got}"));
+        assert_says(&done, "ask_for_everything", &format!("{what}: {got}"));
     }
     for asked in ["files", "a TCP socket", "a UDP socket"] {
         let words = format!("not allowed: {asked}; hooks have HTTP and nothing else");
@@ -146,10 +146,10 @@ fn hosts_are_judged_by_what_they_are_and_not_by_how_they_are_written() {
     let urls: Vec<&str> = reached.iter().chain(&denied).map(String::as_str).collect();
     let done = finish(trying(&urls));
     for url in &reached {
-        assert_says(&done, "tries_urls", &format!("{url} answered 200"));
+        assert_says(&done, "http_get", &format!("{url} answered 200"));
     }
     for url in &denied {
-        let start = format!("wrapper: tries_urls: {url} failed: ");
+        let start = format!("wrapper: http_get: {url} failed: ");
         let kinds = ["Denied", "Invalid", "Protocol"].map(|kind| format!("{start}{kind}"));
         assert!(done.stderr.lines().any(|line| kinds.iter().any(|kind| kind == line)), "{url}: {done:?}");
     }
@@ -162,9 +162,9 @@ fn hosts_are_judged_by_what_they_are_and_not_by_how_they_are_written() {
 fn a_denied_host_is_told_with_the_option_that_would_allow_it() {
     let done = finish(trying(&["http://10.1.2.3:8080/path"]));
     let words = "not allowed: http://10.1.2.3:8080; to allow it: --allow-http http://10.1.2.3:8080";
-    let line = format!("wrapper: hook \"tries_urls\": {words}");
+    let line = format!("wrapper: hook \"http_get\": {words}");
     assert!(done.stderr.lines().any(|said| said == line), "{line:?} is missing in {done:?}");
-    assert_says(&done, "tries_urls", "http://10.1.2.3:8080/path failed: Denied");
+    assert_says(&done, "http_get", "http://10.1.2.3:8080/path failed: Denied");
 }
 
 #[test]
@@ -177,14 +177,14 @@ fn only_the_ports_and_addresses_that_are_allowed_see_a_connection() {
     let rule = format!("http://127.0.0.1:{}", allowed.port());
     let (near, beside) = (format!("{rule}/"), format!("http://127.0.0.1:{}/", other.port()));
     let done = finish(trying(&[&near, &beside, &far]).with(&["--allow-http", &rule]));
-    assert_says(&done, "tries_urls", &format!("{near} answered 200"));
-    assert_says(&done, "tries_urls", &format!("{beside} failed: Denied"));
-    assert_says(&done, "tries_urls", &format!("{far} failed: Denied"));
+    assert_says(&done, "http_get", &format!("{near} answered 200"));
+    assert_says(&done, "http_get", &format!("{beside} failed: Denied"));
+    assert_says(&done, "http_get", &format!("{far} failed: Denied"));
     let seen = [&allowed, &other, &elsewhere].map(|peer| peer.requests().len());
     assert_eq!(seen, [1, 0, 0]);
 
     let done = finish(trying(&[&far]).with(&["--allow-http", far.trim_end_matches('/')]));
-    assert_says(&done, "tries_urls", &format!("{far} answered 200"));
+    assert_says(&done, "http_get", &format!("{far} answered 200"));
     assert_eq!(elsewhere.requests().len(), 1);
 }
 
@@ -193,7 +193,7 @@ fn other_schemes_are_refused_without_a_connection() {
     let peer = Peer::answering(OK);
     for scheme in ["ftp", "file", "httpx"] {
         let url = format!("{scheme}://localhost:{}/", peer.port());
-        assert_says(&finish(trying(&[&url])), "tries_urls", &format!("{url} failed: Invalid"));
+        assert_says(&finish(trying(&[&url])), "http_get", &format!("{url} failed: Invalid"));
     }
     assert!(peer.requests().is_empty());
 }
@@ -208,8 +208,8 @@ fn proxy_variables_are_ignored() {
     }
     run.env("NO_PROXY", "").env("no_proxy", "");
     let done = finish(run);
-    assert_says(&done, "tries_urls", &format!("{} answered 200", peer.url("/path")));
-    assert_says(&done, "tries_urls", &format!("{closed} failed: Refused"));
+    assert_says(&done, "http_get", &format!("{} answered 200", peer.url("/path")));
+    assert_says(&done, "http_get", &format!("{closed} failed: Refused"));
     assert!(peer.requests()[0].starts_with("GET /path HTTP/1.1\r\n"), "{:?}", peer.requests());
     assert!(proxy.requests().is_empty());
 }
@@ -228,10 +228,10 @@ fn localhost_is_this_machine_whatever_the_hosts_file_says() {
     for source in [Path::new("/dev/null"), &hosts] {
         let mut run = Command::new("unshare");
         run.args(["-m", "sh", "-c", r#"mount --bind "$0" /etc/hosts && exec "$@""#]).arg(source);
-        run.arg(env!("CARGO_BIN_EXE_wrapper")).arg("--plugin").arg(guests::hook("tries_urls"));
+        run.arg(env!("CARGO_BIN_EXE_wrapper")).arg("--plugin").arg(guests::hook("http_get"));
         run.env("HOOK_URLS", peer.url("/"));
         let done = finish(run);
-        assert_says(&done, "tries_urls", &format!("{} answered 200", peer.url("/")));
+        assert_says(&done, "http_get", &format!("{} answered 200", peer.url("/")));
     }
     assert_eq!(peer.requests().len(), 2);
 }
@@ -251,20 +251,20 @@ fn headers_that_concern_the_connection_cannot_be_set_and_no_line_can_be_smuggled
         "HTTP2-Settings",
     ];
     let broken = ["x\r\ny", "x:y", "", "x\u{e9}"];
-    let mut run = wrapper().plugin(guests::hook("sets_headers"));
+    let mut run = wrapper().plugin(guests::hook("http_headers"));
     run.env("HOOK_HEADERS", [&forbidden[..], &broken, &["X-Mine"]].concat().join(" "));
     run.env("HOOK_AUTHORITY", format!("localhost:{}", peer.port()));
     let done = finish(run);
     for name in forbidden.iter().chain(&broken) {
         // The log shows control characters as U+FFFD.
         let shown = if name.contains('\r') { continue } else { name };
-        assert_says(&done, "sets_headers", &format!("{shown}: false false false"));
+        assert_says(&done, "http_headers", &format!("{shown}: false false false"));
     }
-    assert_says(&done, "sets_headers", "X-Mine: true true true");
+    assert_says(&done, "http_headers", "X-Mine: true true true");
     for what in ["value", "path", "method", "authority"] {
-        assert_says(&done, "sets_headers", &format!("{what} with a line end: false"));
+        assert_says(&done, "http_headers", &format!("{what} with a line end: false"));
     }
-    assert_says(&done, "sets_headers", "answered 200");
+    assert_says(&done, "http_headers", "answered 200");
     let requests = peer.requests();
     let [request] = requests.as_slice() else { panic!("{requests:?}") };
     let expected = format!("GET /plain HTTP/1.1\r\nhost: localhost:{}\r\nx-mine: smuggled\r\n\r\n", peer.port());

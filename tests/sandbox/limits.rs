@@ -101,7 +101,7 @@ fn a_loop_in_a_start_function_is_killed_at_the_timeout() {
 
 #[test]
 fn a_hook_that_calls_the_host_for_ever_is_killed_at_the_timeout() {
-    let hook = guests::hook("uses_host_forever");
+    let hook = guests::hook("limits_host_calls");
     thread::scope(|scope| {
         for call in ["clock", "random", "environment", "fields", "poll", "sleep", "log", "debug"] {
             let hook = &hook;
@@ -112,7 +112,7 @@ fn a_hook_that_calls_the_host_for_ever_is_killed_at_the_timeout() {
 
 #[test]
 fn a_hook_may_use_nine_tenths_of_its_time_and_not_eleven() {
-    let hook = guests::hook("sleeps");
+    let hook = guests::hook("limits_sleep");
     thread::scope(|scope| {
         for percent in ["90", "110"] {
             let hook = &hook;
@@ -121,7 +121,7 @@ fn a_hook_may_use_nine_tenths_of_its_time_and_not_eleven() {
                 let done = run(hook, &["--plugin-timeout", "5s"], &variables);
                 match percent {
                     "90" => {
-                        assert_eq!(done.line(), "wrapper: sleeps: awake");
+                        assert_eq!(done.line(), "wrapper: limits_sleep: awake");
                         assert_took(&done, 4.5, 8.0);
                     }
                     _ => assert_timed_out(&done, 5),
@@ -148,15 +148,19 @@ fn what_takes_too_long_to_compile_is_killed_at_the_timeout_too() {
 
 #[test]
 fn memory_may_grow_up_to_its_limit_and_no_further() {
-    let hook = guests::program("allocate");
+    let hook = guests::program("limits_allocate");
     for (options, fits, least, most) in [
         (&[][..], "58", 58, 64),
         (&["--plugin-memory", "16MiB"], "12", 12, 16),
         (&["--plugin-memory", "96MiB"], "90", 90, 96),
     ] {
-        assert_eq!(run(&hook, options, &[("HOOK_MIB", fits)]).line(), format!("wrapper: allocate: has {fits} MiB"));
+        assert_eq!(
+            run(&hook, options, &[("HOOK_MIB", fits)]).line(),
+            format!("wrapper: limits_allocate: has {fits} MiB")
+        );
         let done = run(&hook, options, &[]);
-        let refused = done.stderr.lines().find_map(|line| line.strip_prefix("wrapper: allocate: refused after "));
+        let refused =
+            done.stderr.lines().find_map(|line| line.strip_prefix("wrapper: limits_allocate: refused after "));
         let mib: u32 = refused.and_then(|rest| rest.strip_suffix(" MiB")).unwrap_or_default().parse().unwrap();
         assert!((least..most).contains(&mib), "{mib} MiB of {options:?}");
     }
@@ -210,9 +214,9 @@ fn the_memories_of_one_hook_share_its_limit() {
 
 #[test]
 fn what_is_resident_is_the_hooks_memory_and_little_more() {
-    let hook = guests::program("allocate");
+    let hook = guests::program("limits_allocate");
     let (done, mib) = run_measured(&hook, &[], &[("HOOK_MIB", "60"), ("HOOK_STAY_MS", "300")]);
-    assert_eq!(done.line(), "wrapper: allocate: has 60 MiB");
+    assert_eq!(done.line(), "wrapper: limits_allocate: has 60 MiB");
     assert!((60..MEMORY_MIB + BASE_MIB).contains(&mib), "{mib} MiB");
     let (_, mib) = run_measured(&hook, &[], &[("HOOK_MIB", "1"), ("HOOK_STAY_MS", "300")]);
     assert!(mib < BASE_MIB, "{mib} MiB");
@@ -287,18 +291,18 @@ fn a_small_file_that_unfolds_to_a_billion_instances_is_stopped() {
 
 #[test]
 fn endless_recursion_exhausts_the_hooks_own_stack() {
-    let hook = guests::program("recurse");
-    assert_eq!(run(&hook, &[], &[("HOOK_DEPTH", "1000")]).line(), "wrapper: recurse: came back with 1000");
+    let hook = guests::program("limits_recurse");
+    assert_eq!(run(&hook, &[], &[("HOOK_DEPTH", "1000")]).line(), "wrapper: limits_recurse: came back with 1000");
     let done = run(&hook, &[], &[]);
-    assert_fails(&done, "trapped: call stack exhausted in recurse::down");
+    assert_fails(&done, "trapped: call stack exhausted in limits_recurse::down");
     assert_took(&done, 0.0, 3.0);
 }
 
 #[test]
 fn random_bytes_come_in_portions() {
-    let hook = guests::hook("random_bytes");
+    let hook = guests::hook("limits_random_bytes");
     let done = run(&hook, &[], &[("HOOK_BYTES", "65536")]);
-    assert_eq!(done.line(), "wrapper: random_bytes: got 65536");
+    assert_eq!(done.line(), "wrapper: limits_random_bytes: got 65536");
     for bytes in ["65537", "60000000", "1073741824", "18446744073709551615"] {
         let (done, mib) = run_measured(&hook, &[], &[("HOOK_BYTES", bytes)]);
         assert_fails(&done, "exceeds limit");
@@ -309,11 +313,11 @@ fn random_bytes_come_in_portions() {
 
 #[test]
 fn a_huge_message_costs_no_more_than_the_memory_it_is_in() {
-    let hook = guests::hook("logs_one_message");
+    let hook = guests::hook("log_message");
     let done = run(&hook, &[], &[("HOOK_MIB", "1")]);
     assert_eq!(done.stderr.matches("output truncated").count(), 1);
     let letters: usize =
-        done.stderr.lines().filter_map(|line| line.strip_prefix("wrapper: logs_one_message: ")).map(str::len).sum();
+        done.stderr.lines().filter_map(|line| line.strip_prefix("wrapper: log_message: ")).map(str::len).sum();
     assert!((65_000..=65_536).contains(&letters), "{letters}");
     let (done, mib) = run_measured(&hook, &[], &[("HOOK_MIB", "50"), ("HOOK_TIMES", "5")]);
     assert!(done.stderr.len() < 70_000, "{} bytes", done.stderr.len());
@@ -322,7 +326,7 @@ fn a_huge_message_costs_no_more_than_the_memory_it_is_in() {
 
 #[test]
 fn a_flood_of_empty_lines_fills_the_log_no_more_than_one_of_long_lines() {
-    let done = run(guests::hook("logs_one_message"), &[], &[("HOOK_MIB", "1"), ("HOOK_NEWLINES", "1")]);
+    let done = run(guests::hook("log_message"), &[], &[("HOOK_MIB", "1"), ("HOOK_NEWLINES", "1")]);
     assert!(done.stderr.len() < 4 * 64 * 1024, "{} bytes", done.stderr.len());
     let done = run(guests::program("print"), &[], &[("HOOK_LINES", "1000000"), ("HOOK_WIDTH", "2")]);
     assert!(done.stderr.len() < 4 * 64 * 1024, "{} bytes", done.stderr.len());
@@ -330,10 +334,10 @@ fn a_flood_of_empty_lines_fills_the_log_no_more_than_one_of_long_lines() {
 
 #[test]
 fn what_a_hook_hoards_in_the_host_is_bounded() {
-    let hook = guests::hook("hoards");
+    let hook = guests::hook("limits_open_handles");
     for (count, bytes) in [("1000", "0"), ("10", "30000")] {
         let done = run(&hook, &[], &[("HOOK_COUNT", count), ("HOOK_BYTES", bytes)]);
-        assert_eq!(done.line(), format!("wrapper: hoards: has {count}"));
+        assert_eq!(done.line(), format!("wrapper: limits_open_handles: has {count}"));
     }
     for (count, bytes) in [("1000000", "0"), ("1000000", "100"), ("1000000", "10000"), ("1000000", "100000")] {
         let (done, mib) = run_measured(&hook, &[], &[("HOOK_COUNT", count), ("HOOK_BYTES", bytes)]);
@@ -348,7 +352,7 @@ fn keeping<'a>(what: &'a str, count: &'a str, bytes: &'a str) -> [(&'a str, &'a 
 
 #[test]
 fn a_string_that_is_too_long_for_a_request_is_refused_like_a_malformed_one() {
-    let hook = guests::hook("keeps");
+    let hook = guests::hook("limits_host_memory");
     // A path has a slash before its text.
     for (what, fits, too_long) in [
         ("method", "64", "65"),
@@ -357,14 +361,18 @@ fn a_string_that_is_too_long_for_a_request_is_refused_like_a_malformed_one() {
         ("authority", "1024", "1025"),
         ("path", "65533", "65534"),
     ] {
-        assert_eq!(run(&hook, &[], &keeping(what, "3", fits)).line(), "wrapper: keeps: has 3", "{what}");
-        assert_eq!(run(&hook, &[], &keeping(what, "3", too_long)).line(), "wrapper: keeps: refused after 0", "{what}");
+        assert_eq!(run(&hook, &[], &keeping(what, "3", fits)).line(), "wrapper: limits_host_memory: has 3", "{what}");
+        assert_eq!(
+            run(&hook, &[], &keeping(what, "3", too_long)).line(),
+            "wrapper: limits_host_memory: refused after 0",
+            "{what}"
+        );
     }
 }
 
 #[test]
 fn what_wrapper_keeps_for_a_hook_counts_for_its_memory() {
-    let hook = guests::hook("keeps");
+    let hook = guests::hook("limits_host_memory");
     // What ends it first is the number of things, or what they take together.
     let ends = ["limit exceeded", "no free keys", "out of memory: "];
     for (what, bytes) in [
@@ -380,7 +388,11 @@ fn what_wrapper_keeps_for_a_hook_counts_for_its_memory() {
         ("response", "0"),
         ("body", "32768"),
     ] {
-        assert_eq!(run(&hook, &[], &keeping(what, "20", bytes)).line(), "wrapper: keeps: has 20", "{what}");
+        assert_eq!(
+            run(&hook, &[], &keeping(what, "20", bytes)).line(),
+            "wrapper: limits_host_memory: has 20",
+            "{what}"
+        );
         for (memory, mib) in [("2MiB", 2), ("16MiB", 16)] {
             let options = ["--plugin-timeout", "40s", "--plugin-memory", memory];
             let (done, peak) = run_measured(&hook, &options, &keeping(what, "1000000", bytes));
@@ -392,14 +404,14 @@ fn what_wrapper_keeps_for_a_hook_counts_for_its_memory() {
 
 #[test]
 fn more_memory_lets_a_hook_have_more_kept() {
-    let hook = guests::hook("keeps");
+    let hook = guests::hook("limits_host_memory");
     // Some 40 MiB.
     let variables = keeping("path", "600", "65000");
-    assert_eq!(run(&hook, &["--plugin-memory", "64MiB"], &variables).line(), "wrapper: keeps: has 600");
+    assert_eq!(run(&hook, &["--plugin-memory", "64MiB"], &variables).line(), "wrapper: limits_host_memory: has 600");
     let done = run(&hook, &["--plugin-memory", "8MiB"], &variables);
     let words = "failed: out of memory: what it holds and what wrapper keeps for it (requests, headers, bodies) exceeds 24 MiB; \
         --plugin-memory raises that limit";
-    assert_eq!(done.line(), format!("wrapper: hook \"keeps\": {words}"));
+    assert_eq!(done.line(), format!("wrapper: hook \"limits_host_memory\": {words}"));
     let done = run(&hook, &["--plugin-memory", "8MiB", "--log-format", "json"], &variables);
     let line: serde_json::Value = serde_json::from_str(done.line()).unwrap();
     assert_eq!((&line["message"], &line["verdict"]), (&words.into(), &"failed".into()));
@@ -410,7 +422,7 @@ fn answers_that_a_hook_does_not_let_go_of_count_for_its_memory() {
     let filler = "x".repeat(14_000);
     let peer = Peer::answering(&format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Filler: {filler}\r\n\r\n"));
     let authority = format!("127.0.0.1:{}", peer.port());
-    let hook = guests::hook("keeps");
+    let hook = guests::hook("limits_host_memory");
     let run = |count: &str| {
         let allowed = format!("http://{authority}");
         let options = ["--plugin-timeout", "50s", "--plugin-memory", "2MiB", "--allow-http", &allowed];
@@ -419,7 +431,7 @@ fn answers_that_a_hook_does_not_let_go_of_count_for_its_memory() {
         run_measured(&hook, &options, &variables)
     };
     let (done, _) = run("100");
-    assert_eq!(done.line(), "wrapper: keeps: has 100");
+    assert_eq!(done.line(), "wrapper: limits_host_memory: has 100");
     let (done, mib) = run("3000");
     assert!(done.line().contains("out of memory: "), "{done:?}");
     assert!(mib < 2 + KEPT_MIB + BASE_MIB, "{mib} MiB");
@@ -601,7 +613,7 @@ fn a_log_reader_that_has_stalled_does_not_keep_a_printing_hook() {
     while writer.write(b".").is_ok() {}
     nix::fcntl::fcntl(writer.as_fd(), nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::from_bits_retain(flags)))
         .unwrap();
-    for (name, variables) in [("print", &[("HOOK_LINES", "100000"), ("HOOK_WIDTH", "64")][..]), ("loop-forever", &[])] {
+    for (name, variables) in [("print", &[("HOOK_LINES", "100000"), ("HOOK_WIDTH", "64")][..]), ("loop_forever", &[])] {
         let start = std::time::Instant::now();
         let mut run = command(guests::program(name), &["--plugin-timeout", "2s"], variables);
         run.stdout(Stdio::null()).stderr(writer.try_clone().unwrap());

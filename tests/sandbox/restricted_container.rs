@@ -173,7 +173,7 @@ fn where_code_cannot_be_mapped_the_hook_runs_all_the_same() {
 
 #[test]
 fn rusts_own_variables_change_nothing_in_the_lines() {
-    let hook = guests::hook("panics");
+    let hook = guests::hook("panic_in_function");
     let lines = |variables: &[(&str, &str)]| {
         let mut run = wrapper().plugin("echo").plugin("nosuch.wasm").plugin(&hook).with(&["sh", "-c", "exit 7"]);
         run.envs(variables.iter().copied());
@@ -251,11 +251,11 @@ fn compiling_takes_a_quarter_of_what_the_container_has_left_and_with_little_left
         let Some(memory) = memory_of(limit, "share") else {
             return skipped("no memory cgroup may be made here");
         };
-        let hook = guests::program("naps");
+        let hook = guests::program("nap");
         let wait = "until [ \"$(cat /proc/$PPID/task/$PPID/children)\" = \"$$ \" ]; do :; done; exit 7";
         let done = memory.holding(wrapper().with(&["--log", "debug"]).plugin(&hook).with(&["sh", "-c", wait])).done();
         assert_eq!(done.code(), 7, "{done:?}");
-        assert!(done.stderr.contains("naps: slept"), "{done:?}");
+        assert!(done.stderr.contains("nap: slept"), "{done:?}");
         assert_eq!(
             !done.stderr.contains("compiled when they run: the container has little memory left"),
             compiles,

@@ -305,7 +305,7 @@ fn jailed_child(running: &Running) -> i32 {
 /// A hook that runs until it is killed, in its jail and with its code loaded.
 fn endless(options: &[&str]) -> (Running, i32) {
     let run = wrapper().with(options).with(&["--log", "debug", "--plugin-timeout", "5s"]);
-    let mut running = run.plugin(guests::program("loop-forever")).with(&["true"]).running();
+    let mut running = run.plugin(guests::program("loop_forever")).with(&["true"]).running();
     running.until_stderr_has("code loaded");
     let runner = jailed_child(&running);
     (running, runner)

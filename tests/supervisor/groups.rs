@@ -43,7 +43,7 @@ fn a_command_that_asks_for_its_group_by_number_in_a_container_kills_itself() {
 
 #[test]
 fn a_worker_that_kills_its_group_when_the_command_has_gone_does_not_hit_the_hook() {
-    let hook = guests::program("naps");
+    let hook = guests::program("nap");
     in_both_roles(|role| {
         let directory = tempfile::tempdir().unwrap();
         let mark = directory.path().join("hook runs");
@@ -56,7 +56,7 @@ fn a_worker_that_kills_its_group_when_the_command_has_gone_does_not_hit_the_hook
         std::fs::write(&mark, "").unwrap();
         let done = run.done();
         assert_eq!((done.code(), done.stdout.as_str()), (7, "killing\n"), "{role:?}: {done:?}");
-        assert_eq!(done.lines(), ["wrapper: naps: sleeping", "wrapper: naps: slept"], "{role:?}");
+        assert_eq!(done.lines(), ["wrapper: nap: sleeping", "wrapper: nap: slept"], "{role:?}");
     });
 }
 
@@ -119,7 +119,7 @@ fn with_kill_group_a_command_that_has_left_its_group_is_reached_all_the_same() {
 
 #[test]
 fn the_command_and_each_process_of_wrappers_own_have_groups_of_their_own() {
-    let hook = guests::program("naps");
+    let hook = guests::program("nap");
     let mut run = wrapper().plugin(&hook).with(&["sh", "-c", "sleep 60 & exit 0"]);
     run.env("HOOK_SLEEP_MS", "20000");
     let mut run = run.running();

@@ -109,7 +109,7 @@ fn a_command_that_becomes_a_daemon_has_ended_well_and_the_hook_runs() {
 
 #[test]
 fn an_orphan_that_dies_during_a_hook_is_reaped_and_changes_nothing() {
-    let hook = guests::program("naps");
+    let hook = guests::program("nap");
     in_both_roles(|role| {
         let mut run = role.wrapper().plugin(&hook).with(&["sh", "-c", "(sleep 60 >/dev/null 2>&1 &); exit 7"]);
         run.env("HOOK_SLEEP_MS", "3000");
@@ -123,7 +123,7 @@ fn an_orphan_that_dies_during_a_hook_is_reaped_and_changes_nothing() {
         assert!(!run.stderr_so_far().contains("slept"), "the hook ended too early for this test");
         let done = run.done();
         assert_eq!(done.code(), 7);
-        assert_eq!(done.lines(), ["wrapper: naps: sleeping", "wrapper: naps: slept"]);
+        assert_eq!(done.lines(), ["wrapper: nap: sleeping", "wrapper: nap: slept"]);
     });
 }
 

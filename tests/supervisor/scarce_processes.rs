@@ -35,8 +35,8 @@ fn as_user(test: impl FnOnce(&dyn Fn() -> Command, &Path)) {
         return skipped("the limit on processes is none for root, and only root can be somebody else");
     }
     let (directory, program) = wrapper_for_everyone();
-    let hook = directory.path().join("naps.wasm");
-    fs::copy(guests::program("naps"), &hook).unwrap();
+    let hook = directory.path().join("nap.wasm");
+    fs::copy(guests::program("nap"), &hook).unwrap();
     fs::set_permissions(&hook, fs::Permissions::from_mode(0o644)).unwrap();
     let run = || {
         let mut run = Command::new(&program);
@@ -90,6 +90,6 @@ fn a_hook_that_cannot_be_checked_for_a_moment_is_checked_later() {
         while_scarce(&mut run);
         allow_processes(run.pid(), 1000);
         let done = run.done();
-        assert_eq!((done.code(), done.lines()), (7, vec!["wrapper: naps: sleeping", "wrapper: naps: slept"]));
+        assert_eq!((done.code(), done.lines()), (7, vec!["wrapper: nap: sleeping", "wrapper: nap: slept"]));
     });
 }

@@ -266,7 +266,7 @@ fn under_nohup_a_command_that_does_not_handle_sighup_survives_it_and_without_it_
 
 #[test]
 fn a_signal_that_comes_before_the_command_reaches_it_after_its_start() {
-    let hook = crate::harness::guests::program("naps");
+    let hook = crate::harness::guests::program("nap");
     in_both_roles(|role| {
         for (command, signals, code) in [
             (&[child(), "report", "child", "64", "42"][..], &[libc::SIGUSR1, libc::SIGWINCH, 40, 40, 64][..], 42),
@@ -301,7 +301,7 @@ fn a_signal_that_comes_before_the_command_reaches_it_after_its_start() {
 
 #[test]
 fn a_signal_that_was_ignored_at_entry_does_not_stop_what_comes_before_the_command() {
-    let hook = crate::harness::guests::program("naps");
+    let hook = crate::harness::guests::program("nap");
     for (ignored, code) in [(true, 7), (false, 129)] {
         let mut run = wrapper().with(&["--before", hook.to_str().unwrap(), "sh", "-c", "exit 7"]);
         run.env("HOOK_SLEEP_MS", "500");

@@ -128,7 +128,7 @@ fn with_kill_group_the_stop_timeout_kills_all_of_the_group() {
 
 /// The wrapper while its hook sleeps that long.
 fn in_its_hook(role: Role, options: &[&str], milliseconds: u32) -> Running {
-    let hook = guests::program("naps");
+    let hook = guests::program("nap");
     let mut run = role.wrapper().plugin(&hook).with(options).with(&["sh", "-c", "exit 7"]);
     run.env("HOOK_SLEEP_MS", milliseconds.to_string());
     let mut run = run.running();
@@ -144,7 +144,7 @@ fn a_stop_signal_during_a_hook_lets_it_finish() {
             kill(role.pid(&run), signal);
             let done = run.done();
             assert_eq!(done.code(), 7, "{role:?}");
-            assert_eq!(done.lines(), ["wrapper: naps: sleeping", "wrapper: naps: slept"]);
+            assert_eq!(done.lines(), ["wrapper: nap: sleeping", "wrapper: nap: slept"]);
             assert_took(&done, 0.7, 10.0);
         }
     });
@@ -182,18 +182,14 @@ fn two_stop_signals_at_once_are_one_wish_and_the_hook_finishes() {
         kill(wrapper, SIGINT);
         kill(wrapper, SIGCONT);
         let done = run.done();
-        assert_eq!(
-            (done.code(), done.lines()),
-            (7, vec!["wrapper: naps: sleeping", "wrapper: naps: slept"]),
-            "{role:?}"
-        );
+        assert_eq!((done.code(), done.lines()), (7, vec!["wrapper: nap: sleeping", "wrapper: nap: slept"]), "{role:?}");
     });
 }
 
 #[test]
 fn a_stop_signal_before_the_command_ends_what_comes_before_it_and_the_command_is_not_started() {
     in_both_roles(|role| {
-        let hook = guests::program("naps");
+        let hook = guests::program("nap");
         let options = ["--before", hook.to_str().unwrap(), "--plugin", "echo", "--plugin-timeout", "30s"];
         for signal in [SIGTERM, SIGINT, SIGQUIT, SIGHUP] {
             let mut run = role.wrapper().with(&options).with(&["echo", "started"]);

@@ -349,7 +349,7 @@ fn a_command_that_was_running_in_the_background_can_read_after_fg() {
 #[test]
 fn a_hook_is_not_ended_by_ctrl_c() {
     let mut terminal = Terminal::with_shell();
-    let hook = crate::harness::guests::program("naps");
+    let hook = crate::harness::guests::program("nap");
     terminal.enters(&format!("HOOK_SLEEP_MS=700 $wrapper --plugin {} sh -c 'exit 7'", hook.display()));
     terminal.until_it_shows("sleeping");
     terminal.types(CTRL_C);
@@ -359,7 +359,7 @@ fn a_hook_is_not_ended_by_ctrl_c() {
 
 #[test]
 fn ctrl_c_again_ends_a_hook() {
-    let hook = crate::harness::guests::program("naps");
+    let hook = crate::harness::guests::program("nap");
     let mut run = wrapper().with(&["--plugin-timeout", "30s"]).plugin(&hook).with(&["sh", "-c", "exit 7"]);
     run.env("HOOK_SLEEP_MS", "25000");
     let mut terminal = Terminal::with(run);

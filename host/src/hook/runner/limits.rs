@@ -2,7 +2,7 @@
 //! here, in numbers that no honest hook comes near.
 //!
 //! What the host keeps in wasmtime's implementation of WASI 0.2 (48.0), function by function. The last column is how
-//! `tests/guests/examples/keeps.rs` calls it, or else the test in `tests/sandbox/limits.rs`.
+//! `tests/guests/examples/limits_host_memory.rs` calls it, or else the test in `tests/sandbox/limits.rs`.
 //!
 //! | function | what is kept | limit | tested as |
 //! | --- | --- | --- | --- |
