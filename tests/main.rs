@@ -1,4 +1,4 @@
-//! What wrapper promises, each promise a test on the built binary: one folder per area, one module per subject.
+//! Promises of wrapper, each a test on the built binary: one folder per area, one module per subject.
 
 // A test that fails says so by panicking.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
@@ -26,7 +26,7 @@ mod cli {
     mod values; // durations, sizes and flags are the same in options and in settings of hooks
 }
 
-/// What hooks are, when they run and what they see.
+/// Loading and running hooks, and the context that they get.
 mod hooks {
     mod checking; // each hook is validated in a process and a time of its own
     mod context; // the context, typed and as variables
@@ -43,7 +43,7 @@ mod hooks {
     mod throttled; // hooks finish on a hundredth of a CPU
 }
 
-/// What a hook cannot do, and what it can cost.
+/// Limits of what a hook can do and cost.
 mod sandbox {
     mod imports; // files, sockets, processes and other hosts are denied
     mod limits; // time, memory and log output are bounded
@@ -78,5 +78,5 @@ mod deploy {
     mod wrapper4; // what Wrapper4 got wrong
 }
 
-/// How tests run the binary and look at what it does.
+/// Tools for the tests: running the binary, guests, peers, pods.
 mod harness;

@@ -1,4 +1,4 @@
-//! The hook `http`: what it tells, whom, how often it tries, and what it keeps to itself.
+//! The hook `http`: its requests, its retries, and the secrets that it does not log.
 
 use crate::harness::{
     Done, Run, assert_took, failed, misconfigured,
@@ -21,7 +21,7 @@ use std::{
 /// Arguments that could break out of a string, a line or a path.
 const AWKWARD: [&str; 5] = ["\"quoted\"", "back\\slash\\", "two\nlines\tand\u{1}", "é→𝄞", "a&b=c/d?e#f%20"];
 
-/// What no line of the log may hold.
+/// Secrets that no line of the log may contain.
 const SECRET: &str = "S3CRET";
 
 /// A wrapper whose after-hook `http` has this URL and these settings.
@@ -111,7 +111,7 @@ fn origin(peer: &Peer) -> String {
     format!("http://localhost:{}", peer.port())
 }
 
-/// The hook failed with these words of its own, told with the address and nothing more of the URL.
+/// The hook failed with this message of its own, which has the address and nothing more of the URL.
 #[track_caller]
 fn assert_fails(done: &Done, origin: &str, words: &str) {
     let line = failed("http", &format!("\"{origin}\": {words}"));
@@ -129,7 +129,7 @@ fn assert_misconfigured(mut run: Command, words: &str) {
     assert!(last["message"].as_str().unwrap().contains(words), "{words:?}: {done:?}");
 }
 
-// What is told.
+// Requests.
 
 #[test]
 fn the_default_body_tells_of_a_command_that_succeeded() {
@@ -321,7 +321,7 @@ fn a_variable_that_is_granted_is_put_in_its_place() {
     let peer = Peer::with_status(200);
     let settings = [("BODY", r#"{"pod": "{POD_NAME}", "hook": "{HOOK_STAGE}"}"#), ("HEADERS", "X-Pod: {POD_NAME}")];
     let mut run = telling(&peer.url("/{POD_NAME}"), &settings).with(&["--plugin-env", "POD_NAME"]);
-    // What is named HOOK_… needs no grant.
+    // A variable HOOK_… needs no grant.
     run.env("POD_NAME", "job/7 \"a\"").env("HOOK_STAGE", "test");
     finish(run);
     let told = Told::to(&peer);
@@ -400,7 +400,7 @@ fn the_content_type_is_that_of_the_body_unless_it_is_given() {
     }
 }
 
-// How often it tries.
+// Retries.
 
 #[test]
 fn a_server_that_fails_is_asked_again_until_it_does_not() {
@@ -475,7 +475,7 @@ fn the_try_timeout_is_that_of_one_try() {
     assert_took(&done, 0.5, 3.0);
 }
 
-// What it keeps to itself.
+// Secrets.
 
 /// A wrapper that says all it can, with a secret in every setting.
 fn with_secrets(url: &str) -> Command {

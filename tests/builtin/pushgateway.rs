@@ -1,4 +1,4 @@
-//! The hook `pushgateway`: metrics that a Prometheus Pushgateway takes, in the group that the variables name.
+//! The hook `pushgateway`: metrics for a Prometheus Pushgateway, in the group that the variables name.
 
 use crate::harness::{
     Done, Run, failed, misconfigured, network,

@@ -1,5 +1,5 @@
-//! Each sidecar is asked to quit in the way it wants to be asked, and never again once it has agreed; the log says of it
-//! what is known and no more; and one that is absent, late, silent, busy or never gone costs no more than its time.
+//! Each sidecar is asked to quit in its own protocol, and never again once it has agreed; one that is absent, late,
+//! silent, busy or never gone delays the exit by no more than the hook's time; and the log has no more than is known.
 
 use crate::harness::{
     Done, Run, Running, assert_took,
@@ -20,14 +20,14 @@ use std::{
 
 struct Sidecar {
     hook: &'static str,
-    /// What the log calls it.
+    /// Its name in the log.
     name: &'static str,
-    /// Where it listens, as it is usually set up.
+    /// The ports and the path of its default URLs.
     ports: &'static [u16],
     path: &'static str,
-    /// What it is sent beside the headers of any request with an empty body.
+    /// Headers of its request beside those of any request with an empty body.
     headers: &'static [&'static str],
-    /// What enables its endpoint, as its own documentation spells it.
+    /// The setting that enables its endpoint, as its own documentation spells it.
     enabled_by: &'static str,
 }
 
@@ -125,7 +125,7 @@ impl Sidecar {
         run
     }
 
-    /// What it says in the log.
+    /// Its line in the log.
     fn line(&self, words: &str) -> String {
         format!("wrapper: {}: {words}", self.hook)
     }
@@ -281,7 +281,7 @@ fn daprs_variables_are_given_to_no_other_hook_and_to_no_file() {
     }
 }
 
-/// What a peer does that accepts a connection and gives no answer.
+/// A peer that accepts a connection and does not respond.
 const CLOSES: [fn(TcpStream); 2] = [drop, reset];
 
 #[test]

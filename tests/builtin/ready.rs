@@ -1,4 +1,4 @@
-//! Gates before the command: it starts once what it waits for is ready, and what happens otherwise was chosen.
+//! The readiness gates: the command starts once the sidecar is ready; if it never is, the settings decide.
 
 use crate::harness::{
     Done, Run, assert_took,
@@ -23,9 +23,9 @@ use std::{
 
 struct Gate {
     hook: &'static str,
-    /// What the log calls what it waits for.
+    /// The sidecar's name in the log.
     name: &'static str,
-    /// Where that says whether it is ready, as it is usually set up.
+    /// The default ports and path of its readiness endpoint.
     ports: &'static [u16],
     path: &'static str,
 }
@@ -109,7 +109,7 @@ fn answer(mut stream: TcpStream, status: u16) {
     let _ = write!(stream, "HTTP/1.1 {status} Whatever\r\nContent-Length: 0\r\n\r\n");
 }
 
-/// Answers 503 until it is told that it is ready, and 200 then.
+/// Answers 503 until it is set to ready, and 200 then.
 fn starting() -> (Peer, Arc<AtomicBool>) {
     let ready = Arc::new(AtomicBool::new(false));
     let told = ready.clone();
@@ -383,7 +383,7 @@ fn any_one_of_several_addresses_opens_a_gate() {
             gate.assert_opened(&gate.before(&[("URL", urls)]).with(&COMMAND).done());
             assert_asked(&ready, place + 1, gate.path);
         }
-        // Who comes after one that is ready is not asked.
+        // A server after one that is ready gets no request.
         assert_asked(&not_ready, 2, gate.path);
     });
 }

@@ -1,4 +1,4 @@
-//! The program puts itself where it is told, so that an init container can bring it into anybody's image.
+//! --install copies the binary to a path, so that an init container can bring it into another image.
 
 use crate::harness::{Done, Run, wrapper};
 use std::{
@@ -35,7 +35,7 @@ fn after_mounting(script: &str, directory: &Path) -> Done {
     run.done()
 }
 
-/// Whether the file is the program that is tested, and works.
+/// Fails unless the file is the program that is tested, and works.
 #[track_caller]
 fn assert_works(program: &Path) {
     assert_eq!(fs::metadata(program).unwrap().permissions().mode() & 0o7777, 0o755);

@@ -1,4 +1,4 @@
-//! Options come before the command, variables stand behind them, and what is wrong is said before anything starts.
+//! Options come before the command, variables are their defaults, and errors are reported before anything starts.
 
 use crate::harness::{Run, wrapper};
 use std::path::Path;
@@ -141,7 +141,7 @@ fn a_variable_whose_name_is_a_slip_is_told_and_changes_nothing() {
         ("WRAPPER_PLUGIN_TIMOUT", true),
         ("WRAPPER_LOG", false),
         ("MY_WRAPPER_LOG", false),
-        // What Kubernetes makes for a Service.
+        // Variables that Kubernetes sets for a Service.
         ("WRAPPER_SERVICE_HOST", false),
         ("WRAPPER_UI_SERVICE_PORT_HTTP", false),
         ("WRAPPER_PORT_80_TCP_ADDR", false),

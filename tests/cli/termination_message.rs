@@ -1,4 +1,4 @@
-//! The termination message: one line for `kubectl describe pod`, if the kubelet gave a file for it.
+//! The termination message: one line for `kubectl describe pod`, if the kubelet made a file for it.
 
 use crate::harness::{Done, Run, guests, wrapper};
 use serde_json::Value;
@@ -9,7 +9,7 @@ use std::{
     process::Command,
 };
 
-/// What the kubelet keeps of it in a pod of six containers.
+/// Bytes that the kubelet keeps of it in a pod of six containers.
 const LIMIT: usize = 2048;
 
 /// A file as the kubelet makes one, in a directory that goes with it.
@@ -40,7 +40,7 @@ impl Log {
     }
 }
 
-/// The wrapper, told to write there.
+/// The wrapper with this termination log.
 fn telling(path: &Path) -> Command {
     let mut command = wrapper();
     command.env("WRAPPER_TERMINATION_LOG", path);

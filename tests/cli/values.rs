@@ -1,4 +1,4 @@
-//! What people write into manifests: an option and a hook's setting take the same values, whoever reads them.
+//! Values as people write them in manifests: an option and a hook's setting take the same ones.
 
 use crate::harness::{Done, Run, peer::Peer, wrapper};
 

@@ -1,4 +1,4 @@
-//! The image that the Dockerfile makes holds one program and its hooks, and runs anywhere as anybody.
+//! The image that the Dockerfile builds has one program with its hooks, and runs on any node as any user.
 
 use crate::harness::{
     Run,
@@ -13,7 +13,7 @@ use std::{
     process::{Command, Output},
 };
 
-/// What a node has to pull and keep: the program and its hooks, in bytes.
+/// Bytes that a node has to pull and keep: the program and its hooks.
 const LIMIT: u64 = 11_000_000;
 
 /// The image's files, as long as this lives.

@@ -1,5 +1,5 @@
-//! Jobs that are wrapped by others' means: what the component and the admission policies make of them is what somebody
-//! would have written by hand.
+//! Jobs that are wrapped by the kustomize component and by the admission policies: the result is what one would write
+//! by hand.
 
 use super::manifests::unrestricted;
 use crate::harness::{

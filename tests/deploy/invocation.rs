@@ -1,4 +1,4 @@
-//! How a container of a manifest runs wrapper: its options, its command and its variables.
+//! Options, command and variables with which a container of a manifest runs wrapper.
 
 use crate::harness::{
     manifests::{items, strings},
@@ -17,7 +17,7 @@ pub struct Invocation {
 }
 
 impl Invocation {
-    /// That of a container that wrapper is in front of, which may be the image's `ENTRYPOINT`.
+    /// Reads a container whose command, or else the image's `ENTRYPOINT`, begins with wrapper.
     pub fn read(container: &Value, entrypoint: Option<Vec<String>>) -> Option<Self> {
         let mut options = strings(&container["command"]);
         if options.is_empty() {

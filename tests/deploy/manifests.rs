@@ -1,5 +1,5 @@
-//! The manifests of deploy/ and of the pages: Kubernetes takes them, wrapper takes what they tell it, and what
-//! kustomize and the admission policies make of a Job is wrapped once and whole. No cluster is needed, or asked.
+//! The manifests of deploy/ and of the pages are valid for Kubernetes, and what kubectl and a policy would check of
+//! them holds. No cluster is needed.
 
 use super::invocation::Invocation;
 use crate::harness::{
@@ -71,7 +71,7 @@ fn a_manifest_with_a_mistake_does_not_validate() {
     assert!(documents("a: 1\na: 2\n").is_err(), "a key that comes twice is taken");
 }
 
-/// What an API server refuses and no schema knows.
+/// A mistake that an API server rejects and no schema knows.
 fn mistake(object: &Value) -> Option<String> {
     let pod = pod(object)?;
     let volumes: Vec<_> = items(&pod["volumes"]).iter().map(|volume| &volume["name"]).collect();
@@ -175,7 +175,7 @@ fn a_hook_of_190_kilobytes_goes_through_kubectl_apply_and_one_of_200_does_not() 
     }
 }
 
-/// What the Pod Security Standard "restricted" finds to refuse in a pod.
+/// The first violation of the Pod Security Standard "restricted" in a pod.
 pub fn unrestricted(pod: &Value) -> Option<String> {
     const VOLUMES: [&str; 8] =
         ["configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"];

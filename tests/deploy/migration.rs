@@ -1,5 +1,5 @@
-//! What users of other programs are told to write instead: the manifests of deploy/migration.md, run as they stand
-//! there beside a proxy that is ready, late, never ready or absent.
+//! The manifests of deploy/migration.md for users of other programs, run as they stand there beside a proxy that is
+//! ready, late, never ready or absent.
 
 use super::invocation::Invocation;
 use crate::harness::{
@@ -103,7 +103,7 @@ impl Origin {
         run
     }
 
-    /// What the proxy was asked: how often whether it is ready, and how often to quit.
+    /// The number of requests to the proxy: whether it is ready, and to quit.
     #[track_caller]
     fn asked(&self, proxy: &Peer) -> (usize, usize) {
         let requests = proxy.requests();
@@ -132,7 +132,7 @@ fn url_of(hook: &str) -> String {
     format!("HOOK_{}_URL", hook.to_uppercase().replace('-', "_"))
 }
 
-/// Says 503 until it is told that it is ready, and agrees to quit.
+/// Answers 503 until it is set to ready, and agrees to quit.
 fn proxy(ready: bool) -> (Peer, Arc<AtomicBool>) {
     let state = Arc::new(AtomicBool::new(ready));
     let told = state.clone();

@@ -1,5 +1,5 @@
-//! A pod with a sidecar completes because its job is wrapped, in the ways that the manifests of deploy/ have it: real
-//! containers, a real Envoy, and the images that the Dockerfile and the README make.
+//! A pod with a sidecar completes because its job is wrapped, in each of the ways of the manifests in deploy/: real
+//! containers, a real Envoy, and the images that the Dockerfile and the README build.
 
 use crate::harness::{
     digest, manifests,
@@ -9,7 +9,7 @@ use crate::harness::{
 use serde_json::{Value, json};
 use std::{thread, time::Duration};
 
-/// What a pod has by default.
+/// A pod's settings by default.
 const GRACE: Duration = Duration::from_secs(30);
 
 const QUIT: &str = "istio-quit: asked istio-proxy to quit (200)";
@@ -127,7 +127,7 @@ fn a_pod_that_is_told_to_stop_ends_within_its_grace_period_with_the_jobs_code() 
     if !podman::is_there() {
         return;
     }
-    // The sidecar, told at the same time, is gone before the hook asks: what a refusal means is known after 5 s.
+    // The sidecar, stopped at the same time, is gone before the hook asks: what a refusal means is known after 5 s.
     let startup = json!([{"name": "HOOK_ISTIO_QUIT_STARTUP", "value": "5s"}]);
     let pod = pod_of(json!({"image": MY_JOB_WRAPPED, "args": ["until-stopped", "4"], "env": startup}));
     pod.until_log_has("my-job", "ready");
@@ -206,7 +206,7 @@ fn a_job_whose_image_has_no_wrapper_is_wrapped_through_an_empty_dir() {
     assert_order(&pod);
 }
 
-/// What a restricted namespace demands of a container.
+/// The securityContext that a restricted namespace demands of a container.
 fn restricted() -> Value {
     json!({
         "runAsNonRoot": true,
@@ -299,7 +299,7 @@ fn completes(place: &str, documents: &[Value]) {
     assert_order(&pod);
 }
 
-/// What in a pod's specification podman 4 does not know, or does otherwise than the kubelet.
+/// Fields of a pod's specification that podman 4 does not know, or treats differently from the kubelet.
 fn unknown_to_podman(spec: &Value) -> Option<&'static str> {
     let has = |list: &str, field: &str| manifests::items(&spec[list]).iter().any(|item| item.get(field).is_some());
     if has("volumes", "image") {

@@ -45,7 +45,7 @@ fn invocations(manifests: &[Manifest]) -> Vec<(String, Invocation)> {
     for Manifest { place, object } in manifests {
         let Some(pod) = pod(object) else { continue };
         for container in items(&pod["initContainers"]).iter().chain(items(&pod["containers"])) {
-            // Where the image says it, the file shows the line of its Dockerfile.
+            // If wrapper is the image's ENTRYPOINT, the file shows that line of the Dockerfile.
             let text = fs::read_to_string(repository(place)).unwrap_or_default();
             let line = text.lines().find_map(|line| line.strip_prefix("#     ENTRYPOINT "));
             let entrypoint = line.map(|words| serde_json::from_str(words).unwrap());

@@ -1,4 +1,4 @@
-//! What Wrapper4 and its like get wrong in a pod, each scenario against a sidecar that counts the requests to quit.
+//! Mistakes of Wrapper4 and the like in a pod, each against a sidecar that counts the requests to quit.
 
 use crate::harness::{
     Done, Run, assert_took, eventually, guests, kill,

@@ -1,5 +1,5 @@
-//! Tests start from a signal state of their own: whoever runs them may ignore signals, as a shell does with SIGINT for
-//! what it puts in the background, and what is ignored stays ignored in every program that is started.
+//! A default signal state for the tests: their parent may ignore signals, as a shell does with SIGINT for background
+//! jobs, and an ignored signal stays ignored across execve(2).
 
 use nix::{
     libc,

@@ -38,7 +38,7 @@ pub fn build(what: &[&str], profile: &str) {
     }
     let mut cargo = Command::new(env!("CARGO"));
     cargo.current_dir(repository("")).args(["build", "--quiet", "--target", TARGET, "--profile", profile]).args(what);
-    // What cargo told the tests about their own build is not for this one.
+    // Cargo's variables for the build of the tests do not belong to this one.
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CARGO_") && name != "CARGO_HOME") {
         cargo.env_remove(name);
     }

@@ -1,6 +1,6 @@
-//! Valid components that take much to check or to compile: a program of WebAssembly text, and behind it core modules
-//! that it never instantiates, which are checked and compiled all the same. Their bytes are put together here, because
-//! the text of so many instructions would take longer to parse than what is to be shown.
+//! Valid components that take long to validate or to compile: a program of WebAssembly text, followed by core modules
+//! that it never instantiates, which are validated and compiled all the same. The bytes are assembled here, because
+//! parsing the text of so many instructions would take longer than the test.
 
 use super::guests;
 use tempfile::TempPath;

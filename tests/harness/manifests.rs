@@ -14,7 +14,7 @@ use std::{
 pub const NEWEST: &str = "1.37";
 pub const OLDEST: &str = "1.31";
 
-/// Where `tests/run` puts kubectl and the schemas.
+/// The folder in which `tests/run` installs kubectl and the schemas.
 fn tools() -> PathBuf {
     let tools = repository("target/test-tools/kubernetes");
     assert!(tools.join("bin/kubectl").exists(), "no kubectl; `tests/run` installs what the tests need");
@@ -29,7 +29,7 @@ fn run(command: &mut Command, input: &str) -> Output {
     child.wait_with_output().unwrap()
 }
 
-/// What kubectl prints, or its error. There is no cluster, and no configuration that could name one.
+/// The output of kubectl, or its error. There is no cluster, and no configuration that could name one.
 pub fn kubectl(args: &[&str]) -> Result<String, String> {
     let mut command = Command::new(tools().join("bin/kubectl"));
     let output = run(command.args(args).env_clear().env("HOME", "/nonexistent").current_dir(repository("")), "");
@@ -40,7 +40,7 @@ pub fn kubectl(args: &[&str]) -> Result<String, String> {
     }
 }
 
-/// What kustomize makes of a folder.
+/// The objects that kustomize builds from a folder.
 pub fn built(folder: &str) -> Result<Vec<Value>, String> {
     kubectl(&["kustomize", folder]).map(|yaml| documents(&yaml).unwrap())
 }
@@ -75,7 +75,7 @@ pub fn documents(yaml: &str) -> Result<Vec<Value>, String> {
     read(&[yaml.into()]).map(|mut all| all.remove(0))
 }
 
-/// What is wrong with each object for that version of Kubernetes, `None` for nothing.
+/// The error in each object for that version of Kubernetes, `None` if it is valid.
 #[track_caller]
 pub fn validate(objects: &[Value], version: &str) -> Vec<Option<String>> {
     let problems = helper(&["validate", version], &serde_json::to_string(objects).unwrap());
@@ -86,7 +86,7 @@ fn words(value: &Value) -> Option<String> {
     value.as_str().map(Into::into)
 }
 
-/// What becomes of objects that are created where these policies are: the object, or the words of a refusal.
+/// The result of creating objects under these policies: the object, or the message of the denial.
 #[track_caller]
 pub fn admit(policies: &Path, objects: &[Value]) -> Vec<Result<Value, String>> {
     let answers = helper(&["admit", policies.to_str().unwrap()], &serde_json::to_string(objects).unwrap());

@@ -1,4 +1,4 @@
-//! How much memory wrapper's own processes use: the supervisor, and what it forks to check, compile and run hooks.
+//! Memory of wrapper's own processes: the supervisor, and those that it forks to validate, compile and run hooks.
 
 use super::{Done, LOOK, Run, processes};
 use std::{

@@ -1,4 +1,4 @@
-//! Running the built wrapper and looking at what it did.
+//! Running the built wrapper and inspecting the result.
 
 pub mod cgroup;
 mod clean_signals;
@@ -31,7 +31,7 @@ use std::{
 /// Nothing here takes this long unless it hangs.
 pub const HANGS: Duration = Duration::from_secs(60);
 
-/// How often a condition is looked at while it is waited for.
+/// Polling interval while waiting for a condition.
 pub const LOOK: Duration = Duration::from_millis(10);
 
 /// The wrapper, with none of the environment of whoever runs the tests but the path. It is the built one, or what
@@ -68,7 +68,7 @@ pub fn misconfigured(hook: &str, words: &str) -> String {
     format!("wrapper: hook \"{hook}\": misconfigured: it reports: {words}")
 }
 
-/// How a line about a hook's file names it: by its own name and as the user wrote it.
+/// The name in a line about a hook's file: its own, and the path as the user wrote it.
 pub fn with_source(hook: &Path) -> String {
     format!("{:?} ({})", hook.file_stem().unwrap(), hook.display())
 }
@@ -104,7 +104,7 @@ impl Done {
     }
 }
 
-/// What the tests do with commands.
+/// Shorthands for running commands.
 pub trait Run {
     fn with(self, args: &[&str]) -> Self;
     fn plugin(self, hook: impl AsRef<OsStr>) -> Self;
@@ -155,7 +155,7 @@ pub struct Running {
     stderr: Option<Collected>,
 }
 
-/// What has been printed so far.
+/// The output so far.
 pub struct Collected {
     text: std::sync::Arc<std::sync::Mutex<Vec<u8>>>,
     reader: thread::JoinHandle<()>,

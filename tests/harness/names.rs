@@ -1,4 +1,4 @@
-//! Names: a container's own hosts file and resolv.conf, and a name server on loopback.
+//! DNS: a container's own hosts file and resolv.conf, and a name server on loopback.
 
 use super::{skipped, wrapper};
 use std::{
@@ -8,7 +8,7 @@ use std::{
     thread,
 };
 
-/// What a name server says to a question.
+/// A name server's response to a query.
 pub enum Answer {
     /// These of the kind that was asked for.
     Addresses(Vec<IpAddr>),
@@ -86,7 +86,7 @@ pub fn wrapper_with(hosts: &str, resolv_conf: &str) -> Command {
     command
 }
 
-/// Whether a container can have files of its own here; if not, that is told, and never in CI.
+/// True if a container can have files of its own here; if not, that is reported, and an error in CI.
 pub fn can_have_files() -> bool {
     let can = Command::new("unshare").args(["--mount", "true"]).output().is_ok_and(|output| output.status.success());
     if !can {

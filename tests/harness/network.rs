@@ -1,4 +1,5 @@
-//! A network of its own: every port is free, nobody else refuses or is refused, and what is done there ends with it.
+//! A network namespace of the test's own: every port is free, no other process listens or connects there, and all of it
+//! ends with the test.
 
 use super::skipped;
 use nix::{
@@ -27,7 +28,7 @@ pub fn alone(test: impl FnOnce() + Send) {
     });
 }
 
-/// What `ip link set lo up` does, which a machine need not have.
+/// The same as `ip link set lo up`, without the need for iproute2.
 #[allow(unsafe_code)]
 fn set_loopback_up() -> io::Result<()> {
     let socket = std::net::UdpSocket::bind("0.0.0.0:0")?;
@@ -44,7 +45,7 @@ fn set_loopback_up() -> io::Result<()> {
     }
 }
 
-/// How many connections were refused so far in the network of this thread (`AttemptFails` of TCP's counters, RFC 1213).
+/// Connections refused so far in the network of this thread (`AttemptFails` of TCP's counters, RFC 1213).
 pub fn refusals() -> usize {
     let counters = fs::read_to_string("/proc/thread-self/net/snmp").unwrap();
     let mut tcp = counters.lines().filter_map(|line| line.strip_prefix("Tcp: "));

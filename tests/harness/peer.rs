@@ -1,4 +1,4 @@
-//! A server on loopback that says and does what a test tells it.
+//! A server on loopback that answers as the test says.
 
 use nix::libc;
 use std::{

@@ -1,6 +1,5 @@
-//! Pods as podman runs them: the images, built once in a test run, and pods, which end with their value. All of it is
-//! kept in target/test-tools/podman, apart from the machine's own; what a run that was killed left there, the next
-//! removes.
+//! Pods as podman runs them: images, built once in a test run, and pods, which end when dropped. All state is kept in
+//! target/test-tools/podman, apart from the machine's own; what a killed run left there is removed by the next.
 
 use super::{Done, HANGS, Run, manifests::kubectl, programs, repository, skipped};
 use nix::{
@@ -34,13 +33,13 @@ const ENVOY: &str = "localhost/envoy:test";
 const ENVOY_PORT: u16 = 15020;
 const PAUSE: &str = "localhost/pause:test";
 
-/// What the sidecar's container is called, as Istio's is.
+/// Name of the sidecar's container, the same as Istio's.
 pub const SIDECAR: &str = "istio-proxy";
 
 /// podman is asked again after so long: an answer costs it 50 ms of a processor.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
 
-/// Whether pods can be run here, the images being there then. If not, it is said.
+/// True if pods can be run here; the images are then built. If not, that is reported.
 pub fn is_there() -> bool {
     static THERE: OnceLock<bool> = OnceLock::new();
     *THERE.get_or_init(|| {
@@ -101,7 +100,7 @@ fn driver() -> &'static str {
     })
 }
 
-/// What podman printed, which has to succeed.
+/// The output of podman, which has to succeed.
 #[track_caller]
 pub fn ask(args: &[&str]) -> String {
     let done = podman(args).done();
@@ -145,13 +144,13 @@ fn prepare() -> Result<(), String> {
     build(MY_JOB_WRAPPED, &lines, &store("context"), Some(&format!("wrapper=container-image://{WRAPPER}")));
 
     build(ENVOY, &container_file("envoy"), &envoy_with_its_libraries(), None);
-    // What these replaced, and what they were made from.
+    // Images that these replaced, and those that they were built from.
     ask(&["image", "prune", "--force"]);
     fs::remove_dir_all(store("context")).unwrap();
     Ok(())
 }
 
-/// What podman keeps about running containers is of this boot of the machine or of none.
+/// Podman's state of running containers is valid for this boot of the machine only.
 fn forget_another_boot() {
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
     if fs::read_to_string(store("boot")).is_ok_and(|last| last == boot) {
@@ -174,7 +173,7 @@ fn last_stage_of_the_dockerfile() -> String {
     dockerfile[start..].to_owned()
 }
 
-/// What the README says to write into the Job's own Dockerfile.
+/// The lines that the README has for the Job's own Dockerfile.
 fn lines_of_the_readme() -> String {
     let readme = fs::read_to_string(repository("README.md")).unwrap();
     let (_, rest) = readme.split_once("```dockerfile\n").expect("lines of a Dockerfile");
@@ -266,7 +265,7 @@ impl Pod {
         self.state(container, "Status") == "running"
     }
 
-    /// What the container has printed so far, on both streams.
+    /// The container's output so far, of both streams.
     pub fn log(&self, container: &str) -> String {
         let Done { stdout, stderr, .. } = podman(&["logs", &self.container(container)]).done();
         stdout + &stderr
@@ -314,7 +313,7 @@ impl Pod {
         self.until("Envoy is ready", || self.envoy("GET", "/ready").contains("LIVE"));
     }
 
-    /// What Envoy answers within the pod, which runs; nothing if nobody listens.
+    /// Envoy's response within the running pod; nothing if the connection is refused.
     pub fn envoy(&self, method: &str, path: &str) -> String {
         let infra = ask(&["pod", "inspect", "--format", "{{.InfraContainerID}}", &self.name]);
         let network = format!("/proc/{}/ns/net", ask(&["inspect", "--format", "{{.State.Pid}}", &infra]));

@@ -1,4 +1,4 @@
-//! What /proc says of processes.
+//! Processes as /proc shows them.
 
 use super::{HANGS, LOOK};
 use std::{fs, thread, time::Instant};

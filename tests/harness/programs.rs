@@ -1,4 +1,4 @@
-//! The programs of tests/programs.
+//! The programs of tests/programs, built with rustc.
 
 use super::repository;
 use std::{env, fs, process::Command, sync::OnceLock};

@@ -1,4 +1,4 @@
-//! A terminal with an interactive shell in it, and somebody who types.
+//! A pseudoterminal with an interactive shell in it, and the keys that a user would type.
 
 use super::{LOOK, eventually, kill, processes::Process, programs, wrapper};
 use nix::{
@@ -50,7 +50,7 @@ impl Terminal {
         let mut open = File::options();
         open.read(true).write(true).custom_flags(libc::O_NOCTTY);
         let line = open.open(ptsname_r(&master).unwrap()).unwrap();
-        // What is typed is not shown again, so that a test finds only what was printed.
+        // No echo of the input, so that a test finds only the output.
         let mut settings = tcgetattr(&line).unwrap();
         settings.local_flags.remove(LocalFlags::ECHO);
         tcsetattr(&line, SetArg::TCSANOW, &settings).unwrap();

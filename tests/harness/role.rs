@@ -1,4 +1,4 @@
-//! The two ways in which the wrapper is run: like any program, and as the first process of a container.
+//! The two ways in which wrapper is run: as any process, and as PID 1 of a container.
 
 use super::{Running, eventually, processes::Process, skipped, wrapper};
 use std::{
@@ -56,7 +56,7 @@ impl Role {
     }
 }
 
-/// How to be PID 1 here: as root, or with a user namespace.
+/// unshare(1) for a PID namespace: as root, or with a user namespace.
 fn namespace() -> Option<&'static [&'static str]> {
     const WAYS: [&[&str]; 2] = [&["-pf", "--mount-proc", "--kill-child"], &["-rpf", "--mount-proc", "--kill-child"]];
     static FOUND: OnceLock<Option<&'static [&'static str]>> = OnceLock::new();

@@ -23,17 +23,17 @@ use tokio_rustls::rustls::{
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
-/// What a server shows, and what it asks for.
+/// The certificate of a server, and what it demands of clients.
 pub struct Settings<'a> {
     /// The names on its certificate.
     pub names: &'a [&'a str],
     /// The years from which and until which the certificate is valid.
     pub years: (i32, i32),
-    /// Whether it is a CA's certificate.
+    /// A CA's certificate.
     pub is_ca: bool,
-    /// Whether it is for clients.
+    /// Valid for clients.
     pub for_clients: bool,
-    /// Whether it says that it is signed with RSA and SHA-1.
+    /// Names RSA with SHA-1 as its signature algorithm.
     pub sha1: bool,
     pub version: &'static SupportedProtocolVersion,
     /// The CA, as DER, whose certificates clients have to show.
@@ -106,7 +106,7 @@ impl TlsServer {
         self.seen.lock().unwrap().requests.clone()
     }
 
-    /// How long each request came after its handshake.
+    /// Time between each handshake and its request.
     pub fn pauses(&self) -> Vec<Duration> {
         self.seen.lock().unwrap().pauses.clone()
     }

@@ -1,5 +1,6 @@
-//! Each hook is checked in a process and a time of its own: what takes too long or dies keeps the command from starting,
-//! and nothing else; wrapper hears signals meanwhile; and nobody can put code in a hook's place.
+//! Each hook is validated in a process of its own with a time limit of its own: one that takes too long or crashes
+//! keeps the command from starting and affects no other; signals are handled meanwhile; and the command cannot replace
+//! a hook's code.
 
 use crate::harness::{
     Run, assert_took, digest, eventually, guests, heavy, kill,
@@ -81,7 +82,7 @@ fn what_checks_compiles_and_runs_a_hook_is_the_first_to_die_and_cannot_be_traced
     let score = |pid: i32| std::fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).unwrap();
     assert_eq!(score(checker), "1000\n");
     assert_eq!(score(run.pid()), score(std::process::id() as i32));
-    // What cannot be traced belongs to root in /proc (proc(5)).
+    // The files in /proc of a process that cannot be traced belong to root (proc(5)).
     let owner = |pid: i32| std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(format!("/proc/{pid}/fd")).unwrap());
     assert_eq!(owner(checker), 0);
     kill(run.pid(), SIGTERM);

@@ -1,9 +1,9 @@
-//! What a hook learns, typed and as variables.
+//! The context that a hook gets, typed and as environment variables.
 
 use crate::harness::{Run, guests, wrapper};
 use std::path::PathBuf;
 
-/// What a hook of tests/guests logged, without the marks.
+/// The lines that a hook of tests/guests logged, without their prefixes.
 #[track_caller]
 fn told(hook: PathBuf, options: &[&str], command: &[&str]) -> Vec<String> {
     let mark = format!("wrapper: {}: ", hook.file_stem().unwrap().to_str().unwrap());
@@ -145,7 +145,7 @@ fn a_hook_sees_no_variable_that_begins_with_the_name_of_another_listed_hook() {
     ];
     let others = ["--before", "gate=echo", "--plugin", "slack=echo", "--plugin", "dapr-shutdown=echo"];
     assert_eq!(seen("mine", &others, &VARIABLES), ["HOOK_MINE_TOKEN", "HOOK_POD", "HOOK_SLACKER_URL"]);
-    // Where they are not listed, nobody else's.
+    // Unlisted, they belong to no other hook.
     assert_eq!(seen("mine", &[], &VARIABLES).len(), VARIABLES.len());
 }
 

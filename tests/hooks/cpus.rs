@@ -1,5 +1,5 @@
 //! The same hook, byte for byte, does the same on every CPU. tests/platforms runs this in emulators, where compiling
-//! takes a hundred times as long: nothing here is in a hurry.
+//! takes a hundred times as long, so the timeouts are long.
 
 use crate::harness::{
     Done, Run, assert_took, digest,
@@ -106,7 +106,7 @@ fn a_pod_that_is_told_to_stop_ends_with_the_commands_code_after_its_hook() {
     assert!(done.stderr.contains("exited with 9"), "{done:?}");
 }
 
-/// What a hook of ours does after a command that failed.
+/// Runs a hook after a command that failed.
 fn after_a_failure(hook: &Path, options: &[&str]) -> Done {
     let done = wrapper().with(options).plugin(hook).with(&["sh", "-c", "exit 7"]).done();
     assert_eq!(done.code(), 7, "{done:?}");

@@ -1,4 +1,4 @@
-//! The built hooks in hooks/dist are what their sources make, whoever builds them and wherever.
+//! The hooks in hooks/dist are what their sources build to, on any machine and in any directory.
 
 use crate::harness::{Run, peer::Peer, repository, wrapper};
 use std::{fs, process::Command};

@@ -1,5 +1,4 @@
-//! The file that a hook is read from: any size up to the limit, whoever owns it, and whatever happens to it while it
-//! is read.
+//! The file that a hook is read from: any size up to the limit, any owner, and changed or replaced while it is read.
 
 use crate::harness::{Run, assert_took, eventually, guests, repository, wrapper, wrapper_for_everyone};
 use std::{

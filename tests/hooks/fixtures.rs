@@ -1,4 +1,4 @@
-//! The promise of 0.1: a component that was built for it runs on every later wrapper, byte for byte.
+//! The compatibility promise of 0.1: a component built for it runs unchanged on every later wrapper.
 
 use crate::harness::{Done, Run, peer::Peer, repository, wrapper};
 use std::{collections::BTreeSet, fs};

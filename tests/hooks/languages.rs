@@ -1,4 +1,4 @@
-//! The same hook in several languages, built as hooks/examples tells it.
+//! The same hook in several languages, built as hooks/examples describes.
 
 use crate::harness::{LOOK, Run, repository, skipped, wrapper};
 use std::{
@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How a build script ends where its tools cannot be had.
+/// Exit code of a build script whose tools are missing.
 const NO_TOOLS: i32 = 77;
 
 /// More than `--plugin-timeout` below, in which a debug build on a busy machine compiles a Python interpreter.
@@ -39,7 +39,7 @@ fn a_hook_in_python_tells_how_the_command_ended() {
 #[test]
 fn a_script_built_for_wasi_0_3_is_told_how_it_is_built_for_0_2() {
     let Some(_) = build("javascript") else { return };
-    // What the build script does, without the flag that the line names.
+    // The same as the build script, without the flag that the error names.
     let output = tempfile::Builder::new().suffix(".wasm").tempfile().unwrap().into_temp_path();
     let built = Command::new(repository("target/test-tools/componentize-qjs-0.4.5/node_modules/.bin/componentize-qjs"))
         .args(["--opt-size", "--world", "small", "--wit"])
@@ -105,7 +105,7 @@ fn build(language: &str) -> Option<PathBuf> {
     static BUILDING: Mutex<()> = Mutex::new(());
     let _one = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
     let mut build = Command::new(repository(&format!("hooks/examples/{language}/build")));
-    // What cargo told the tests about their own build is not for this one.
+    // Cargo's variables for the build of the tests do not belong to this one.
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CARGO_") && name != "CARGO_HOME") {
         build.env_remove(name);
     }

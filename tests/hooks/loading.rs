@@ -1,5 +1,5 @@
-//! What cannot be a hook is found before the command starts: 125, one line, and the command is not started. The
-//! after-hooks that can run do, so that a sidecar is not left behind.
+//! A file that cannot be a hook is rejected before the command starts: exit code 125, one line, and the command does
+//! not run. The other after-hooks still do, so that no sidecar is left behind.
 
 use crate::harness::{Run, digest, guests, repository, with_source, wrapper};
 use std::{ffi::OsStr, fs, os::unix::fs::symlink, path::Path};
@@ -169,7 +169,7 @@ fn a_proposal_that_hooks_are_not_given_is_named_and_what_leaves_it_out() {
         (r#"(import "list" (func (param "l" (list u8 4))))"#, "fixed-length lists"),
         (r#"(import "map" (func (param "m" (map string u8))))"#, "maps"),
         (r#"(import "v" (value $v string)) (export "w" (value $v))"#, "component values"),
-        // Two, of which one is told.
+        // Two, of which one is reported.
         ("(core module (memory i64 1) (tag))", "exception handling"),
     ] {
         let file = guests::text(&format!("(component {component})"));

@@ -1,4 +1,4 @@
-//! What a hook says, and what is said of it, in lines of the log.
+//! Lines of the log: what a hook prints and logs, and how wrapper reports it.
 
 use crate::harness::{
     Done, Run, assert_took, eventually, failed, guests, kill, misconfigured, processes::Process, wrapper,
@@ -242,7 +242,7 @@ fn what_a_hook_says_is_marked_as_its_own_whatever_it_imitates() {
             assert_eq!((&line["from"], &line["message"]), (&json!("hook"), &json!(words)), "{line}");
         }
     }
-    // And what it does is told as wrapper's words.
+    // And its actions are logged in wrapper's own words.
     let mut run = wrapper().with(&["--log-format", "json", "--plugin", "http", "true"]);
     run.env("HOOK_HTTP_URL", "http://10.1.2.3/");
     let lines = objects(&run.done());
@@ -281,7 +281,7 @@ fn pipe_size(fd: i32, size: i32) -> i32 {
     unsafe { nix::libc::fcntl(fd, nix::libc::F_SETPIPE_SZ, size) }
 }
 
-/// How many bytes are in a pipe.
+/// Bytes in a pipe (FIONREAD in ioctl(2)).
 #[allow(unsafe_code)]
 fn unread(fd: i32) -> i32 {
     let mut count = 0;

@@ -1,4 +1,4 @@
-//! Which hook runs when, under which name, and compiled by whom.
+//! Which hooks run when and under which name, and when they are compiled.
 
 use crate::harness::{
     Done, LOOK, Run, Running, eventually, failed, guests, kill, misconfigured,
@@ -261,7 +261,7 @@ fn compilers(wrapper: i32) -> Vec<i32> {
     children.filter(|pid| effort(*pid).is_some_and(|(nice, _)| nice == LOWEST)).collect()
 }
 
-/// A wrapper with a command that says `ready` and goes on until it is told to stop.
+/// A wrapper with a command that says `ready` and runs until SIGTERM.
 fn beside(hook: impl AsRef<std::ffi::OsStr>, options: &[&str]) -> Running {
     let run = wrapper().with(options).plugin(hook).with(&["sh", "-c", "echo ready; exec sleep 30"]);
     let mut run = run.running();

@@ -1,4 +1,4 @@
-//! A hook of one's own, outside this workspace, as the README tells to write it.
+//! A hook outside of this workspace, built as the README describes.
 
 use crate::harness::{Run, guests, peer::Peer, repository, wrapper};
 use std::{fs, path::Path, process::Command};
@@ -13,7 +13,7 @@ fn readme_block(after: &str) -> String {
 
 fn cargo_build(directory: &Path) {
     let mut cargo = Command::new(env!("CARGO"));
-    // Where the crate comes from is the only thing a reader has to fill in.
+    // The crate's source is the only thing that a reader has to fill in.
     cargo.current_dir(directory).args(["build", "--target", guests::TARGET, "--release"]);
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CARGO_") && name != "CARGO_HOME") {
         cargo.env_remove(name);

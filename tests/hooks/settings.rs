@@ -1,4 +1,4 @@
-//! What is granted to one hook alone: `HOOK_<NAME>_…` for each that is listed, with the options for the rest.
+//! Settings of a single hook, `HOOK_<NAME>_…`; the options hold for the others.
 
 use crate::harness::{
     Done, Run, assert_took, digest, failed, guests,
@@ -86,7 +86,7 @@ fn a_hook_connects_where_it_alone_may_and_no_other_does() {
     let told = |name: &str, at: &str| format!("wrapper: {name}: told {at}");
     let lines = done.lines();
     assert_eq!(lines[0], told("one", &mine_at));
-    // What would allow it is the setting that counts for it.
+    // The message names the setting that holds for this hook.
     let mend =
         |name: &str, at: &str, mend: &str| format!("wrapper: hook \"{name}\": not allowed: {at}; to allow it: {mend}");
     assert_eq!(lines[1], mend("one-too", &others_at, &format!("HOOK_ONE_TOO_ALLOW_HTTP={others_at}")));

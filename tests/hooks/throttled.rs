@@ -1,5 +1,5 @@
-//! A container with a hundredth of a processor. Only the release is fast enough to be of use there, so these promises
-//! are held by the program that `WRAPPER_IMAGE_BINARY` names.
+//! A container with a hundredth of a CPU. Only a release build is fast enough for it, so this runs only with the one
+//! that `WRAPPER_IMAGE_BINARY` names.
 
 use crate::harness::{Run, assert_took, cgroup::Cgroup, peer::Peer, skipped};
 use std::{env, process::Command};

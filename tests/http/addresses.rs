@@ -1,5 +1,5 @@
-//! Hosts with several addresses, of which some are dead: the next is tried soon, and what is told of a failure is what
-//! matters.
+//! Hosts with several addresses, some of them dead: the next one is tried soon, and the error reported is that of the
+//! most useful attempt.
 
 use crate::harness::{
     Done, LOOK, Run, assert_took, guests,
@@ -22,7 +22,7 @@ use std::{
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
-/// What one dead address may cost, in seconds: RFC 8305's quarter of a second, and a debug build on a busy machine.
+/// Seconds that one dead address may cost: RFC 8305's quarter of a second, and a debug build on a busy machine.
 /// Before the operating system gives up one, minutes pass.
 const SOON: f64 = 3.0;
 
@@ -181,7 +181,7 @@ fn a_host_is_absent_when_all_of_its_addresses_refuse_and_also_without_ipv6() {
         failure_of_localhost("Refused", wrapper(), 1);
         let off = "/proc/sys/net/ipv6/conf/all/disable_ipv6";
         if fs::metadata(off).is_ok() {
-            // What a test writes there is for the network of the thread that opens it.
+            // The file belongs to the network of the thread that opens it.
             fs::write(off, "1").unwrap();
             failure_of_localhost("Refused", wrapper(), 1);
         }

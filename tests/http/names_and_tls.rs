@@ -1,5 +1,5 @@
-//! Hosts beyond loopback: names are looked up once and their addresses judged, and encrypted connections are made to
-//! whom the operator trusts, as whom the operator says.
+//! Hosts beyond loopback: a name is looked up once and its addresses are checked; TLS connections use the CA roots and
+//! client certificates that the operator configured.
 
 use crate::harness::{
     Done, Run, assert_took, guests,
@@ -290,7 +290,7 @@ fn file(content: &str) -> tempfile::TempPath {
     file.into_temp_path()
 }
 
-/// What wrapper itself says of a server, once.
+/// The one line that wrapper itself logs about a server.
 #[track_caller]
 fn told<'a>(done: &'a Done, origin: &str) -> &'a str {
     let start = format!(": {origin}: ");
@@ -305,7 +305,7 @@ fn a_private_ca_is_trusted_when_it_is_named_and_only_then() {
     let directory = tempfile::tempdir().unwrap();
     let ca = directory.path().join("ca.pem");
     fs::write(&ca, &server.ca).unwrap();
-    // What else is in a folder of certificates does no harm.
+    // Other files in a folder of certificates do no harm.
     fs::write(directory.path().join("README"), "no certificate").unwrap();
     fs::create_dir(directory.path().join("java")).unwrap();
     let (url, origin) = server.url();
@@ -418,7 +418,7 @@ fn roots_that_cannot_be_read_are_told_and_https_goes_on_without_them() {
         done.lines()[0].ends_with(&format!("SSL_CERT_DIR {:?}: No such file or directory", path("nope"))),
         "{done:?}"
     );
-    // A folder may have 16 MiB of files, and the next one is told.
+    // A folder may have 16 MiB of files, and the next one is reported.
     let folder = path("folder");
     fs::create_dir(&folder).unwrap();
     for (number, told) in [(4, false), (5, true)] {
@@ -429,7 +429,7 @@ fn roots_that_cannot_be_read_are_told_and_https_goes_on_without_them() {
         let line = format!("SSL_CERT_DIR {folder:?}: only the first 16 MiB of its files are read");
         assert_eq!(done.lines()[0].ends_with(&line), told, "{done:?}");
     }
-    // Where no rule is for HTTPS nobody needs them.
+    // Without a rule for HTTPS they are not needed.
     let peer = Peer::answering(OK);
     let mut run = wrapper();
     run.env("SSL_CERT_FILE", path("nope.pem"));

@@ -1,5 +1,4 @@
-//! Servers that hang, drip, flood, break off and lie: whatever the other side does, a hook ends in time, costs little,
-//! and the exit code is kept.
+//! Servers that hang, drip, flood, reset and lie: the hook still ends in time, costs little, and the exit code is kept.
 
 use crate::harness::{
     Done, LOOK, Run, assert_took, guests,
@@ -21,13 +20,13 @@ use std::{
     time::Duration,
 };
 
-/// What a debug build of wrapper and a hook with little memory have resident, and room for it to change.
+/// Resident memory of a debug build of wrapper and a hook with little memory, with a margin.
 const BASE_MIB: u64 = 60;
 
 /// The time of a hook in these tests, in seconds.
 const TIME: f64 = 4.0;
 
-/// How long before its end its waits end (`LAST_WORDS`), and what the start of a debug build takes of it at most.
+/// Seconds before a hook's deadline at which its waits end (`LAST_WORDS`), and the start of a debug build at most.
 const EARLIER: f64 = 0.25;
 
 /// A hook that waits for as long as it is let.
@@ -55,7 +54,7 @@ fn finish(run: Command) -> Done {
     done
 }
 
-/// The hook failed with these words of its own, so it was not killed.
+/// The hook failed with this message of its own, so it was not killed.
 #[track_caller]
 fn assert_fails(done: &Done, words: &str) {
     let last = done.lines().last().copied().unwrap_or_default();
@@ -166,7 +165,7 @@ fn a_server_that_does_not_take_the_request_is_given_up_before_the_hooks_time_is(
     assert_says(&finish(run), "status 200");
 }
 
-/// Whether the connection is still there (its state in tcp(7) is ESTABLISHED).
+/// True while the connection is ESTABLISHED (tcp(7)).
 #[allow(unsafe_code)]
 fn still_written(stream: &TcpStream) -> bool {
     let mut poll = nix::libc::pollfd { fd: stream.as_raw_fd(), events: nix::libc::POLLRDHUP, revents: 0 };

@@ -1,4 +1,4 @@
-//! What a hook asks for and does not get: files, sockets, processes, other hosts, headers that are not its own.
+//! Files, sockets, processes, other hosts and reserved headers are denied to a hook.
 
 use crate::harness::{
     Done, Run, assert_took, guests,
@@ -14,7 +14,7 @@ use std::{
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
-/// Runs a hook, and checks that what came of it is told on stderr alone and that the exit code is kept.
+/// Runs a hook, and checks that its result is on stderr alone and that the exit code is kept.
 #[track_caller]
 fn finish(run: Command) -> Done {
     let done = run.with(&["sh", "-c", "exit 7"]).done();

@@ -1,5 +1,5 @@
-//! What a hook can make wrapper spend: its time, its memory, its share of the log, and not more. The command's exit
-//! code is kept whatever it tries.
+//! Bounds of what a hook can make wrapper spend: time, memory and log output. The command's exit code is kept whatever
+//! a hook tries.
 
 use crate::harness::{
     Done, Run, assert_took,
@@ -18,13 +18,13 @@ use std::{
     thread,
 };
 
-/// What a debug build of wrapper has resident besides a hook's own memory, and room for it to change.
+/// Resident memory of a debug build of wrapper besides a hook's own memory, with a margin.
 const BASE_MIB: u64 = 60;
 
 /// The default of --plugin-memory.
 const MEMORY_MIB: u64 = 64;
 
-/// What wrapper keeps for a hook beside that.
+/// Memory that wrapper keeps for a hook beside that.
 const KEPT_MIB: u64 = 16;
 
 fn command(hook: impl AsRef<OsStr>, options: &[&str], variables: &[(&str, &str)]) -> Command {
@@ -373,7 +373,7 @@ fn a_string_that_is_too_long_for_a_request_is_refused_like_a_malformed_one() {
 #[test]
 fn what_wrapper_keeps_for_a_hook_counts_for_its_memory() {
     let hook = guests::hook("limits_host_memory");
-    // What ends it first is the number of things, or what they take together.
+    // The limit reached first is that of their number or of their total size.
     let ends = ["limit exceeded", "no free keys", "out of memory: "];
     for (what, bytes) in [
         ("pollable", "0"),
@@ -568,7 +568,7 @@ fn a_compiler_that_runs_out_of_memory_beside_the_command_says_nothing_in_words_o
     }
 }
 
-/// How many of its own letters a hook got into the log, and how often that it was cut.
+/// The number of a hook's own letters in the log, and of the lines that say it was cut.
 fn printed(done: &Done) -> (usize, usize) {
     let own = done.stderr.lines().filter_map(|line| line.strip_prefix("wrapper: print: "));
     (own.map(|line| line.len()).sum(), done.stderr.matches("output truncated").count())

@@ -1,4 +1,4 @@
-//! The wrapper and its hooks work where a container gives them little: no user, no files, no rights, little memory.
+//! wrapper and its hooks work in a container without a user, files, capabilities or much memory.
 
 use crate::harness::{
     Done, Run, assert_took, cgroup::Cgroup, guests, heavy, peer::Peer, programs::child, skipped, wrapper,
@@ -127,7 +127,7 @@ fn nothing_is_opened_for_writing() {
 fn without_any_right_it_works() {
     let no_new_privs = || {
         set_no_new_privs()?;
-        // What older kernels and runtimes' profiles refuse.
+        // System calls that older kernels and runtimes' profiles deny.
         refuse(&[libc::SYS_pidfd_open, libc::SYS_pidfd_send_signal, libc::SYS_io_uring_setup], libc::EPERM)?;
         refuse(&[libc::SYS_clone3, libc::SYS_close_range, libc::SYS_openat2, libc::SYS_preadv2], libc::ENOSYS)?;
         refuse(&[libc::SYS_pwritev2], libc::ENOSYS)

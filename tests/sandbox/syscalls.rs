@@ -1,5 +1,5 @@
-//! With WebAssembly taken away the operating system still refuses: attempts that a debug build makes from inside a
-//! jailed process when it is asked to, each with its twin in a process without a jail.
+//! The operating system's layer of the sandbox: a debug build attempts escapes from inside a sandboxed process when it
+//! is asked to, each with its twin in a process without a sandbox.
 
 use crate::harness::{
     Run, Running, eventually, guests, peer::free_port, processes::Process, processes::status, repository, wrapper,
@@ -13,7 +13,7 @@ use std::{
     process::{Child, Command},
 };
 
-/// What the attempts came to, in their order.
+/// The results of the attempts, in their order.
 fn breach(attempts: &str, options: &[&str], jailed: bool) -> Vec<String> {
     let done = attempting("TEST_BREACH", attempts, options, jailed).done();
     assert_eq!(done.code(), 7, "{done:?}");
@@ -109,7 +109,7 @@ fn calls(victim: &Victim) -> (Vec<String>, Vec<String>) {
         call(libc::SYS_socket, "2,3,1"),
         call(libc::SYS_socket, "2,1,262"),
         call(libc::SYS_socketpair, "1,1,0,zeros"),
-        // What TCP can do beyond connecting, sending and receiving.
+        // Features of TCP beyond connecting, sending and receiving.
         call(libc::SYS_setsockopt, "tcp,1,9,zeros,4"),
         call(libc::SYS_getsockopt, "tcp,1,17,zeros,zeros"),
         call(libc::SYS_sendto, "tcp,zeros,1,536870912,loopback,16"),
@@ -380,7 +380,7 @@ fn the_containers_variables_are_wiped_from_memory() {
         assert_eq!(found(whose, "DATABASE_PASSWORD", true), ["not found"], "{whose}");
         assert_eq!(found(whose, "DATABASE_PASSWORD", false), ["succeeded"], "{whose}");
     }
-    // What the hook may read is there.
+    // Files that the hook may read are there.
     assert_eq!(found("TEST_BREACH", "HOOK_ECHO_TOKEN", true), ["succeeded"]);
 }
 

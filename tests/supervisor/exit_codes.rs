@@ -1,4 +1,4 @@
-//! The command's exit code is wrapper's, whatever the hooks do.
+//! wrapper exits with the command's exit code, whatever the hooks do.
 
 use crate::harness::{Run, wrapper};
 

@@ -1,5 +1,5 @@
-//! The command has a process group of its own: what it sends to its group reaches nobody else, and what wrapper runs
-//! besides is in no group that somebody would kill.
+//! The command has a process group of its own: what it sends to its group reaches no other process, and wrapper's
+//! helper processes are in no group that the command could kill.
 
 use crate::harness::{
     Done, Run, assert_took, eventually, guests, kill,
@@ -70,7 +70,7 @@ fn a_shell_reaches_its_jobs_by_its_own_number() {
         let mut run = role.wrapper().with(&["bash", "-c", SCRIPT, child(), told.path().to_str().unwrap()]);
         run.process_group(0);
         assert_eq!(run.done().code(), 143, "{role:?}");
-        // As PID 1 wrapper takes the namespace with it, and the job may not have told any more.
+        // As PID 1 wrapper takes the namespace with it, and the job may not have printed more.
         if role == Role::Process {
             eventually("the job has it", || std::fs::read_to_string(told.path()).unwrap().contains("job 15\n"));
         }

@@ -1,4 +1,4 @@
-//! While the command runs the wrapper costs nothing: one thread, which does not wake up.
+//! Costs while the command runs: one thread, which does not wake up.
 
 use crate::harness::{
     Run, eventually,

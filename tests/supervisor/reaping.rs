@@ -1,4 +1,4 @@
-//! Orphans come to the wrapper and are reaped, as PID 1 and elsewhere, and none of them holds up the end.
+//! Orphans are adopted and reaped, as PID 1 and elsewhere, and do not delay the exit.
 
 use crate::harness::{
     Run, assert_took, eventually, guests, kill,

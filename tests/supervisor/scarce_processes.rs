@@ -1,5 +1,5 @@
-//! A container may have only so many processes, and for a moment there is none left for a hook. It is tried again within
-//! the hook's time: a sidecar that nobody asks to quit keeps the pod for ever.
+//! A container may have a limit of processes, and for a moment none may be left for a hook. The fork is retried within
+//! the hook's time: a sidecar that is never asked to quit keeps the pod running for ever.
 
 use crate::harness::{Done, Run, Running, eventually, guests, kill, skipped, wrapper_for_everyone};
 use nix::{
@@ -24,7 +24,7 @@ const SCARCE: Duration = Duration::from_millis(350);
 /// Sets how many processes the user of this process may have.
 fn allow_processes(pid: i32, most: u64) {
     let mut set = Command::new("prlimit");
-    // Who is the same user needs no right for it.
+    // The same user needs no capability for it.
     let set = set.args(["--pid", &pid.to_string(), &format!("--nproc={most}:")]).uid(USER).gid(USER).output().unwrap();
     assert!(set.status.success(), "{set:?}");
 }

@@ -1,5 +1,5 @@
-//! Signals reach the command, each as itself; those that are the wrapper's own do not; and the command starts with
-//! the signal state that the wrapper was given.
+//! Signals are forwarded to the command as they are, except for wrapper's own; and the command starts with the signal
+//! state that wrapper inherited.
 
 use crate::harness::{
     Run, Running, eventually, kill,
@@ -32,7 +32,7 @@ const FORWARDED: [i32; 17] = [
     libc::SIGSTKFLT,
 ];
 
-/// What the kernel raises for a fault, and what tells of children.
+/// Signals that the kernel raises for faults, and SIGCHLD.
 const OURS: [i32; 8] = [
     libc::SIGCHLD,
     libc::SIGILL,

@@ -1,6 +1,6 @@
-//! Hundreds of runs with random signals at random times, as PID 1 and not, with and without a terminal, several wrappers
-//! side by side: `WRAPPER_SOAK_RUNS` says how many. A failure names its seed, and `WRAPPER_SOAK_SEED` begins with that
-//! one.
+//! Hundreds of runs with random signals at random times, as PID 1 and not, with and without a terminal, several
+//! wrappers side by side. `WRAPPER_SOAK_RUNS` sets their number. A failure prints its seed, and `WRAPPER_SOAK_SEED`
+//! repeats it.
 
 use crate::harness::{
     Run, eventually, kill,
@@ -13,13 +13,13 @@ use fastrand::Rng;
 use nix::libc;
 use std::{env, process::Command, thread, time::Duration};
 
-/// What may come at any time.
+/// Signals that are sent at any time.
 const SIGNALS: [i32; 18] = [1, 2, 3, 10, 12, 14, 15, 18, 23, 28, 34, 35, 40, 50, 60, 62, 63, 17];
 
 /// The command's last signal; it is read after all others.
 const LAST: i32 = 64;
 
-/// How many runs there are unless more are asked for.
+/// Runs unless `WRAPPER_SOAK_RUNS` sets another number.
 const RUNS: u64 = 500;
 
 fn number(variable: &str) -> Option<u64> {

@@ -1,4 +1,4 @@
-//! The start of a command and its exit code: every way to end, and every reason not to start.
+//! Starting the command: every way to fail has its exit code and a line that says why.
 
 use crate::harness::{Done, Run, programs::child, role::in_both_roles, skipped, wrapper};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -300,7 +300,7 @@ fn with_few_descriptors_it_runs_or_says_in_one_line_why_not() {
             let run = wrapper().with(hook).with(&["sh", "-c", "exit 7"]);
             let done = run.first(move || Ok(setrlimit(Resource::RLIMIT_NOFILE, limit, limit)?)).done();
             assert_only_lines(&done);
-            // What the hook says of it is its own.
+            // The hook's own message about it varies.
             let ours = done.lines().into_iter().filter(|line| !line.starts_with("wrapper: echo: ")).count();
             match done.code() {
                 7 => assert!(ours <= 1, "{limit}: {done:?}"),

@@ -1,4 +1,4 @@
-//! The command's standard streams are the wrapper's own, and whatever state they are in, the exit code is kept.
+//! The command's standard streams are wrapper's own, and the exit code is kept whatever state they are in.
 
 use crate::harness::{Run, assert_took, processes::command_of, role::in_both_roles, wrapper};
 use std::{

@@ -1,4 +1,4 @@
-//! How long the wrapper waits when it is told to stop, whom the signal reaches, and what becomes of the hooks.
+//! Stopping: how long wrapper waits after SIGTERM, which processes get the signal, and which hooks still run.
 
 use crate::harness::{
     Done, Run, Running, assert_took, eventually, guests, kill,
@@ -156,7 +156,7 @@ fn a_second_stop_signal_ends_the_hook_at_once_and_skips_the_rest_and_the_code_is
         for second in [SIGTERM, SIGINT] {
             let run = in_its_hook(role, &["--plugin", "echo", "--plugin-timeout", "30s"], 25_000);
             kill(role.pid(&run), SIGTERM);
-            // What comes within a tenth of a second is the same wish.
+            // A second signal within a tenth of a second counts as the same request.
             let wrapper = role.pid(&run);
             eventually("the hook is ended", || {
                 kill(wrapper, second);

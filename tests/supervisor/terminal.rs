@@ -1,4 +1,4 @@
-//! In a terminal the wrapper is not there: what is typed reaches the command once, it can read, and the shell's job
+//! A terminal works as without wrapper: keys such as Ctrl-C reach the command once, it can read, and the shell's job
 //! control stops and resumes both.
 
 use crate::harness::{
@@ -11,7 +11,7 @@ use crate::harness::{
 };
 use nix::libc;
 
-/// How the command may be run, with what it changes in a terminal: nothing that a user sees.
+/// Ways to run the command; in a terminal the user sees no difference between them.
 const WAYS: [&str; 2] = ["", "--kill-group"];
 
 /// Both have stopped, and the shell is the foreground again.
@@ -72,7 +72,7 @@ fn the_leader_of_a_session_gets_ctrl_c_once_too_and_tells_the_command_of_a_hangu
         eventually("it is ready", || shown().contains("ready"));
         terminal.types(CTRL_C);
         eventually("it has Ctrl-C", || shown().contains("child 2\n"));
-        // As PID 1 of unshare the wrapper does not lead the session: unshare does, and is told of the hangup.
+        // As PID 1 of unshare the wrapper does not lead the session: unshare does, and gets the SIGHUP.
         match role {
             crate::harness::role::Role::Process => terminal.hang_up(),
             crate::harness::role::Role::Init => kill(terminal.process("wrapper").pid, libc::SIGHUP),

@@ -42,7 +42,7 @@ fn run(cx: &Context) -> Result {
         let stream = incoming.stream().unwrap();
         while !matches!(stream.blocking_read(1 << 16), Err(StreamError::Closed)) {}
         drop(stream);
-        // What keeps a connection going, until the hook ends.
+        // The body keeps the connection open until the hook ends.
         std::mem::forget(incoming);
         log::info(&format!("{number} answered"));
     }

@@ -60,7 +60,7 @@ fn keep(what: &str, text: &str, authority: &str) -> bool {
         "body" => setting(request(), |it| {
             let body = it.body()?;
             write(&body, text);
-            // What is written stays with the request, and so do the trailers.
+            // The content stays with the request, and so do the trailers.
             OutgoingBody::finish(body, Some(full())).map_err(drop)
         }),
         "answer" => {

@@ -10,7 +10,7 @@ fn main() {
     println!("large: {sum}");
 }
 
-/// As many instructions as the compiler makes of the rounds, which it is told to write out.
+/// As many instructions as the compiler makes of the rounds, which it has to unroll.
 #[inline(never)]
 fn work<const N: u64>(mut value: u64) -> u64 {
     macro_rules! rounds {
