@@ -1,6 +1,6 @@
 //! The termination message: one line for `kubectl describe pod`, if the kubelet made a file for it.
 
-use crate::harness::{Done, Run, guests, wrapper};
+use crate::harness::{Done, Run, guests, wrapper, wrapper_for_everyone};
 use serde_json::Value;
 use std::{
     fs,
@@ -234,7 +234,7 @@ fn another_users_container_writes_to_it_as_the_kubelet_made_it() {
     let log = Log::new("");
     fs::set_permissions(&log.path, fs::Permissions::from_mode(0o666)).unwrap();
     fs::set_permissions(log.path.parent().unwrap(), fs::Permissions::from_mode(0o755)).unwrap();
-    let (_directory, program) = crate::harness::wrapper_for_everyone();
+    let (_directory, program) = wrapper_for_everyone();
     let mut run = Command::new("setpriv");
     run.args(["--reuid", "65532", "--regid", "65532", "--clear-groups"]).arg(program).arg("--termination-log");
     run.arg(&log.path).args(["sh", "-c", "exit 7"]);

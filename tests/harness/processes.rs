@@ -68,3 +68,9 @@ pub fn status(pid: i32, field: &str) -> Option<String> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     status.lines().find_map(|line| Some(line.strip_prefix(field)?.strip_prefix(':')?.trim().into()))
 }
+
+/// True if the process blocks SIGTERM, as wrapper does from the start of `main`.
+pub fn blocks_sigterm(pid: i32) -> bool {
+    let blocked = status(pid, "SigBlk").unwrap_or_default();
+    u64::from_str_radix(&blocked, 16).is_ok_and(|mask| mask & 1 << (nix::libc::SIGTERM - 1) != 0)
+}

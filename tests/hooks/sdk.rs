@@ -1,6 +1,10 @@
 //! A hook outside of this workspace, built as the README describes.
 
-use crate::harness::{Run, guests, peer::Peer, repository, wrapper};
+use crate::harness::{
+    Run, guests,
+    peer::{Peer, free_port},
+    repository, wrapper,
+};
 use std::{fs, path::Path, process::Command};
 
 /// The code block of the README that follows this line.
@@ -69,7 +73,7 @@ fn the_client_sends_a_body_and_reads_an_answer() {
 fn the_clients_errors_name_the_url_and_what_would_mend_it() {
     let slow = Peer::start("127.0.0.1:0", |_stream, _| std::thread::sleep(std::time::Duration::from_secs(30)));
     let lies = Peer::answering("This is not HTTP\r\n\r\n");
-    let closed = format!("http://localhost:{}/", crate::harness::peer::free_port());
+    let closed = format!("http://localhost:{}/", free_port());
     for (url, header, words) in [
         (closed.as_str(), "", "connection refused"),
         (&slow.url("/"), "", "no answer within its time"),

@@ -1,7 +1,7 @@
 //! wrapper and its hooks work in a container without a user, files, capabilities or much memory.
 
 use crate::harness::{
-    Done, Run, assert_took, cgroup::Cgroup, guests, heavy, peer::Peer, programs::child, skipped, wrapper,
+    Done, Run, assert_took, cgroup::Cgroup, guests, heavy, peer::Peer, programs::child, repository, skipped, wrapper,
     wrapper_for_everyone,
 };
 use nix::{
@@ -59,7 +59,7 @@ fn an_arbitrary_user_without_a_name_or_a_home_is_enough() {
 /// A root in which there is nothing but the wrapper, which is a command too, and one hook.
 fn empty_root() -> (tempfile::TempDir, Command) {
     let (directory, _) = wrapper_for_everyone();
-    fs::copy(crate::harness::repository("hooks/dist/echo.wasm"), directory.path().join("echo.wasm")).unwrap();
+    fs::copy(repository("hooks/dist/echo.wasm"), directory.path().join("echo.wasm")).unwrap();
     let root: PathBuf = directory.path().into();
     let mut run = Command::new("/wrapper");
     run.env_clear();

@@ -1,7 +1,9 @@
 //! A container may have a limit of processes, and for a moment none may be left for a hook. The fork is retried within
 //! the hook's time: a sidecar that is never asked to quit keeps the pod running for ever.
 
-use crate::harness::{Done, Run, Running, eventually, guests, kill, skipped, wrapper_for_everyone};
+use crate::harness::{
+    Done, LOOK, Run, Running, eventually, guests, kill, processes::Process, skipped, wrapper_for_everyone,
+};
 use nix::{
     libc::SIGUSR1,
     sys::resource::{Resource, setrlimit},
@@ -51,7 +53,7 @@ fn while_scarce(run: &mut Running) {
     let end = Instant::now() + SCARCE;
     while Instant::now() < end {
         assert!(!run.has_ended(), "it did not try again: {}", run.stderr_so_far());
-        thread::sleep(crate::harness::LOOK);
+        thread::sleep(LOOK);
     }
 }
 
@@ -63,7 +65,7 @@ fn a_hook_that_cannot_be_forked_for_a_moment_runs_later_within_its_time_and_not_
             let options = ["--plugin", "echo", "--plugin-timeout", if more_come { "20s" } else { "1s" }];
             let mut run = run().with(&options).with(&["sh", "-c", script]).running();
             run.until_stdout_has("ready\n");
-            let command = crate::harness::processes::Process::children(run.pid())[0].pid;
+            let command = Process::children(run.pid())[0].pid;
             allow_processes(run.pid(), 1);
             kill(command, SIGUSR1);
             while_scarce(&mut run);

@@ -2,11 +2,11 @@
 //! state that wrapper inherited.
 
 use crate::harness::{
-    Run, Running, eventually, kill,
-    processes::{Process, command_of, is_alive},
+    Run, Running, eventually, guests, kill,
+    processes::{Process, blocks_sigterm, command_of, is_alive},
     programs::child,
     role::{Role, in_both_roles},
-    wrapper,
+    skipped, wrapper,
 };
 use nix::{libc, sys::signal::SigSet};
 use std::{io, mem::zeroed, os::unix::process::CommandExt, process::Command, ptr};
@@ -266,7 +266,7 @@ fn under_nohup_a_command_that_does_not_handle_sighup_survives_it_and_without_it_
 
 #[test]
 fn a_signal_that_comes_before_the_command_reaches_it_after_its_start() {
-    let hook = crate::harness::guests::program("nap");
+    let hook = guests::program("nap");
     in_both_roles(|role| {
         for (command, signals, code) in [
             (&[child(), "report", "child", "64", "42"][..], &[libc::SIGUSR1, libc::SIGWINCH, 40, 40, 64][..], 42),
@@ -301,7 +301,7 @@ fn a_signal_that_comes_before_the_command_reaches_it_after_its_start() {
 
 #[test]
 fn a_signal_that_was_ignored_at_entry_does_not_stop_what_comes_before_the_command() {
-    let hook = crate::harness::guests::program("nap");
+    let hook = guests::program("nap");
     for (ignored, code) in [(true, 7), (false, 129)] {
         let mut run = wrapper().with(&["--before", hook.to_str().unwrap(), "sh", "-c", "exit 7"]);
         run.env("HOOK_SLEEP_MS", "500");
@@ -351,7 +351,7 @@ fn a_command_that_is_stopped_and_continued_is_not_taken_for_dead() {
 fn a_signal_that_may_not_be_sent_is_warned_of_once_and_the_wait_goes_on() {
     let allowed = Command::new("setpriv").args(["--reuid", "4242424", "--clear-groups", "true"]).output();
     if !allowed.is_ok_and(|output| output.status.success()) {
-        return crate::harness::skipped("only root can start a command as another user");
+        return skipped("only root can start a command as another user");
     }
     let mut run = Command::new("setpriv");
     run.args(["--bounding-set", "-kill", "--inh-caps", "-kill", env!("CARGO_BIN_EXE_wrapper")]);
@@ -401,10 +401,7 @@ fn as_pid_1_a_sigterm_at_any_moment_of_the_start_is_never_lost() {
             let run = role.wrapper().with(&["sleep", "30"]).running();
             let wrapper = role.pid(&run);
             // The kernel discards what PID 1 has no handler for; from `main` on nothing is.
-            eventually("signals are blocked", || {
-                let blocked = crate::harness::processes::status(wrapper, "SigBlk").unwrap_or_default();
-                u64::from_str_radix(&blocked, 16).is_ok_and(|mask| mask & 1 << (libc::SIGTERM - 1) != 0)
-            });
+            eventually("signals are blocked", || blocks_sigterm(wrapper));
             let moment = std::time::Duration::from_micros(fastrand::u64(..5000));
             std::thread::sleep(moment);
             kill(wrapper, libc::SIGTERM);

@@ -3,8 +3,8 @@
 //! repeats it.
 
 use crate::harness::{
-    Run, eventually, kill,
-    processes::Process,
+    Run, Running, eventually, kill,
+    processes::{Process, blocks_sigterm},
     programs::child,
     pty::{CTRL_C, Terminal},
     role::{Role, in_both_roles},
@@ -84,16 +84,14 @@ fn the_end_is_one_that_was_asked_for(role: Role, random: &mut Rng) {
 }
 
 /// The wrapper's process ID, if it is there and blocks signals.
-fn awake(role: Role, run: &crate::harness::Running) -> Option<i32> {
+fn awake(role: Role, run: &Running) -> Option<i32> {
     let candidates = match role {
         Role::Process => vec![run.pid()],
         Role::Init => Process::children(run.pid()).iter().map(|process| process.pid).collect(),
     };
-    candidates.into_iter().find(|pid| {
-        let blocked = crate::harness::processes::status(*pid, "SigBlk").unwrap_or_default();
-        Process::find(*pid).is_some_and(|process| process.name == "wrapper")
-            && u64::from_str_radix(&blocked, 16).is_ok_and(|mask| mask & 1 << (libc::SIGTERM - 1) != 0)
-    })
+    candidates
+        .into_iter()
+        .find(|pid| Process::find(*pid).is_some_and(|process| process.name == "wrapper") && blocks_sigterm(*pid))
 }
 
 /// In a terminal the same, with what is typed there instead of signals; and the terminal is given back.

@@ -1,6 +1,6 @@
 //! Starting the command: every way to fail has its exit code and a line that says why.
 
-use crate::harness::{Done, Run, programs::child, role::in_both_roles, skipped, wrapper};
+use crate::harness::{Done, Run, programs::child, role::in_both_roles, skipped, wrapper, wrapper_for_everyone};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::{
     fs,
@@ -277,9 +277,9 @@ fn without_a_path_the_usual_directories_are_searched() {
 #[test]
 fn a_fork_that_fails_is_125_and_said_in_one_line_each() {
     if !nix::unistd::geteuid().is_root() {
-        return crate::harness::skipped("only root can become a user without processes");
+        return skipped("only root can become a user without processes");
     }
-    let (_directory, program) = crate::harness::wrapper_for_everyone();
+    let (_directory, program) = wrapper_for_everyone();
     for hook in [&[][..], &["--plugin", "echo"]] {
         let mut run = Command::new(&program);
         run.env_clear().uid(UNPRIVILEGED).args(hook).arg("true");

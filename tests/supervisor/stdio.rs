@@ -1,6 +1,8 @@
 //! The command's standard streams are wrapper's own, and the exit code is kept whatever state they are in.
 
-use crate::harness::{Run, assert_took, processes::command_of, role::in_both_roles, wrapper};
+use crate::harness::{
+    Run, assert_took, processes::command_of, repository, role::in_both_roles, skipped, wrapper, wrapper_for_everyone,
+};
 use std::{
     fs::{self, File},
     io::{PipeReader, PipeWriter, Write, pipe},
@@ -137,7 +139,7 @@ fn stderr_is_left_blocking_for_the_command() {
 fn a_working_directory_that_is_gone_or_closed_does_not_matter() {
     let directory = tempfile::tempdir().unwrap();
     let hook = directory.path().join("hook.wasm");
-    fs::copy(crate::harness::repository("hooks/dist/echo.wasm"), &hook).unwrap();
+    fs::copy(repository("hooks/dist/echo.wasm"), &hook).unwrap();
     let gone = directory.path().join("gone");
     fs::create_dir(&gone).unwrap();
     let script = format!(
@@ -150,12 +152,12 @@ fn a_working_directory_that_is_gone_or_closed_does_not_matter() {
     assert!(done.stderr.contains("Echo demo plugin"), "{done:?}");
 
     if !nix::unistd::geteuid().is_root() {
-        return crate::harness::skipped("only root can leave a user in a directory that is closed to it");
+        return skipped("only root can leave a user in a directory that is closed to it");
     }
     let closed = tempfile::tempdir().unwrap();
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
     fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
-    let (_kept, program) = crate::harness::wrapper_for_everyone();
+    let (_kept, program) = wrapper_for_everyone();
     let mut run = Command::new("setpriv");
     run.args(["--reuid", "4242424", "--regid", "4242424", "--clear-groups"]).arg(program);
     let mut run = run.plugin(&hook).with(&["sh", "-c", "exit 7"]);

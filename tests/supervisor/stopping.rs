@@ -1,7 +1,7 @@
 //! Stopping: how long wrapper waits after SIGTERM, which processes get the signal, and which hooks still run.
 
 use crate::harness::{
-    Done, Run, Running, assert_took, eventually, guests, kill,
+    Done, LOOK, Run, Running, assert_took, eventually, guests, kill,
     processes::{Process, command_of, is_alive},
     programs::child,
     role::{Role, in_both_roles},
@@ -77,7 +77,7 @@ fn stop_timeout_counts_from_the_first_sigterm_and_not_before() {
     // More of them do not put it off.
     while !run.has_ended() {
         run.signal(SIGTERM);
-        std::thread::sleep(crate::harness::LOOK);
+        std::thread::sleep(LOOK);
         assert!(told.elapsed().as_secs() < 5);
     }
     assert!(told.elapsed().as_millis() >= 600);

@@ -2,11 +2,11 @@
 //! control stops and resumes both.
 
 use crate::harness::{
-    Run, eventually, kill,
+    Run, eventually, guests, kill,
     processes::Process,
     programs::child,
     pty::{CTRL_C, CTRL_D, CTRL_S, CTRL_Z, Terminal},
-    role::in_both_roles,
+    role::{Role, in_both_roles},
     wrapper,
 };
 use nix::libc;
@@ -74,8 +74,8 @@ fn the_leader_of_a_session_gets_ctrl_c_once_too_and_tells_the_command_of_a_hangu
         eventually("it has Ctrl-C", || shown().contains("child 2\n"));
         // As PID 1 of unshare the wrapper does not lead the session: unshare does, and gets the SIGHUP.
         match role {
-            crate::harness::role::Role::Process => terminal.hang_up(),
-            crate::harness::role::Role::Init => kill(terminal.process("wrapper").pid, libc::SIGHUP),
+            Role::Process => terminal.hang_up(),
+            Role::Init => kill(terminal.process("wrapper").pid, libc::SIGHUP),
         }
         eventually("it has the hangup", || shown().contains("child 1\n"));
         assert_eq!(shown().matches("child 2\n").count(), 1, "{}", shown());
@@ -349,7 +349,7 @@ fn a_command_that_was_running_in_the_background_can_read_after_fg() {
 #[test]
 fn a_hook_is_not_ended_by_ctrl_c() {
     let mut terminal = Terminal::with_shell();
-    let hook = crate::harness::guests::program("nap");
+    let hook = guests::program("nap");
     terminal.enters(&format!("HOOK_SLEEP_MS=700 $wrapper --plugin {} sh -c 'exit 7'", hook.display()));
     terminal.until_it_shows("sleeping");
     terminal.types(CTRL_C);
@@ -359,7 +359,7 @@ fn a_hook_is_not_ended_by_ctrl_c() {
 
 #[test]
 fn ctrl_c_again_ends_a_hook() {
-    let hook = crate::harness::guests::program("nap");
+    let hook = guests::program("nap");
     let mut run = wrapper().with(&["--plugin-timeout", "30s"]).plugin(&hook).with(&["sh", "-c", "exit 7"]);
     run.env("HOOK_SLEEP_MS", "25000");
     let mut terminal = Terminal::with(run);
