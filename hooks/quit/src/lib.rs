@@ -29,7 +29,21 @@ pub struct Sidecar<'a> {
     /// asked to quit, because it may be something else.
     pub elsewhere: &'a [&'a str],
     /// What enables the endpoint, logged when it answers that it is not there or not for us.
-    pub enabled_by: &'a str,
+    pub hint: &'a str,
+}
+
+/// Makes a crate the hook for the [`Sidecar`] with these fields, which needs no headers.
+#[macro_export]
+macro_rules! hook {
+    ($($field:ident: $value:expr,)*) => {
+        ::wrapper_hook::hook!(run);
+
+        const SIDECAR: $crate::Sidecar = $crate::Sidecar { $($field: $value),* };
+
+        fn run(cx: &::wrapper_hook::Context) -> ::wrapper_hook::Result {
+            $crate::quit(cx, &SIDECAR, |request| request)
+        }
+    };
 }
 
 /// What is known about the sidecar.
@@ -61,7 +75,7 @@ const LOOK: Duration = Duration::from_millis(200);
 /// What one more attempt and the final message need: the host ends every wait shortly before the hook's time does.
 const RESERVE: Duration = Duration::from_millis(600);
 
-/// Asks the sidecar to quit. `with_headers` adds the headers it wants.
+/// Asks the sidecar to quit. `with_headers` adds the headers that it requires.
 ///
 /// `HOOK_…_URL` names another address, `HOOK_…_STARTUP` another time than five seconds, `HOOK_…_ABSENT` says what to do
 /// if nobody listens by then (`ok`, `wait` or `fail`), and `HOOK_…_WAIT_GONE` asks for waiting until the sidecar is gone.
@@ -204,7 +218,7 @@ impl Asking<'_> {
     }
 
     fn hint(&self) -> String {
-        format!("; {}; {}_URL names another address", self.sidecar.enabled_by, self.sidecar.variable)
+        format!("; {}; {}_URL names another address", self.sidecar.hint, self.sidecar.variable)
     }
 }
 

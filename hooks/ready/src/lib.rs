@@ -21,6 +21,20 @@ pub struct Gate<'a> {
     pub urls: &'a [&'a str],
 }
 
+/// Makes a crate the hook for the [`Gate`] with these fields.
+#[macro_export]
+macro_rules! hook {
+    ($($field:ident: $value:expr,)*) => {
+        ::wrapper_hook::hook!(run);
+
+        const GATE: $crate::Gate = $crate::Gate { $($field: $value),* };
+
+        fn run(cx: &::wrapper_hook::Context) -> ::wrapper_hook::Result {
+            $crate::wait(cx, &GATE)
+        }
+    };
+}
+
 /// Between two questions.
 const PERIOD: Duration = Duration::from_millis(250);
 

@@ -11,7 +11,7 @@ const VAULT: Sidecar = Sidecar {
     variable: "HOOK_VAULT_QUIT",
     urls: &["http://localhost:8200/agent/v1/quit"],
     elsewhere: &["http://localhost:8100/"],
-    enabled_by: "the agent serves it with `agent_api { enable_quit = true }` in its listener",
+    hint: "the agent serves it with `agent_api { enable_quit = true }` in its listener",
 };
 
 fn run(cx: &Context) -> Result {
