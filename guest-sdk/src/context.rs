@@ -1,9 +1,9 @@
 //! What a hook can learn about the command and about itself.
 
 use crate::{
-    Error, Result, format,
+    Error, Result,
     host::{self, get_environment},
-    values,
+    text, values,
 };
 use alloc::{string::String, vec::Vec};
 use core::time::Duration;
@@ -170,22 +170,22 @@ impl Context {
     ///
     /// A hook that is listed twice under different names so has two sets of settings.
     #[allow(unsafe_code, reason = "checking for UTF-8 what is ASCII costs half a kB")]
-    pub fn variable(&self, setting: &str) -> String {
+    pub fn setting_name(&self, setting: &str) -> String {
         let mut name = host::get_name().into_bytes();
         for byte in &mut name {
             *byte = if byte.is_ascii_alphanumeric() { byte.to_ascii_uppercase() } else { b'_' };
         }
         // SAFETY: every byte is ASCII now.
         let name = unsafe { String::from_utf8_unchecked(name) };
-        format!("HOOK_{name}_{setting}")
+        text!("HOOK_{name}_{setting}")
     }
 
-    /// [`variable`](Self::variable), if that is set; otherwise the one that begins with `prefix`. So a hook that is listed
-    /// under another name keeps the settings it is documented with: `variable_or("URL", "HOOK_ISTIO_QUIT")`.
-    pub fn variable_or(&self, setting: &str, prefix: &str) -> String {
-        match self.variable(setting) {
+    /// [`setting_name`](Self::setting_name), if that is set; otherwise the one that begins with `prefix`. So a hook that is listed
+    /// under another name keeps the settings it is documented with: `setting_name_or("URL", "HOOK_ISTIO_QUIT")`.
+    pub fn setting_name_or(&self, setting: &str, prefix: &str) -> String {
+        match self.setting_name(setting) {
             own if self.trimmed(&own).is_some() => own,
-            _ => format!("{prefix}_{setting}"),
+            _ => text!("{prefix}_{setting}"),
         }
     }
 
@@ -199,7 +199,7 @@ impl Context {
         let Some(value) = self.trimmed(name) else { return Ok(None) };
         let time = values::duration(&value);
         if time.is_none() {
-            return Err(Error::Misconfigured(format!("{name}=\"{value}\": not {}", values::DURATION)));
+            return Err(Error::Misconfigured(text!("{name}=\"{value}\": not {}", values::DURATION)));
         }
         Ok(time)
     }
@@ -242,7 +242,7 @@ impl Context {
         let Some(value) = self.trimmed(name) else { return Ok(None) };
         let place = values::choice(&value, words);
         if place.is_none() {
-            let mut text = format!("{name}=\"{value}\": not one of");
+            let mut text = text!("{name}=\"{value}\": not one of");
             let mut comma = " ";
             for word in words {
                 text.push_str(comma);

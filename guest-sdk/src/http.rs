@@ -15,19 +15,19 @@
 //! # }
 //! ```
 
+#[cfg(target_family = "wasm")]
+mod abi;
 #[cfg(any(test, target_family = "wasm"))]
 #[cfg_attr(not(target_family = "wasm"), allow(dead_code))]
-mod code;
-#[cfg(target_family = "wasm")]
-mod raw;
+mod error_code;
 #[cfg(not(target_family = "wasm"))]
 #[path = "http/native.rs"]
-mod wire;
+mod transport;
 #[cfg(target_family = "wasm")]
 #[path = "http/wasi.rs"]
-mod wire;
+mod transport;
 
-use crate::format;
+use crate::text;
 use alloc::{
     borrow::{Cow, ToOwned},
     string::String,
@@ -48,7 +48,7 @@ const HTTPS: &str = "https://";
 pub struct Request {
     method: String,
     url: String,
-    outgoing: wire::Outgoing,
+    parts: transport::RequestParts,
     timeout: Duration,
 }
 
@@ -57,7 +57,7 @@ pub struct Request {
 pub struct Response {
     url: String,
     timeout: Duration,
-    answer: wire::Answer,
+    answer: transport::Incoming,
 }
 
 /// Why there is no answer. It turns into the hook's error by `?`, with a text that names the URL and what would
@@ -125,7 +125,7 @@ impl Request {
         Self {
             method: method.to_owned(),
             url: url.trim_ascii().to_owned(),
-            outgoing: wire::Outgoing::new(),
+            parts: transport::RequestParts::new(),
             timeout: DEFAULT_TIMEOUT,
         }
     }
@@ -133,13 +133,13 @@ impl Request {
     /// Adds a header. `Host`, `Content-Length`, `Transfer-Encoding` and the headers that concern a single
     /// connection are set by the host; naming one makes [`send`](Self::send) fail.
     pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
-        self.outgoing.header(name, value.as_ref());
+        self.parts.header(name, value.as_ref());
         self
     }
 
     /// Sets the body.
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
-        self.outgoing.body(body.into());
+        self.parts.body(body.into());
         self
     }
 
@@ -161,8 +161,8 @@ impl Request {
     ///
     /// When there is no answer: [`Error::kind`] says why.
     pub fn send(self) -> Result<Response, Error> {
-        let Self { method, url, outgoing, timeout } = self;
-        match wire::exchange(&method, &url, outgoing, timeout) {
+        let Self { method, url, parts, timeout } = self;
+        match transport::exchange(&method, &url, parts, timeout) {
             Ok(answer) => Ok(Response { url, timeout, answer }),
             Err(failure) => Err(failure.at(&url)),
         }
@@ -190,7 +190,7 @@ impl Response {
         if (200..300).contains(&status) {
             return Ok(());
         }
-        Err(format!("\"{}\": answered {status}", self.url).into())
+        Err(text!("\"{}\": answered {status}", self.url).into())
     }
 
     /// Reads the body, at most `limit` bytes of it; what follows is not read.
@@ -248,11 +248,11 @@ impl Failure {
         let Self { kind, reason } = self;
         let mend = match split(url) {
             Ok((scheme, authority, _)) if reason == "not allowed" => {
-                format!("; to allow it: --allow-http {scheme}{authority}")
+                text!("; to allow it: --allow-http {scheme}{authority}")
             }
             _ => String::new(),
         };
-        let text = format!("\"{url}\": {}{mend}", &*reason);
+        let text = text!("\"{url}\": {}{mend}", &*reason);
         // Behind the URL, its quotes, the colon and the space.
         Error { kind, text, reason: url.len() + 4 }
     }
@@ -277,7 +277,7 @@ fn split(url: &str) -> Result<(&str, &str, String), Failure> {
         None | Some(("", _)) => Err(invalid()),
         Some((authority, path)) => {
             let root = if path.starts_with('/') { "" } else { "/" };
-            Ok((scheme, authority, format!("{root}{path}")))
+            Ok((scheme, authority, text!("{root}{path}")))
         }
     }
 }

@@ -38,7 +38,7 @@
 //!
 //! # Size
 //!
-//! Without the standard library a hook has 8 to 30 kB, with it 45 kB more. Nothing here uses `core::fmt`: [`format!`]
+//! Without the standard library a hook has 8 to 30 kB, with it 45 kB more. Nothing here uses `core::fmt`: [`text!`]
 //! makes texts of `{}` and `{name}` at a fraction of what `alloc::format!` costs, which is 4 kB, and `{:?}` of large
 //! types several times that.
 //!
@@ -89,20 +89,20 @@ use testing::host;
 pub use alloc::{string::String, vec::Vec};
 pub use context::{Context, Outcome, Phase, Position};
 pub use error::{Error, Result};
-pub use text::{Piece, join};
+pub use text::{Text, concat};
 
 use core::time::Duration;
 
 /// Makes a text of values, as the standard library's macro of the same name does, at a fraction of its size.
 ///
-/// It knows `{}` and `{name}` for what is a [`Piece`]: text, characters, `bool`, integers and this crate's errors.
+/// It knows `{}` and `{name}` for what is a [`Text`]: text, characters, `bool`, integers and this crate's errors.
 /// `alloc::format!` takes the rest, such as `{:?}` and `{:.3}`, and makes a hook 4 kB larger.
 ///
 /// ```
 /// let (url, status) = ("http://localhost/", 404);
-/// assert_eq!(wrapper_hook::format!("\"{url}\" answered {}", status), "\"http://localhost/\" answered 404");
+/// assert_eq!(wrapper_hook::text!("\"{url}\" answered {}", status), "\"http://localhost/\" answered 404");
 /// ```
-pub use wrapper_hook_macros::text as format;
+pub use wrapper_hook_macros::text;
 
 /// Lets `time` pass. A hook's own time goes on: see [`Context::time_left`].
 pub fn sleep(time: Duration) {

@@ -1,7 +1,7 @@
 //! Lines in wrapper's log, each marked with the hook's name.
 //!
 //! The functions take a finished text, so that a hook that formats nothing stays small:
-//! `log::info(&format!("status {status}"))`.
+//! `log::info(&text!("status {status}"))`.
 
 use crate::host::{Level, log};
 

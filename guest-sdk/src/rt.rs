@@ -3,7 +3,7 @@
 //! An allocator hands out raw memory, and so has to be `unsafe`.
 #![allow(unsafe_code)]
 
-use crate::{format, log};
+use crate::{log, text};
 use core::{
     alloc::{GlobalAlloc, Layout},
     arch::wasm32,
@@ -18,15 +18,15 @@ const PAGE: usize = 64 * 1024;
 /// An allocator that only goes forward: a hook runs once, and its memory goes with it.
 ///
 /// The last allocation can still grow in place and be taken back, which is what a string being built needs.
-pub struct Forward {
+pub struct BumpAllocator {
     next: Cell<usize>,
     end: Cell<usize>,
 }
 
 // SAFETY: a component has one thread.
-unsafe impl Sync for Forward {}
+unsafe impl Sync for BumpAllocator {}
 
-impl Forward {
+impl BumpAllocator {
     #[allow(clippy::new_without_default)]
     pub const fn new() -> Self {
         Self { next: Cell::new(0), end: Cell::new(0) }
@@ -34,8 +34,8 @@ impl Forward {
 
     /// `layout.size()` free bytes. When the memory limit is reached the hook ends here, with a line that says so: what
     /// would handle it elsewhere needs memory for its message.
-    fn take(&self, layout: Layout) -> *mut u8 {
-        match self.find(layout) {
+    fn alloc_or_trap(&self, layout: Layout) -> *mut u8 {
+        match self.try_alloc(layout) {
             Some(start) => start as *mut u8,
             None => {
                 log::error("out of memory; --plugin-memory gives a hook more");
@@ -45,7 +45,7 @@ impl Forward {
     }
 
     /// The address of that many free bytes, if there are.
-    fn find(&self, layout: Layout) -> Option<usize> {
+    fn try_alloc(&self, layout: Layout) -> Option<usize> {
         let start = self.next.get().checked_next_multiple_of(layout.align())?;
         let end = start.checked_add(layout.size())?;
         if end <= self.end.get() {
@@ -63,15 +63,15 @@ impl Forward {
             self.next.set(grown * PAGE);
         }
         self.end.set((grown + pages) * PAGE);
-        self.find(layout)
+        self.try_alloc(layout)
     }
 }
 
 // SAFETY: every block lies between `next` and `end` when it is handed out, and `next` never goes back behind a
 // block that is in use.
-unsafe impl GlobalAlloc for Forward {
+unsafe impl GlobalAlloc for BumpAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        self.take(layout)
+        self.alloc_or_trap(layout)
     }
 
     // Nothing: and so the compiler leaves out what only drops memory, an eighth of a small hook.
@@ -85,7 +85,7 @@ unsafe impl GlobalAlloc for Forward {
             return block;
         }
         // SAFETY: the caller promises that `size` is not 0 and fits the alignment.
-        let new = self.take(unsafe { Layout::from_size_align_unchecked(size, layout.align()) });
+        let new = self.alloc_or_trap(unsafe { Layout::from_size_align_unchecked(size, layout.align()) });
         // SAFETY: the old block has `layout.size()` bytes, the new one `size`, and they do not overlap.
         unsafe { ptr::copy_nonoverlapping(block, new, size.min(layout.size())) };
         new
@@ -120,7 +120,7 @@ pub fn panicked(info: &PanicInfo) -> ! {
     let (file, line) = info.location().map_or(("?", 0), |place| (place.file(), place.line()));
     // A message with values in it could only be shown with `core::fmt`.
     let message = info.message().as_str().unwrap_or("(a message with values in it)");
-    log::error(&format!("panicked at {file}:{line}: {message}"));
+    log::error(&text!("panicked at {file}:{line}: {message}"));
     wasm32::unreachable()
 }
 
@@ -132,7 +132,7 @@ macro_rules! __runtime {
         #[cfg(target_family = "wasm")]
         const _: () = {
             #[global_allocator]
-            static MEMORY: $crate::rt::Forward = $crate::rt::Forward::new();
+            static MEMORY: $crate::rt::BumpAllocator = $crate::rt::BumpAllocator::new();
 
             #[panic_handler]
             fn panicked(info: &::core::panic::PanicInfo) -> ! {

@@ -2,19 +2,19 @@
 
 use alloc::string::String;
 
-/// A value that [`format!`](crate::format) can put into a text.
+/// A value that [`text!`](crate::text) can put into a text.
 #[diagnostic::on_unimplemented(
-    message = "wrapper_hook::format! knows no text for `{Self}`",
+    message = "wrapper_hook::text! knows no text for `{Self}`",
     note = "it takes str, String, char, bool, integers and errors of this crate; alloc::format! takes all that is \
             Display, and makes a hook 4 kB larger"
 )]
-pub trait Piece {
+pub trait Text {
     /// Appends the value's text.
     fn push(&self, text: &mut String);
 }
 
-/// Joins pieces to a text. What [`format!`](crate::format) turns into.
-pub fn join(pieces: &[&dyn Piece]) -> String {
+/// Joins pieces to a text. What [`text!`](crate::text) turns into.
+pub fn concat(pieces: &[&dyn Text]) -> String {
     let mut text = String::new();
     for piece in pieces {
         piece.push(&mut text);
@@ -22,37 +22,37 @@ pub fn join(pieces: &[&dyn Piece]) -> String {
     text
 }
 
-impl<T: Piece + ?Sized> Piece for &T {
+impl<T: Text + ?Sized> Text for &T {
     fn push(&self, text: &mut String) {
         (**self).push(text);
     }
 }
 
-impl Piece for str {
+impl Text for str {
     fn push(&self, text: &mut String) {
         text.push_str(self);
     }
 }
 
-impl Piece for String {
+impl Text for String {
     fn push(&self, text: &mut String) {
         text.push_str(self);
     }
 }
 
-impl Piece for char {
+impl Text for char {
     fn push(&self, text: &mut String) {
         text.push(*self);
     }
 }
 
-impl Piece for bool {
+impl Text for bool {
     fn push(&self, text: &mut String) {
         text.push_str(if *self { "true" } else { "false" });
     }
 }
 
-impl Piece for u64 {
+impl Text for u64 {
     fn push(&self, text: &mut String) {
         if *self >= 10 {
             (self / 10).push(text);
@@ -61,7 +61,7 @@ impl Piece for u64 {
     }
 }
 
-impl Piece for i64 {
+impl Text for i64 {
     fn push(&self, text: &mut String) {
         if *self < 0 {
             text.push('-');
@@ -72,7 +72,7 @@ impl Piece for i64 {
 
 macro_rules! as_larger {
     ($($small:ty => $large:ty),*) => {$(
-        impl Piece for $small {
+        impl Text for $small {
             fn push(&self, text: &mut String) {
                 (*self as $large).push(text);
             }
@@ -82,13 +82,13 @@ macro_rules! as_larger {
 
 as_larger!(u8 => u64, u16 => u64, u32 => u64, usize => u64, i8 => i64, i16 => i64, i32 => i64, isize => i64);
 
-impl Piece for crate::Error {
+impl Text for crate::Error {
     fn push(&self, text: &mut String) {
         text.push_str(self.text());
     }
 }
 
-impl Piece for crate::http::Error {
+impl Text for crate::http::Error {
     fn push(&self, text: &mut String) {
         text.push_str(self.text());
     }
@@ -96,16 +96,16 @@ impl Piece for crate::http::Error {
 
 #[cfg(test)]
 mod tests {
-    use crate::format;
+    use crate::text;
     use alloc::string::{String, ToString};
 
     #[test]
     fn numbers_are_written_in_decimal() {
         for number in [0, 9, 10, 404, u64::MAX] {
-            assert_eq!(format!("{number}"), number.to_string());
+            assert_eq!(text!("{number}"), number.to_string());
         }
         for number in [0, -1, i64::MIN, i64::MAX] {
-            assert_eq!(format!("{}", number), number.to_string());
+            assert_eq!(text!("{}", number), number.to_string());
         }
     }
 
@@ -114,7 +114,7 @@ mod tests {
         let (name, count) = (String::from("x"), 3_u8);
         let borrowed = &name;
         macro_rules! same {
-            ($($what:tt)*) => { assert_eq!(format!($($what)*), alloc::format!($($what)*)) };
+            ($($what:tt)*) => { assert_eq!(text!($($what)*), alloc::format!($($what)*)) };
         }
         same!("");
         same!("plain");

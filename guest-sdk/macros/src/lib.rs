@@ -1,9 +1,9 @@
-//! `format!` for small hooks: the pieces of a text are found when the hook is compiled, and joined without `core::fmt`.
+//! `text!` for small hooks: the pieces of a text are found when the hook is compiled, and joined without `core::fmt`.
 
 use proc_macro::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
 use std::{iter::Peekable, str::Chars};
 
-/// Exported by `wrapper-hook` as `format!`, and documented there.
+/// Exported by `wrapper-hook` as `text!`, and documented there.
 #[proc_macro]
 pub fn text(input: TokenStream) -> TokenStream {
     let mut tokens = input.into_iter();
@@ -37,10 +37,10 @@ fn values(tokens: impl Iterator<Item = TokenTree>) -> Vec<TokenStream> {
 }
 
 fn pieces(literal: Option<&TokenTree>, values: Vec<TokenStream>) -> Result<Vec<Piece>, String> {
-    let Some(TokenTree::Literal(literal)) = literal else { return Err("format! takes a string literal first".into()) };
+    let Some(TokenTree::Literal(literal)) = literal else { return Err("text! takes a string literal first".into()) };
     let span = literal.span();
     let literal = literal.to_string();
-    let (open, inside, close) = quotes(&literal).ok_or("format! takes a string literal first")?;
+    let (open, inside, close) = quotes(&literal).ok_or("text! takes a string literal first")?;
     let mut pieces = Vec::new();
     let mut plain = String::from(open);
     let mut values = values.into_iter();
@@ -51,22 +51,22 @@ fn pieces(literal: Option<&TokenTree>, values: Vec<TokenStream>) -> Result<Vec<P
             '{' | '}' if rest.next_if_eq(&char).is_some() => plain.push(char),
             '{' => {
                 let name: String = std::iter::from_fn(|| rest.next_if(|char| *char != '}')).collect();
-                rest.next().ok_or("format! has a { without its }; a brace itself is written {{")?;
+                rest.next().ok_or("text! has a { without its }; a brace itself is written {{")?;
                 plain.push_str(close);
                 pieces.push(Piece::Text(std::mem::replace(&mut plain, open.into())));
                 pieces.push(Piece::Value(match name.is_empty() {
-                    true => values.next().ok_or("format! has more {} than values")?,
+                    true => values.next().ok_or("text! has more {} than values")?,
                     false => named(&name, span)?,
                 }));
             }
-            '}' => return Err("format! has a } without its {; a brace itself is written }}".into()),
+            '}' => return Err("text! has a } without its {; a brace itself is written }}".into()),
             _ => plain.push(char),
         }
     }
     plain.push_str(close);
     pieces.push(Piece::Text(plain));
     match values.next() {
-        Some(unused) => Err(format!("format! has no {{}} for {unused}")),
+        Some(unused) => Err(format!("text! has no {{}} for {unused}")),
         None => Ok(pieces),
     }
 }
@@ -76,7 +76,7 @@ fn named(name: &str, span: Span) -> Result<TokenStream, String> {
     let is_name = |char: char| char.is_alphanumeric() || char == '_';
     if !name.chars().all(is_name) || name.starts_with(|char: char| char.is_ascii_digit()) {
         return Err(format!(
-            "{{{name}}}: this format! knows {{}} and {{name}}; alloc::format! knows the rest, and makes a hook 4 kB larger"
+            "{{{name}}}: text! knows {{}} and {{name}}; alloc::format! knows the rest, and makes a hook 4 kB larger"
         ));
     }
     Ok(TokenTree::from(Ident::new(name, span)).into())
@@ -101,7 +101,7 @@ fn escape(rest: &mut Peekable<Chars<'_>>, plain: &mut String) {
     }
 }
 
-/// `&PIECE as &dyn wrapper_hook::Piece,`
+/// `&PIECE as &dyn wrapper_hook::Text,`
 fn code(piece: Piece) -> TokenStream {
     let value = match piece {
         Piece::Text(text) if text == "\"\"" => return TokenStream::new(),
@@ -109,15 +109,15 @@ fn code(piece: Piece) -> TokenStream {
         Piece::Value(value) => value,
     };
     let value = TokenTree::from(Group::new(Delimiter::Parenthesis, value));
-    [source("&"), value.into(), source("as &dyn ::wrapper_hook::Piece,")].into_iter().collect()
+    [source("&"), value.into(), source("as &dyn ::wrapper_hook::Text,")].into_iter().collect()
 }
 
-/// `wrapper_hook::join(&[PIECES])`
+/// `wrapper_hook::concat(&[PIECES])`
 fn joined(pieces: Vec<Piece>) -> TokenStream {
     let pieces = TokenTree::from(Group::new(Delimiter::Bracket, pieces.into_iter().map(code).collect()));
     let list = [source("&"), pieces.into()].into_iter().collect();
     let list = TokenTree::from(Group::new(Delimiter::Parenthesis, list));
-    [source("::wrapper_hook::join"), list.into()].into_iter().collect()
+    [source("::wrapper_hook::concat"), list.into()].into_iter().collect()
 }
 
 fn source(code: &str) -> TokenStream {

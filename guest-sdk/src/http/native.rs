@@ -1,7 +1,7 @@
 //! Requests by the operating system: how a hook speaks HTTP in a native test, to servers on this machine.
 
 use super::{ErrorKind, Failure, HTTP, split};
-use crate::format;
+use crate::text;
 use alloc::{borrow::ToOwned, boxed::Box, string::String, vec::Vec};
 use core::time::Duration;
 use std::io::{self, Read};
@@ -23,20 +23,20 @@ const SET_BY_HOST: [&str; 10] = [
 
 /// What a request carries.
 #[derive(Debug)]
-pub struct Outgoing {
+pub struct RequestParts {
     headers: Vec<(String, Vec<u8>)>,
     body: Vec<u8>,
 }
 
 /// An answer whose head has come.
 #[derive(Debug)]
-pub struct Answer {
+pub struct Incoming {
     status: u16,
     headers: HeaderMap,
     body: core::cell::RefCell<Option<ureq::Body>>,
 }
 
-impl Outgoing {
+impl RequestParts {
     pub fn new() -> Self {
         Self { headers: Vec::new(), body: Vec::new() }
     }
@@ -51,14 +51,14 @@ impl Outgoing {
 }
 
 /// Sends a request and waits for the answer's head.
-pub fn exchange(method: &str, url: &str, outgoing: Outgoing, timeout: Duration) -> Result<Answer, Failure> {
+pub fn exchange(method: &str, url: &str, parts: RequestParts, timeout: Duration) -> Result<Incoming, Failure> {
     let (scheme, ..) = split(url)?;
     if scheme != HTTP {
         return Err(Failure::from("a native test speaks plain HTTP only"));
     }
     let mut request = Request::builder().method(method).uri(url);
-    for (name, value) in outgoing.headers {
-        let refused = |why| Failure { kind: ErrorKind::Invalid, reason: format!("header \"{name}\" {why}").into() };
+    for (name, value) in parts.headers {
+        let refused = |why| Failure { kind: ErrorKind::Invalid, reason: text!("header \"{name}\" {why}").into() };
         if SET_BY_HOST.iter().any(|set| name.eq_ignore_ascii_case(set)) {
             return Err(refused("is set by the host"));
         }
@@ -67,9 +67,8 @@ pub fn exchange(method: &str, url: &str, outgoing: Outgoing, timeout: Duration) 
             return Err(refused("is malformed"));
         }
     }
-    let request = request
-        .body(outgoing.body)
-        .map_err(|_| Failure::new(ErrorKind::Invalid, "the URL or the method is malformed"))?;
+    let request =
+        request.body(parts.body).map_err(|_| Failure::new(ErrorKind::Invalid, "the URL or the method is malformed"))?;
     let config = ureq::Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)
@@ -79,10 +78,10 @@ pub fn exchange(method: &str, url: &str, outgoing: Outgoing, timeout: Duration) 
         .timeout_global(Some(timeout));
     let answer: Response<ureq::Body> = ureq::Agent::new_with_config(config.build()).run(request).map_err(failure)?;
     let (head, body) = answer.into_parts();
-    Ok(Answer { status: head.status.as_u16(), headers: head.headers, body: Some(body).into() })
+    Ok(Incoming { status: head.status.as_u16(), headers: head.headers, body: Some(body).into() })
 }
 
-impl Answer {
+impl Incoming {
     pub fn status(&self) -> u16 {
         self.status
     }

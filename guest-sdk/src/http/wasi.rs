@@ -2,7 +2,7 @@
 
 use super::{
     ErrorKind, Failure, HTTPS,
-    raw::{self, Sent},
+    abi::{self, Sent},
     split,
 };
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
         http::types::{Fields, HeaderError, IncomingResponse, Method, OutgoingRequest, Scheme},
         io::{poll::Pollable, streams::StreamError},
     },
-    format,
+    text,
     time::{after, is_first},
 };
 use alloc::{borrow::ToOwned, vec::Vec};
@@ -18,13 +18,13 @@ use core::{mem::ManuallyDrop, time::Duration};
 
 /// What a request carries.
 #[derive(Debug)]
-pub struct Outgoing {
+pub struct RequestParts {
     // What belongs to a request that cannot be made stays with the host until the hook ends: a function that is never
     // imported is 300 bytes less.
     headers: ManuallyDrop<Fields>,
     body: Option<Body>,
     /// Why a header was not taken.
-    refused: Option<Failure>,
+    header_error: Option<Failure>,
 }
 
 /// Bytes, and how they are sent: a hook that never sets a body is compiled without what writes one.
@@ -36,11 +36,11 @@ struct Body {
 
 /// An answer whose head has come.
 #[derive(Debug)]
-pub struct Answer(IncomingResponse);
+pub struct Incoming(IncomingResponse);
 
-impl Outgoing {
+impl RequestParts {
     pub fn new() -> Self {
-        Self { headers: ManuallyDrop::new(Fields::new()), body: None, refused: None }
+        Self { headers: ManuallyDrop::new(Fields::new()), body: None, header_error: None }
     }
 
     pub fn header(&mut self, name: &str, value: &[u8]) {
@@ -52,11 +52,11 @@ impl Outgoing {
                 Err(HeaderError::Forbidden) => "is set by the host",
                 Err(_) => "is malformed",
             };
-        self.refused = Some(Failure { kind: ErrorKind::Invalid, reason: format!("header \"{name}\" {why}").into() });
+        self.header_error = Some(Failure { kind: ErrorKind::Invalid, reason: text!("header \"{name}\" {why}").into() });
     }
 
     pub fn body(&mut self, bytes: Vec<u8>) {
-        let length = format!("{}", bytes.len());
+        let length = text!("{}", bytes.len());
         let _ = self.headers.set("content-length", &[length.into_bytes()]);
         self.body = (!bytes.is_empty()).then_some(Body { bytes, send: send_with_body });
     }
@@ -65,7 +65,7 @@ impl Outgoing {
 fn send_with_body(request: OutgoingRequest, bytes: &[u8], late: &Pollable) -> Result<Sent, Failure> {
     let no_body = |()| Failure::from("the request has no body");
     let body = request.body().map_err(no_body)?;
-    let sent = raw::handle(request)?;
+    let sent = abi::handle(request)?;
     let stream = body.write().map_err(no_body)?;
     let mut rest = bytes;
     while !rest.is_empty() {
@@ -83,18 +83,18 @@ fn send_with_body(request: OutgoingRequest, bytes: &[u8], late: &Pollable) -> Re
         rest = later;
     }
     drop(stream);
-    raw::finish(body)?;
+    abi::finish(body)?;
     Ok(sent)
 }
 
 /// Sends a request and waits for the answer's head. Its time is kept here and not by `request-options`, which a host
 /// may ignore.
-pub fn exchange(method: &str, url: &str, outgoing: Outgoing, timeout: Duration) -> Result<Answer, Failure> {
+pub fn exchange(method: &str, url: &str, parts: RequestParts, timeout: Duration) -> Result<Incoming, Failure> {
     let (scheme, authority, path) = split(url)?;
-    if let Some(refused) = outgoing.refused {
-        return Err(refused);
+    if let Some(error) = parts.header_error {
+        return Err(error);
     }
-    let request = ManuallyDrop::new(OutgoingRequest::new(ManuallyDrop::into_inner(outgoing.headers)));
+    let request = ManuallyDrop::new(OutgoingRequest::new(ManuallyDrop::into_inner(parts.headers)));
     let scheme = if scheme == HTTPS { Scheme::Https } else { Scheme::Http };
     let set = request.set_method(&Method::Other(method.to_owned())).is_ok()
         && request.set_scheme(Some(&scheme)).is_ok()
@@ -105,19 +105,19 @@ pub fn exchange(method: &str, url: &str, outgoing: Outgoing, timeout: Duration) 
     }
     let request = ManuallyDrop::into_inner(request);
     let late = after(timeout);
-    let sent = match outgoing.body {
-        None => raw::handle(request),
+    let sent = match parts.body {
+        None => abi::handle(request),
         Some(Body { bytes, send }) => send(request, &bytes, &late),
     }?;
     // The event is gone before what it belongs to is.
     let answered = is_first(&sent.subscribe(), &late);
     match answered {
-        true => Ok(Answer(sent.answer()?)),
+        true => Ok(Incoming(sent.answer()?)),
         false => Err(Failure::new(ErrorKind::Timeout, "no answer within its time")),
     }
 }
 
-impl Answer {
+impl Incoming {
     pub fn status(&self) -> u16 {
         self.0.status()
     }

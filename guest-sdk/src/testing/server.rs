@@ -1,6 +1,6 @@
 //! A server on loopback.
 
-use crate::format;
+use crate::text;
 use alloc::{string::String, sync::Arc, vec::Vec};
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -45,8 +45,7 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port on loopback");
         let address = listener.local_addr().expect("the port has a number");
         let length = body.len();
-        let answer =
-            format!("HTTP/1.1 {status} Whatever\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
+        let answer = text!("HTTP/1.1 {status} Whatever\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
         let requests = Arc::<Mutex<Vec<Received>>>::default();
         let seen = requests.clone();
         // The thread ends with the test's process.
@@ -63,7 +62,7 @@ impl Server {
 
     /// A URL on this server.
     pub fn url(&self, path: &str) -> String {
-        format!("http://localhost:{}{path}", self.address.port())
+        text!("http://localhost:{}{path}", self.address.port())
     }
 
     /// The requests so far.

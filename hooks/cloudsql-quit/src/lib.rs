@@ -3,7 +3,7 @@
 
 quit::hook! {
     name: "cloud-sql-proxy",
-    variable: "HOOK_CLOUDSQL_QUIT",
+    prefix: "HOOK_CLOUDSQL_QUIT",
     urls: &["http://localhost:9091/quitquitquit"],
     elsewhere: &["http://localhost:9090/"],
     hint: "the proxy serves it when it is started with --quitquitquit",

@@ -5,7 +5,7 @@
 
 quit::hook! {
     name: "consul-dataplane",
-    variable: "HOOK_CONSUL_SHUTDOWN",
+    prefix: "HOOK_CONSUL_SHUTDOWN",
     urls: &["http://localhost:20600/graceful_shutdown", "http://localhost:20300/graceful_shutdown"],
     elsewhere: &[],
     hint: "the endpoint comes with the annotation consul.hashicorp.com/enable-sidecar-proxy-lifecycle: \"true\"",

@@ -5,7 +5,7 @@
 #![cfg_attr(target_family = "wasm", no_std)]
 
 use quit::{Sidecar, quit};
-use wrapper_hook::{Context, Error, Result, format};
+use wrapper_hook::{Context, Error, Result, text};
 
 wrapper_hook::hook!(run);
 
@@ -15,16 +15,16 @@ const PREFIX: &str = "HOOK_DAPR_SHUTDOWN";
 const PORT: &str = "3500";
 
 fn run(cx: &Context) -> Result {
-    let token = cx.trimmed(&cx.variable_or("TOKEN", PREFIX)).or_else(|| cx.trimmed("DAPR_API_TOKEN"));
+    let token = cx.trimmed(&cx.setting_name_or("TOKEN", PREFIX)).or_else(|| cx.trimmed("DAPR_API_TOKEN"));
     let port = cx.trimmed("DAPR_HTTP_PORT");
     let port = port.as_deref().unwrap_or(PORT);
     if !port.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(Error::Misconfigured(format!("DAPR_HTTP_PORT=\"{port}\": not a port")));
+        return Err(Error::Misconfigured(text!("DAPR_HTTP_PORT=\"{port}\": not a port")));
     }
-    let url = format!("http://localhost:{port}/v1.0/shutdown");
+    let url = text!("http://localhost:{port}/v1.0/shutdown");
     let daprd = Sidecar {
         name: "daprd",
-        variable: PREFIX,
+        prefix: PREFIX,
         urls: &[&url],
         elsewhere: &["http://localhost:3501/"],
         hint: "where Dapr's API requires a token, HOOK_DAPR_SHUTDOWN_TOKEN or DAPR_API_TOKEN has to hold it",

@@ -5,7 +5,7 @@
 
 quit::hook! {
     name: "Envoy",
-    variable: "HOOK_ENVOY_QUIT",
+    prefix: "HOOK_ENVOY_QUIT",
     urls: &[
         "http://localhost:9901/quitquitquit",
         "http://localhost:15000/quitquitquit",

@@ -3,6 +3,6 @@
 
 ready::hook! {
     name: "Envoy",
-    variable: "HOOK_ENVOY_READY",
+    prefix: "HOOK_ENVOY_READY",
     urls: &["http://localhost:9901/ready", "http://localhost:15000/ready", "http://localhost:19000/ready"],
 }

@@ -9,5 +9,5 @@ use wrapper_hook::{Context, Result};
 wrapper_hook::hook!(run);
 
 fn run(cx: &Context) -> Result {
-    wait(cx, &Gate { name: &cx.name(), variable: "HOOK_HTTP_READY", urls: &[] })
+    wait(cx, &Gate { name: &cx.name(), prefix: "HOOK_HTTP_READY", urls: &[] })
 }

@@ -8,7 +8,7 @@
 mod template;
 
 use template::{Escape, fill};
-use wrapper_hook::{Context, Error, Result, String, Vec, format, http};
+use wrapper_hook::{Context, Error, Result, String, Vec, http, text};
 
 wrapper_hook::hook!(run);
 
@@ -17,14 +17,14 @@ const BODY: &str = r#"{"command":"{command}","phase":"{phase}","outcome":"{outco
 
 fn run(cx: &Context) -> Result {
     // A body is sent as it is; white space around anything else is none of it.
-    let setting = |name: &str| cx.trimmed(&cx.variable(name));
-    let missing = || Error::Misconfigured(format!("{} is not set", cx.variable("URL")));
+    let setting = |name: &str| cx.trimmed(&cx.setting_name(name));
+    let missing = || Error::Misconfigured(text!("{} is not set", cx.setting_name("URL")));
     let url = fill(cx, &setting("URL").ok_or_else(missing)?, Escape::Url)?;
     let mut method = setting("METHOD").unwrap_or_else(|| "POST".into());
     method.make_ascii_uppercase();
     let headers = headers(cx, &setting("HEADERS").unwrap_or_default())?;
     let typed = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
-    let body = match cx.var(&cx.variable("BODY")) {
+    let body = match cx.var(&cx.setting_name("BODY")) {
         Some(body) => body,
         None if matches!(method.as_str(), "GET" | "HEAD" | "DELETE") => String::new(),
         None => BODY.into(),
@@ -59,7 +59,7 @@ fn headers(cx: &Context, text: &str) -> Result<Vec<(String, String)>> {
             continue;
         }
         // It may be a secret, or hold one, and is not told.
-        let malformed = || Error::Misconfigured(format!("{}: a line is not \"Name: value\"", cx.variable("HEADERS")));
+        let malformed = || Error::Misconfigured(text!("{}: a line is not \"Name: value\"", cx.setting_name("HEADERS")));
         let colon = line.bytes().position(|byte| byte == b':').ok_or_else(malformed)?;
         let name = line.get(..colon).unwrap_or_default().trim_ascii();
         if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_') {

@@ -5,7 +5,7 @@
 
 quit::hook! {
     name: "istio-proxy",
-    variable: "HOOK_ISTIO_QUIT",
+    prefix: "HOOK_ISTIO_QUIT",
     urls: &["http://localhost:15020/quitquitquit"],
     elsewhere: &["http://localhost:15000/"],
     hint: "pilot-agent takes POST from the pod's own loopback on port 15020, Envoy itself on port 15000",

@@ -3,6 +3,6 @@
 
 ready::hook! {
     name: "istio-proxy",
-    variable: "HOOK_ISTIO_READY",
+    prefix: "HOOK_ISTIO_READY",
     urls: &["http://localhost:15021/healthz/ready"],
 }

@@ -3,6 +3,6 @@
 
 ready::hook! {
     name: "linkerd-proxy",
-    variable: "HOOK_LINKERD_READY",
+    prefix: "HOOK_LINKERD_READY",
     urls: &["http://localhost:4191/ready"],
 }

@@ -5,7 +5,7 @@
 
 quit::hook! {
     name: "linkerd-proxy",
-    variable: "HOOK_LINKERD_SHUTDOWN",
+    prefix: "HOOK_LINKERD_SHUTDOWN",
     urls: &["http://localhost:4191/shutdown"],
     elsewhere: &["http://localhost:4143/"],
     hint: "the proxy's endpoint is enabled with proxy.enableShutdownEndpoint=true (LINKERD2_PROXY_SHUTDOWN_ENDPOINT_ENABLED)",

@@ -3,9 +3,9 @@
 
 use core::time::Duration;
 use wrapper_hook::{
-    Context, Error, Result, String, format,
+    Context, Error, Result, String,
     http::{ErrorKind, Request},
-    log, sleep,
+    log, sleep, text,
 };
 
 /// How long one try may take, unless the hook is told otherwise.
@@ -18,7 +18,7 @@ const RETRIES: u32 = 5;
 const PAUSE: u64 = 200;
 
 /// What a hook needs for its last words, in milliseconds.
-const RESERVE: u64 = 300;
+const REPORT_MARGIN: u64 = 300;
 
 /// Sends a request, again if it may help, and logs where it went. The URL itself may be a secret: only scheme, host and
 /// port of it are ever told.
@@ -26,27 +26,27 @@ const RESERVE: u64 = 300;
 /// `HOOK_…_TRY_TIMEOUT` is the time of one try; `HOOK_…_TIMEOUT`, which wrapper reads, is that of all.
 pub fn send(cx: &Context, url: &str, request: impl Fn() -> Request) -> Result {
     let malformed =
-        || Error::Misconfigured(format!("{} is not a URL of the form https://host/path", cx.variable("URL")));
+        || Error::Misconfigured(text!("{} is not a URL of the form https://host/path", cx.setting_name("URL")));
     let origin = origin(url).ok_or_else(malformed)?;
-    let timeout = cx.duration(&cx.variable("TRY_TIMEOUT"))?.unwrap_or(TIMEOUT);
+    let timeout = cx.duration(&cx.setting_name("TRY_TIMEOUT"))?.unwrap_or(TIMEOUT);
     let mut pause = PAUSE;
     let mut left = RETRIES;
     loop {
         let (why, again) = match request().timeout(timeout).send() {
             Ok(answer) => match answer.status() {
                 200..300 => {
-                    log::info(&format!("told {origin}"));
+                    log::info(&text!("told {origin}"));
                     return Ok(());
                 }
-                status => (format!("answered {status}"), matches!(status, 408 | 429 | 500..600)),
+                status => (text!("answered {status}"), matches!(status, 408 | 429 | 500..600)),
             },
             Err(error) if matches!(error.kind, ErrorKind::Invalid | ErrorKind::Denied) => {
-                return Err(Error::Misconfigured(format!("\"{origin}\": {}", error.reason())));
+                return Err(Error::Misconfigured(text!("\"{origin}\": {}", error.reason())));
             }
             Err(error) => (error.reason().into(), error.kind != ErrorKind::Tls),
         };
-        let why = format!("\"{origin}\": {why}");
-        if !again || left == 0 || milliseconds(cx.time_left()) < pause + RESERVE {
+        let why = text!("\"{origin}\": {why}");
+        if !again || left == 0 || milliseconds(cx.time_left()) < pause + REPORT_MARGIN {
             return Err(why.into());
         }
         log::debug(&why);
@@ -75,7 +75,7 @@ pub fn milliseconds(time: Duration) -> u64 {
 /// Seconds with three decimals.
 pub fn seconds(time: Duration) -> String {
     let thousandths = u64::from(time.subsec_millis());
-    format!("{}.{}{}{}", time.as_secs(), thousandths / 100, thousandths / 10 % 10, thousandths % 10)
+    text!("{}.{}{}{}", time.as_secs(), thousandths / 100, thousandths / 10 % 10, thousandths % 10)
 }
 
 /// When the command ended, since 1970; nothing if it did not run.

@@ -6,7 +6,7 @@
 #![cfg_attr(target_family = "wasm", no_std)]
 
 use notify::{ended_at, seconds};
-use wrapper_hook::{Context, Error, Phase, Result, String, format, http};
+use wrapper_hook::{Context, Error, Phase, Result, String, http, text};
 
 wrapper_hook::hook!(run);
 
@@ -17,19 +17,19 @@ fn run(cx: &Context) -> Result {
     if cx.phase() == Phase::Before {
         return Err(Error::Misconfigured("there is nothing to tell before the command has run".into()));
     }
-    let setting = |name: &str| cx.trimmed(&cx.variable(name));
+    let setting = |name: &str| cx.trimmed(&cx.setting_name(name));
     let mut url = setting("URL").unwrap_or_else(|| URL.into());
     while url.ends_with('/') {
         url.pop();
     }
     url.push_str("/metrics");
     label(&mut url, "job", &setting("JOB").unwrap_or_else(|| program(cx)));
-    for pair in cx.list(&cx.variable("GROUPING")) {
+    for pair in cx.list(&cx.setting_name("GROUPING")) {
         let equals = pair.bytes().position(|byte| byte == b'=').filter(|place| *place > 0);
         let parts = equals.and_then(|place| Some((pair.get(..place)?, pair.get(place + 1..)?)));
         let Some((name, value)) = parts else {
-            let variable = cx.variable("GROUPING");
-            return Err(Error::Misconfigured(format!("{variable}: \"{pair}\" is not of the form label=value")));
+            let variable = cx.setting_name("GROUPING");
+            return Err(Error::Misconfigured(text!("{variable}: \"{pair}\" is not of the form label=value")));
         };
         label(&mut url, name, value);
     }
@@ -43,9 +43,9 @@ fn metrics(cx: &Context) -> String {
     let mut text = String::new();
     let mut metric = |name: &str, help: &str, value: &str| {
         text +=
-            &format!("# HELP wrapper_job_{name} {help}\n# TYPE wrapper_job_{name} gauge\nwrapper_job_{name} {value}\n");
+            &text!("# HELP wrapper_job_{name} {help}\n# TYPE wrapper_job_{name} gauge\nwrapper_job_{name} {value}\n");
     };
-    metric("exit_code", "What the container exited with.", &format!("{}", cx.exit_code()));
+    metric("exit_code", "What the container exited with.", &text!("{}", cx.exit_code()));
     metric("success", "Whether the command exited with 0.", if cx.succeeded() { "1" } else { "0" });
     if let (Some(elapsed), Some(start), Some(end)) = (cx.elapsed(), cx.started_at(), ended_at(cx)) {
         metric("duration_seconds", "How long the command ran.", &seconds(elapsed));
@@ -69,8 +69,8 @@ fn program(cx: &Context) -> String {
 fn label(url: &mut String, name: &str, value: &str) {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     *url += &match !value.is_empty() && value.bytes().all(plain) {
-        true => format!("/{name}/{value}"),
-        false => format!("/{name}@base64/{}", &*base64(value.as_bytes())),
+        true => text!("/{name}/{value}"),
+        false => text!("/{name}@base64/{}", &*base64(value.as_bytes())),
     };
 }
 

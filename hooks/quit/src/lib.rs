@@ -12,9 +12,9 @@
 
 use core::{slice, time::Duration};
 use wrapper_hook::{
-    Context, Error, Result, String, format,
+    Context, Error, Result, String,
     http::{self, ErrorKind, Request},
-    log, sleep,
+    log, sleep, text,
 };
 
 /// A product that runs beside the command and exits when it is asked to.
@@ -22,7 +22,7 @@ pub struct Sidecar<'a> {
     /// What the log calls it.
     pub name: &'a str,
     /// What its variables begin with when none is set under the hook's own name: `HOOK_ISTIO_QUIT`.
-    pub variable: &'a str,
+    pub prefix: &'a str,
     /// Where it listens, as it is usually set up. The first address that accepts a connection is the sidecar.
     pub urls: &'a [&'a str],
     /// Where the product listens besides. If it refuses at its `urls`, the log says whether it does here; nothing here is
@@ -73,20 +73,20 @@ const PERIOD: Duration = Duration::from_millis(100);
 const LOOK: Duration = Duration::from_millis(200);
 
 /// What one more attempt and the final message need: the host ends every wait shortly before the hook's time does.
-const RESERVE: Duration = Duration::from_millis(600);
+const REPORT_MARGIN: Duration = Duration::from_millis(600);
 
 /// Asks the sidecar to quit. `with_headers` adds the headers that it requires.
 ///
 /// `HOOK_…_URL` names another address, `HOOK_…_STARTUP` another time than five seconds, `HOOK_…_ABSENT` says what to do
 /// if nobody listens by then (`ok`, `wait` or `fail`), and `HOOK_…_WAIT_GONE` asks for waiting until the sidecar is gone.
 pub fn quit(cx: &Context, sidecar: &Sidecar, with_headers: impl Fn(Request) -> Request) -> Result {
-    let variable = |setting: &str| cx.variable_or(setting, sidecar.variable);
-    let named = cx.trimmed(&variable("URL"));
+    let name = |setting: &str| cx.setting_name_or(setting, sidecar.prefix);
+    let named = cx.trimmed(&name("URL"));
     let named = named.as_deref();
     let urls = named.as_ref().map_or(sidecar.urls, slice::from_ref);
-    let startup = cx.duration(&variable("STARTUP"))?.unwrap_or(STARTUP);
-    let wait_gone = cx.flag(&variable("WAIT_GONE"))?;
-    let if_absent = cx.choice(&variable("ABSENT"), &["ok", "wait", "fail"])?.unwrap_or("ok");
+    let startup = cx.duration(&name("STARTUP"))?.unwrap_or(STARTUP);
+    let wait_gone = cx.flag(&name("WAIT_GONE"))?;
+    let if_absent = cx.choice(&name("ABSENT"), &["ok", "wait", "fail"])?.unwrap_or("ok");
 
     let mut asking = Asking { sidecar, urls, why: String::new() };
     let mut state = State::NotListening;
@@ -104,12 +104,12 @@ pub fn quit(cx: &Context, sidecar: &Sidecar, with_headers: impl Fn(Request) -> R
         let words = match state {
             State::Asked if !wait_gone => return Ok(()),
             State::Gone => {
-                log::info(&format!("{} is gone", sidecar.name));
+                log::info(&text!("{} is gone", sidecar.name));
                 return Ok(());
             }
             State::Asked => "still runs",
             State::Absent => "is taken for absent",
-            _ if cx.time_left() > RESERVE => {
+            _ if cx.time_left() > REPORT_MARGIN => {
                 sleep(PERIOD);
                 continue;
             }
@@ -118,15 +118,15 @@ pub fn quit(cx: &Context, sidecar: &Sidecar, with_headers: impl Fn(Request) -> R
             State::NoAnswer => "accepted but no answer came that it quits",
         };
         let more = match (state, if_absent) {
-            (State::Absent, "ok") => format!("; if it is only late, set {}=wait", variable("ABSENT")),
+            (State::Absent, "ok") => text!("; if it is only late, set {}=wait", name("ABSENT")),
             (State::NotListening, "wait") => "; --plugin-timeout gives it more time".into(),
-            (State::NotListening, _) => format!("; --plugin-timeout is shorter than {}", variable("STARTUP")),
+            (State::NotListening, _) => text!("; --plugin-timeout is shorter than {}", name("STARTUP")),
             _ => String::new(),
         };
         if let State::Absent | State::NotListening = state {
             asking.refused(named.is_none());
         }
-        let text = format!("{} {words}: {}{more}", sidecar.name, asking.why);
+        let text = text!("{} {words}: {}{more}", sidecar.name, asking.why);
         if state == State::Absent && if_absent == "ok" {
             log::warn(&text);
             return Ok(());
@@ -173,15 +173,15 @@ impl Asking<'_> {
 
     fn judge(&mut self, url: &str, status: u16) -> Result<State> {
         let name = self.sidecar.name;
-        self.why = format!("\"{url}\": answered {status}");
+        self.why = text!("\"{url}\": answered {status}");
         match status {
             200..300 => {
-                log::info(&format!("asked {name} to quit ({status})"));
+                log::info(&text!("asked {name} to quit ({status})"));
                 Ok(State::Asked)
             }
             // Overloaded, or not ready yet.
             408 | 429 | 500..600 => Ok(State::NoAnswer),
-            401 | 403 | 404 | 405 | 412 => Err(Error::Misconfigured(format!("{}{}", self.why, &*self.hint()))),
+            401 | 403 | 404 | 405 | 412 => Err(Error::Misconfigured(text!("{}{}", self.why, &*self.hint()))),
             _ => Err(Error::Failed(self.why.clone())),
         }
     }
@@ -189,13 +189,13 @@ impl Asking<'_> {
     /// Many answer first and drain their connections then; gone is who refuses, and nobody else.
     fn wait_until_gone(&mut self, cx: &Context) -> State {
         let root = self.urls.first().map(|url| root(url)).unwrap_or_default();
-        while cx.time_left() > RESERVE {
+        while cx.time_left() > REPORT_MARGIN {
             match http::get(&root).timeout(PERIOD).send() {
                 Err(error) if error.kind == ErrorKind::Refused => return State::Gone,
                 _ => sleep(PERIOD),
             }
         }
-        self.why = format!("\"{root}\" does not refuse yet");
+        self.why = text!("\"{root}\" does not refuse yet");
         State::Asked
     }
 
@@ -203,7 +203,7 @@ impl Asking<'_> {
     fn refused(&mut self, look: bool) {
         self.why = "connection refused by".into();
         for url in self.urls {
-            self.why += &format!(" \"{url}\"");
+            self.why += &text!(" \"{url}\"");
         }
         for url in self.sidecar.elsewhere.iter().filter(|_| look) {
             // Any answer will do, and even a connection that is closed. Silence may be this machine's, when it is busy.
@@ -212,13 +212,13 @@ impl Asking<'_> {
                 Err(error) => matches!(error.kind, ErrorKind::Closed | ErrorKind::Protocol),
             };
             if listens {
-                self.why += &format!("; but \"{url}\" accepts connections{}", &*self.hint());
+                self.why += &text!("; but \"{url}\" accepts connections{}", &*self.hint());
             }
         }
     }
 
     fn hint(&self) -> String {
-        format!("; {}; {}_URL names another address", self.sidecar.hint, self.sidecar.variable)
+        text!("; {}; {}_URL names another address", self.sidecar.hint, self.sidecar.prefix)
     }
 }
 
@@ -226,5 +226,5 @@ impl Asking<'_> {
 fn root(url: &str) -> String {
     let slash = url.bytes().enumerate().filter(|(_, byte)| *byte == b'/').nth(2);
     let end = slash.map_or(url.len(), |(place, _)| place);
-    format!("{}/", url.get(..end).unwrap_or(url))
+    text!("{}/", url.get(..end).unwrap_or(url))
 }

@@ -6,9 +6,9 @@
 
 use core::time::Duration;
 use wrapper_hook::{
-    Context, Error, Result, String, format,
+    Context, Error, Result, String,
     http::{self, ErrorKind},
-    log, sleep,
+    log, sleep, text,
 };
 
 /// Something a command may have to wait for.
@@ -16,7 +16,7 @@ pub struct Gate<'a> {
     /// What the log calls it.
     pub name: &'a str,
     /// What its variables begin with when none is set under the hook's own name: `HOOK_ISTIO_READY`.
-    pub variable: &'a str,
+    pub prefix: &'a str,
     /// Where it says whether it is ready, as it is usually set up. One of them has to.
     pub urls: &'a [&'a str],
 }
@@ -49,7 +49,7 @@ const STARTUP: Duration = Duration::from_secs(5);
 
 /// How long before it is killed the hook gives up, in milliseconds: what it needs to say so, and no more than a quarter
 /// of its time.
-const RESERVE: u64 = 500;
+const REPORT_MARGIN: u64 = 500;
 
 /// Waits until one of the addresses is ready.
 ///
@@ -57,20 +57,20 @@ const RESERVE: u64 = 500;
 /// gives the hook: its `HOOK_<NAME>_TIMEOUT`, or `--plugin-timeout`. `HOOK_…_ON_TIMEOUT` is `fail` or `start`, and `HOOK_…_ABSENT` says what becomes of the command when every connection
 /// was refused for `HOOK_…_STARTUP`: `wait` for the timeout, `start` without it, or `fail`.
 pub fn wait(cx: &Context, gate: &Gate) -> Result {
-    let variable = |setting: &str| cx.variable_or(setting, gate.variable);
-    let mut urls = cx.list(&variable("URL"));
+    let name = |setting: &str| cx.setting_name_or(setting, gate.prefix);
+    let mut urls = cx.list(&name("URL"));
     if urls.is_empty() {
         urls.extend(gate.urls.iter().copied().map(String::from));
     }
     if urls.is_empty() {
-        return Err(Error::Misconfigured(format!("{} is not set", cx.variable("URL"))));
+        return Err(Error::Misconfigured(text!("{} is not set", cx.setting_name("URL"))));
     }
-    let period = cx.duration(&variable("PERIOD"))?.unwrap_or(PERIOD);
-    let startup = cx.duration(&variable("STARTUP"))?.unwrap_or(STARTUP);
-    let on_timeout = cx.choice(&variable("ON_TIMEOUT"), &["start", "fail"])?.unwrap_or("fail");
-    let absent = cx.choice(&variable("ABSENT"), &["wait", "start", "fail"])?.unwrap_or("wait");
+    let period = cx.duration(&name("PERIOD"))?.unwrap_or(PERIOD);
+    let startup = cx.duration(&name("STARTUP"))?.unwrap_or(STARTUP);
+    let on_timeout = cx.choice(&name("ON_TIMEOUT"), &["start", "fail"])?.unwrap_or("fail");
+    let absent = cx.choice(&name("ABSENT"), &["wait", "start", "fail"])?.unwrap_or("wait");
     // In milliseconds: arithmetic with `Duration` carries the words for its overflows.
-    let end = RESERVE.min(milliseconds(cx.time_left()) / 4);
+    let end = REPORT_MARGIN.min(milliseconds(cx.time_left()) / 4);
     let left = || milliseconds(cx.time_left()).saturating_sub(end);
     let (mut heard, mut why) = (false, String::new());
     loop {
@@ -79,12 +79,12 @@ pub fn wait(cx: &Context, gate: &Gate) -> Result {
             let patience = Duration::from_millis(left().clamp(LEAST_ANSWER, ANSWER));
             match http::get(url).timeout(patience).send() {
                 Ok(answer) if (200..300).contains(&answer.status()) => {
-                    log::info(&format!("{} is ready", gate.name));
+                    log::info(&text!("{} is ready", gate.name));
                     return Ok(());
                 }
                 Ok(answer) => {
                     (heard, answered) = (true, true);
-                    why = format!("\"{url}\": answered {}", answer.status());
+                    why = text!("\"{url}\": answered {}", answer.status());
                 }
                 Err(error) if matches!(error.kind, ErrorKind::Invalid | ErrorKind::Denied) => return Err(error.into()),
                 // What somebody answered says more than that another one is silent, or that no answer came in the moment
@@ -101,10 +101,10 @@ pub fn wait(cx: &Context, gate: &Gate) -> Result {
         sleep(Duration::from_millis(milliseconds(period).min(left())));
         let late = left() == 0;
         if !heard && absent != "wait" && (late || cx.uptime() >= startup) {
-            return decide(absent, format!("{} is taken for absent: {why}", gate.name));
+            return decide(absent, text!("{} is taken for absent: {why}", gate.name));
         }
         if late {
-            return decide(on_timeout, format!("{} is not ready: {why}", gate.name));
+            return decide(on_timeout, text!("{} is not ready: {why}", gate.name));
         }
     }
 }
@@ -114,10 +114,10 @@ fn milliseconds(time: Duration) -> u64 {
 }
 
 /// What was chosen for a gate that does not open: `start` or `fail`.
-fn decide(otherwise: &str, why: String) -> Result {
-    if otherwise != "start" {
+fn decide(choice: &str, why: String) -> Result {
+    if choice != "start" {
         return Err(why.into());
     }
-    log::warn(&format!("{why}; the command starts without"));
+    log::warn(&text!("{why}; the command starts without"));
     Ok(())
 }

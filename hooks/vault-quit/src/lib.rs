@@ -8,7 +8,7 @@ wrapper_hook::hook!(run);
 
 const VAULT: Sidecar = Sidecar {
     name: "vault-agent",
-    variable: "HOOK_VAULT_QUIT",
+    prefix: "HOOK_VAULT_QUIT",
     urls: &["http://localhost:8200/agent/v1/quit"],
     elsewhere: &["http://localhost:8100/"],
     hint: "the agent serves it with `agent_api { enable_quit = true }` in its listener",

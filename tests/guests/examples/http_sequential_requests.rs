@@ -1,6 +1,6 @@
 //! Makes HOOK_COUNT requests, one after the other, and counts the answers.
 
-use wrapper_hook::{Context, Result, format, http, log};
+use wrapper_hook::{Context, Result, http, log, text};
 
 wrapper_hook::hook!(run);
 
@@ -11,6 +11,6 @@ fn run(cx: &Context) -> Result {
     for _ in 0..count {
         answered += usize::from(http::post(&url).send().is_ok());
     }
-    log::info(&format!("{answered} answered"));
+    log::info(&text!("{answered} answered"));
     Ok(())
 }

@@ -4,7 +4,7 @@
 //! half the size of a small hook. A hook wants to know which case it is, and the text of `internal-error`.
 #![allow(unsafe_code)]
 
-use super::{ErrorKind, Failure, code};
+use super::{ErrorKind, Failure, error_code};
 use crate::bindings::wasi::{
     http::types::{FutureIncomingResponse, IncomingResponse, OutgoingBody, OutgoingRequest},
     io::poll::Pollable,
@@ -15,7 +15,7 @@ use core::mem::MaybeUninit;
 /// `result<T, error-code>` of the canonical ABI, where `T` is a handle or nothing. Its layout is C's, with cases as
 /// numbers in the order of their declaration.
 #[repr(C, align(8))]
-struct Fallible {
+struct HandleResult {
     failed: u8,
     value: Value,
 }
@@ -45,29 +45,29 @@ struct Payload {
 
 /// `option<result<result<incoming-response, error-code>>>`
 #[repr(C, align(8))]
-struct Answered {
+struct OptionNestedResult {
     is_some: u8,
-    taken: Taken,
+    taken: NestedResult,
 }
 
 #[repr(C, align(8))]
-struct Taken {
+struct NestedResult {
     before: u8,
-    answer: Fallible,
+    answer: HandleResult,
 }
 
 #[link(wasm_import_module = "wasi:http/outgoing-handler@0.2.12")]
 unsafe extern "C" {
     #[link_name = "handle"]
-    fn handle_request(request: u32, has_options: u32, options: u32, result: *mut Fallible);
+    fn handle_request(request: u32, has_options: u32, options: u32, result: *mut HandleResult);
 }
 
 #[link(wasm_import_module = "wasi:http/types@0.2.12")]
 unsafe extern "C" {
     #[link_name = "[method]future-incoming-response.get"]
-    fn get_answer(future: u32, result: *mut Answered);
+    fn get_answer(future: u32, result: *mut OptionNestedResult);
     #[link_name = "[static]outgoing-body.finish"]
-    fn finish_body(body: u32, has_trailers: u32, trailers: u32, result: *mut Fallible);
+    fn finish_body(body: u32, has_trailers: u32, trailers: u32, result: *mut HandleResult);
 }
 
 /// A request on its way.
@@ -108,7 +108,7 @@ impl Sent {
         unsafe {
             get_answer(self.0.handle(), result.as_mut_ptr());
             match result.assume_init() {
-                Answered { is_some: 1, taken: Taken { before: 0, answer } } => {
+                OptionNestedResult { is_some: 1, taken: NestedResult { before: 0, answer } } => {
                     Ok(IncomingResponse::from_handle(answer.handle()?))
                 }
                 _ => Err(Failure::from("the answer was taken twice")),
@@ -117,7 +117,7 @@ impl Sent {
     }
 }
 
-impl Fallible {
+impl HandleResult {
     /// # Safety
     ///
     /// The host has filled this in, as a result whose value is a handle or nothing.
@@ -138,11 +138,11 @@ impl ErrorCode {
     /// The host has filled this in.
     unsafe fn failure(self) -> Failure {
         let Payload { is_some, text, length, .. } = self.payload;
-        if self.case == code::INTERNAL_ERROR && is_some == 1 {
+        if self.case == error_code::INTERNAL_ERROR && is_some == 1 {
             // SAFETY: the host has placed the string with cabi_realloc, for the hook to keep.
             let reason = unsafe { String::from_raw_parts(text.cast_mut(), length, length) };
             return Failure { kind: ErrorKind::Other, reason: reason.into() };
         }
-        code::meaning(self.case)
+        error_code::meaning(self.case)
     }
 }
