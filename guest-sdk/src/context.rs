@@ -1,4 +1,4 @@
-//! What a hook can learn about the command and about itself.
+//! The context of a hook: facts about the command and the hook itself, and its settings.
 
 use crate::{
     Error, Result,
@@ -8,8 +8,8 @@ use crate::{
 use alloc::{string::String, vec::Vec};
 use core::time::Duration;
 
-/// What the host tells a hook. Every answer stays the same while the hook runs, but for
-/// [`uptime`](Self::uptime) and [`time_left`](Self::time_left).
+/// Facts about the command and the hook. Nothing here changes while the hook runs, except [`uptime`](Self::uptime) and
+/// [`time_left`](Self::time_left).
 #[derive(Debug)]
 pub struct Context(());
 
@@ -19,9 +19,9 @@ pub struct Context(());
 pub enum Phase {
     /// Before the command is started. If the hook fails, the command is not started.
     Before,
-    /// After the command has ended, or could not be started.
+    /// After the command has exited, or could not be started.
     After,
-    /// A phase this version of the crate does not know, by its name.
+    /// A phase that this version of the crate does not know: its name.
     Other(String),
 }
 
@@ -29,9 +29,9 @@ pub enum Phase {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// It exited by itself with this exit status; 0 means success.
+    /// It exited with this status; 0 means success.
     Exited(u8),
-    /// A signal ended it.
+    /// A signal killed it.
     #[non_exhaustive]
     Killed {
         /// The number of the signal: 9 is SIGKILL, 15 is SIGTERM.
@@ -42,17 +42,17 @@ pub enum Outcome {
     /// It never ran.
     #[non_exhaustive]
     NotStarted {
-        /// Why, in one line.
+        /// The reason, in one line.
         reason: String,
-        /// What the container exits with for it: 127 not found, 126 not executable, 125 wrapper's own reasons, 128 + n
-        /// told to stop by signal n.
+        /// The container's exit code: 127 not found, 126 not executable, 125 an error of wrapper or a hook, 128 + n
+        /// stopped by signal n before the start.
         exit_code: u8,
     },
-    /// An end this version of the crate does not know; the text describes it in one line.
+    /// An outcome that this version of the crate does not know: a description in one line.
     Other(String),
 }
 
-/// Which of how many hooks of its phase a hook is.
+/// The position of a hook among those of its phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Position {
@@ -77,7 +77,7 @@ impl Context {
         }
     }
 
-    /// The command and its arguments. What is not UTF-8 is shown as U+FFFD.
+    /// The command and its arguments. Bytes that are not UTF-8 are replaced by U+FFFD.
     pub fn command(&self) -> Vec<String> {
         host::get_command()
     }
@@ -94,8 +94,8 @@ impl Context {
         })
     }
 
-    /// What the container exits with: the command's exit status, 128 + n if signal n killed it, or the code that says
-    /// why it did not start; 0 before it started.
+    /// The container's exit code: the command's exit status, 128 + n if signal n killed it, or the code for the reason
+    /// why it did not start; 0 before the command is started.
     pub fn exit_code(&self) -> u8 {
         match self.outcome() {
             None => 0,
@@ -111,64 +111,65 @@ impl Context {
         matches!(host::get_outcome(), Some(host::Outcome::Exited(0)))
     }
 
-    /// The number of the first signal that asked wrapper itself to stop, if one did.
+    /// The number of the first signal that wrapper got to stop the container, if there was one.
     pub fn stop_signal(&self) -> Option<u8> {
         host::get_stop_signal()
     }
 
-    /// When the command was started, since 1970-01-01T00:00:00Z; `None` if it was not.
+    /// The time at which the command was started, since 1970-01-01T00:00:00Z; `None` if it was not.
     pub fn started_at(&self) -> Option<Duration> {
         host::get_started_at().map(Duration::from_nanos)
     }
 
-    /// How long the command ran; `None` if it did not.
+    /// The run time of the command; `None` if it did not run.
     pub fn elapsed(&self) -> Option<Duration> {
         host::get_elapsed().map(Duration::from_nanos)
     }
 
-    /// How long wrapper itself has been running: the age of the container, where it is the entrypoint.
+    /// The time since wrapper was started: the age of the container, if wrapper is its entrypoint.
     pub fn uptime(&self) -> Duration {
         Duration::from_nanos(host::get_uptime())
     }
 
-    /// How long this hook may still run before it is killed.
+    /// The time until this hook is killed.
     pub fn time_left(&self) -> Duration {
         Duration::from_nanos(host::get_time_left())
     }
 
-    /// The name under which this hook appears in the log.
+    /// The name of this hook in the log.
     pub fn name(&self) -> String {
         host::get_name()
     }
 
-    /// Which of how many hooks of its phase this one is.
+    /// The position of this hook among those of its phase.
     pub fn position(&self) -> Position {
         let host::Position { number, count } = host::get_position();
         Position { number, count }
     }
 
-    /// The value of an environment variable, if it is set and not empty: in a manifest, emptying a variable is how one
-    /// takes back what an image set.
+    /// The value of an environment variable, if it is set and not empty: a manifest can override a variable of an image
+    /// with an empty value, but not unset it.
     ///
-    /// A hook sees the variables named `HOOK_…` that are no other hook's, those the operator listed with `--plugin-env`,
-    /// and the facts of this context as variables for programs that know nothing of it.
+    /// A hook sees the variables named `HOOK_…` that belong to no other hook, those listed with `--plugin-env`, and the
+    /// facts of this context, which are there for programs that do not import it.
     pub fn var(&self, name: &str) -> Option<String> {
         let (_, value) = get_environment().into_iter().find(|(key, _)| key == name)?;
         (!value.is_empty()).then_some(value)
     }
 
-    /// [`var`](Self::var) without white space around it, if anything else is there: YAML's `value: |` leaves a newline at
-    /// a value's end, and so does `echo` at that of a secret.
+    /// [`var`](Self::var) without leading and trailing white space, if anything is left: YAML's `value: |` ends in a
+    /// newline, and so does a secret written with `echo`.
     pub fn trimmed(&self, name: &str) -> Option<String> {
         let value = self.var(name)?;
         let value = value.trim_ascii();
         (!value.is_empty()).then(|| value.into())
     }
 
-    /// The name of the variable for one of this hook's own settings: `HOOK_`, its [`name`](Self::name) in capitals, and
-    /// the setting's. The hook `slack` finds its setting `URL` in `HOOK_SLACK_URL`; what is no letter or digit is `_`.
+    /// The name of the variable for a setting of this hook: `HOOK_`, the hook's [`name`](Self::name) in capitals, and
+    /// the setting. The hook `slack` has its setting `URL` in `HOOK_SLACK_URL`; any character but letters and digits
+    /// becomes `_`.
     ///
-    /// A hook that is listed twice under different names so has two sets of settings.
+    /// A hook that is listed twice under different names has two sets of settings.
     #[allow(unsafe_code, reason = "checking for UTF-8 what is ASCII costs half a kB")]
     pub fn setting_name(&self, setting: &str) -> String {
         let mut name = host::get_name().into_bytes();
@@ -180,8 +181,9 @@ impl Context {
         text!("HOOK_{name}_{setting}")
     }
 
-    /// [`setting_name`](Self::setting_name), if that is set; otherwise the one that begins with `prefix`. So a hook that is listed
-    /// under another name keeps the settings it is documented with: `setting_name_or("URL", "HOOK_ISTIO_QUIT")`.
+    /// [`setting_name`](Self::setting_name) if that variable is set, otherwise the name that begins with `prefix`. With
+    /// `setting_name_or("URL", "HOOK_ISTIO_QUIT")` a hook that is listed under another name keeps its documented
+    /// setting.
     pub fn setting_name_or(&self, setting: &str, prefix: &str) -> String {
         match self.setting_name(setting) {
             own if self.trimmed(&own).is_some() => own,
@@ -189,8 +191,8 @@ impl Context {
         }
     }
 
-    /// A span of time in a variable: whole numbers with their units, `500ms`, `5s`, `2m`, `1h` or `1m30s`; a number
-    /// without a unit is in seconds. These are the times that wrapper's own options take.
+    /// A time in a variable: whole numbers with units, `500ms`, `5s`, `2m`, `1h` or `1m30s`; a number without a unit is
+    /// in seconds. wrapper's own options take the same times.
     ///
     /// # Errors
     ///
@@ -214,7 +216,7 @@ impl Context {
         Ok(self.choose(name, &values::SWITCH)?.is_some_and(|place| place < values::SWITCH.len() / 2))
     }
 
-    /// One of several words in a variable, which may have it in capital or small letters.
+    /// One of several words in a variable, in capital or small letters.
     ///
     /// ```
     /// # use wrapper_hook::{Context, Result, testing::Job};
@@ -233,7 +235,7 @@ impl Context {
         Ok(self.choose(name, words)?.and_then(|place| words.get(place)).copied())
     }
 
-    /// Several values in a variable, with a comma or white space between them; none when it is not set.
+    /// Values in a variable, separated by commas or white space; none when it is not set.
     pub fn list(&self, name: &str) -> Vec<String> {
         self.var(name).as_deref().map(list).unwrap_or_default()
     }
@@ -255,7 +257,7 @@ impl Context {
     }
 }
 
-// Byte by byte: `str::split` brings a search engine of 3 kB along.
+// Compares bytes: `str::split` adds a search algorithm of 3 kB.
 fn list(text: &str) -> Vec<String> {
     let mut values = Vec::new();
     let mut from = 0;

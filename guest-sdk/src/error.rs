@@ -1,20 +1,20 @@
-//! Why a hook did not do its work.
+//! The error of a hook.
 
 use crate::bindings::exports::wrapper::hook::run;
 use alloc::string::String;
 use core::fmt;
 
-/// What a hook returns; `Result` alone is `Result<(), Error>`.
+/// The result of a hook; `Result` alone is `Result<(), Error>`.
 pub type Result<T = (), E = Error> = core::result::Result<T, E>;
 
-/// Why a hook did not do its work. wrapper writes the text as one line that starts with the hook's name, so it
-/// says what, which address or variable, why, and what would mend it.
+/// The reason why a hook failed. wrapper logs the text in one line after the hook's name, so the text names what
+/// failed, with which address or variable, why, and how to fix it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
-    /// It failed; another time it may succeed. A `&str` or `String` turns into this by `?` or `.into()`.
+    /// It failed; another run may succeed. `?` and `.into()` turn a `&str` or `String` into this.
     Failed(String),
-    /// It cannot succeed until somebody changes a setting, which the text names.
+    /// It cannot succeed before a setting is changed, which the text names.
     Misconfigured(String),
 }
 

@@ -1,6 +1,6 @@
-//! A small blocking HTTP client: one request, one response, no redirects, no connection kept.
+//! A small blocking HTTP client: one request, one response, no redirects, no persistent connections.
 //!
-//! Hooks may connect to what the operator allowed with `--allow-http`; the default is plain HTTP to loopback.
+//! Hooks may connect to the addresses allowed by `--allow-http`; the default is plain HTTP to loopback.
 //!
 //! ```no_run
 //! # fn run() -> wrapper_hook::Result {
@@ -35,16 +35,16 @@ use alloc::{
 };
 use core::time::Duration;
 
-/// How long a request may take unless it says otherwise: short enough to leave room for another try within the
-/// ten seconds a hook has by default.
+/// The default timeout of a request: within the ten seconds that a hook has by default, it leaves time for a second
+/// attempt.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 
 const HTTP: &str = "http://";
 const HTTPS: &str = "https://";
 
-/// A request that is being put together. It goes out with [`send`](Self::send).
+/// A request, built step by step and sent by [`send`](Self::send).
 #[derive(Debug)]
-#[must_use = "a request goes out with `send`"]
+#[must_use = "`send` sends the request"]
 pub struct Request {
     method: String,
     url: String,
@@ -52,30 +52,29 @@ pub struct Request {
     timeout: Duration,
 }
 
-/// The answer to a request: its status and headers have arrived, its body is read on demand.
+/// The response to a request: status and headers have arrived, the body is read on demand.
 #[derive(Debug)]
 pub struct Response {
     url: String,
     timeout: Duration,
-    answer: transport::Incoming,
+    incoming: transport::Incoming,
 }
 
-/// Why there is no answer. It turns into the hook's error by `?`, with a text that names the URL and what would
-/// mend it.
+/// The reason why there is no response. `?` turns it into the hook's error, whose text names the URL and how to fix it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
-    /// What happened, to decide on.
+    /// The kind of the error, for decisions.
     pub kind: ErrorKind,
     text: String,
-    /// Where in the text the reason begins.
+    /// Index in the text at which the reason begins.
     reason: usize,
 }
 
-/// What happened to a request that was not answered.
+/// Kinds of errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The URL, a header or the method is malformed or may not be set by a hook. Nothing was sent.
+    /// The URL, a header or the method is malformed, or the header is one that a hook may not set. Nothing was sent.
     Invalid,
     /// The operator did not allow this address. Nothing was sent.
     Denied,
@@ -83,29 +82,29 @@ pub enum ErrorKind {
     Unresolved,
     /// The host cannot be reached, or not in time. Nothing was sent.
     Unreachable,
-    /// Nobody listens there. Nothing was sent.
+    /// The connection was refused. Nothing was sent.
     Refused,
-    /// No answer came in time, after a connection was made.
+    /// A connection was made, but no response arrived in time.
     Timeout,
-    /// The connection was closed after the request was sent and before an answer came.
+    /// The connection was closed after the request was sent and before a response arrived.
     Closed,
-    /// No trusted, encrypted connection could be made. Nothing was sent.
+    /// The TLS handshake failed, or the certificate is not trusted. Nothing was sent.
     Tls,
-    /// The answer broke off after its head had come.
+    /// The response ended before its body was complete.
     BrokenOff,
-    /// The other side does not speak HTTP as it should.
+    /// The response is not valid HTTP.
     Protocol,
-    /// Anything else; the text says what.
+    /// Any other error; the text describes it.
     Other,
 }
 
-/// A GET request. The URL is `http://` or `https://`, a host, and optionally port, path and query; white space around it
-/// does not count.
+/// A GET request. The URL is `http://` or `https://`, a host, and optionally port, path and query; white space around
+/// it is ignored.
 pub fn get(url: &str) -> Request {
     Request::new("GET", url)
 }
 
-/// A POST request. Without a body it goes out with `Content-Length: 0`.
+/// A POST request. Without a body it is sent with `Content-Length: 0`.
 pub fn post(url: &str) -> Request {
     Request::new("POST", url)
 }
@@ -130,8 +129,8 @@ impl Request {
         }
     }
 
-    /// Adds a header. `Host`, `Content-Length`, `Transfer-Encoding` and the headers that concern a single
-    /// connection are set by the host; naming one makes [`send`](Self::send) fail.
+    /// Adds a header. `Host`, `Content-Length`, `Transfer-Encoding` and the headers of a single connection (hop-by-hop)
+    /// are set by the host; adding one makes [`send`](Self::send) fail.
     pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
         self.parts.header(name, value.as_ref());
         self
@@ -143,7 +142,8 @@ impl Request {
         self
     }
 
-    /// Limits the time from sending until the answer's head has come, and once more that of reading its body. The default is [`DEFAULT_TIMEOUT`]; the host cuts it to what is left of the hook's own time.
+    /// Limits the time from sending until the response's headers have arrived, and separately the time for reading its
+    /// body. The default is [`DEFAULT_TIMEOUT`]; the host shortens it to the time that the hook has left.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
@@ -154,16 +154,16 @@ impl Request {
         self.timeout(Duration::from_secs(seconds))
     }
 
-    /// Sends the request and waits for the answer's status and headers. Any status is an answer: see
+    /// Sends the request and waits for the response's status and headers. A response of any status is `Ok`: see
     /// [`Response::ok`].
     ///
     /// # Errors
     ///
-    /// When there is no answer: [`Error::kind`] says why.
+    /// If there is no response: [`Error::kind`] has the reason.
     pub fn send(self) -> Result<Response, Error> {
         let Self { method, url, parts, timeout } = self;
         match transport::exchange(&method, &url, parts, timeout) {
-            Ok(answer) => Ok(Response { url, timeout, answer }),
+            Ok(incoming) => Ok(Response { url, timeout, incoming }),
             Err(failure) => Err(failure.at(&url)),
         }
     }
@@ -172,19 +172,19 @@ impl Request {
 impl Response {
     /// The status code, such as 200.
     pub fn status(&self) -> u16 {
-        self.answer.status()
+        self.incoming.status()
     }
 
-    /// The first value of a header, if the answer has it.
+    /// The first value of a header, if the response has it.
     pub fn header(&self, name: &str) -> Option<Vec<u8>> {
-        self.answer.header(name)
+        self.incoming.header(name)
     }
 
     /// Turns any status but 2xx into an error.
     ///
     /// # Errors
     ///
-    /// When the status is not 2xx: the text names the URL and the status.
+    /// If the status is not 2xx: the text names the URL and the status.
     pub fn ok(&self) -> crate::Result {
         let status = self.status();
         if (200..300).contains(&status) {
@@ -193,23 +193,23 @@ impl Response {
         Err(text!("\"{}\": answered {status}", self.url).into())
     }
 
-    /// Reads the body, at most `limit` bytes of it; what follows is not read.
+    /// Reads the body, at most its first `limit` bytes.
     ///
     /// # Errors
     ///
-    /// When the body breaks off or does not come in time.
+    /// If the body is incomplete or does not arrive in time.
     pub fn body(self, limit: usize) -> Result<Vec<u8>, Error> {
-        self.answer.read(limit, self.timeout).map_err(|failure| failure.at(&self.url))
+        self.incoming.read(limit, self.timeout).map_err(|failure| failure.at(&self.url))
     }
 }
 
 impl Error {
-    /// What happened, in one line, with the URL.
+    /// The error in one line, with the URL.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// The same without the URL, for a URL that is a secret.
+    /// The error without the URL, for URLs that are secrets.
     pub fn reason(&self) -> &str {
         self.text.get(self.reason..).unwrap_or_default()
     }
@@ -232,7 +232,7 @@ impl core::fmt::Display for Error {
 
 impl core::error::Error for Error {}
 
-/// An error that does not know its URL yet.
+/// An error without its URL.
 #[derive(Debug)]
 struct Failure {
     kind: ErrorKind,
@@ -246,14 +246,14 @@ impl Failure {
 
     fn at(self, url: &str) -> Error {
         let Self { kind, reason } = self;
-        let mend = match split(url) {
+        let fix = match split(url) {
             Ok((scheme, authority, _)) if reason == "not allowed" => {
                 text!("; to allow it: --allow-http {scheme}{authority}")
             }
             _ => String::new(),
         };
-        let text = text!("\"{url}\": {}{mend}", &*reason);
-        // Behind the URL, its quotes, the colon and the space.
+        let text = text!("\"{url}\": {}{fix}", &*reason);
+        // The reason begins behind the URL, two quotes, a colon and a space.
         Error { kind, text, reason: url.len() + 4 }
     }
 }
@@ -264,12 +264,12 @@ impl From<&'static str> for Failure {
     }
 }
 
-/// Scheme with `://`, authority, and path with query of a URL. What the parts may hold is judged by the host.
+/// Splits a URL into scheme with `://`, authority, and path with query. The host validates the parts.
 fn split(url: &str) -> Result<(&str, &str, String), Failure> {
     let invalid = || Failure::new(ErrorKind::Invalid, "not a URL of the form http://host:port/path");
     let is = |scheme: &&str| url.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
     let scheme = [HTTP, HTTPS].into_iter().find(is).ok_or_else(invalid)?;
-    // Searching bytes: `str::find` brings a search engine of 3 kB along.
+    // Compares bytes: `str::find` adds a search algorithm of 3 kB.
     let url = url.get(..url.bytes().position(|byte| byte == b'#').unwrap_or(url.len())).unwrap_or(url);
     let rest = url.get(scheme.len()..).unwrap_or_default();
     let end = rest.bytes().position(|byte| byte == b'/' || byte == b'?').unwrap_or(rest.len());

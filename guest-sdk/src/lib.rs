@@ -38,24 +38,23 @@
 //!
 //! # Size
 //!
-//! Without the standard library a hook has 8 to 30 kB, with it 45 kB more. Nothing here uses `core::fmt`: [`text!`]
-//! makes texts of `{}` and `{name}` at a fraction of what `alloc::format!` costs, which is 4 kB, and `{:?}` of large
-//! types several times that.
+//! Without the standard library a hook is 8 to 30 kB large, with it 45 kB larger. Nothing here uses `core::fmt`:
+//! [`text!`] fills in `{}` and `{name}` at a fraction of the cost of `alloc::format!`, which adds 4 kB, and `{:?}` of
+//! large types several times that.
 //!
-//! A hook that wants the standard library leaves out `no_std` and takes this crate with its feature `std`.
+//! A hook that uses the standard library leaves out `no_std` and enables this crate's feature `std`.
 //!
 //! # What a hook can do
 //!
-//! It reads the [`Context`], writes [`log`] lines, speaks [`http`] to the addresses the operator allowed and
-//! [sleeps](sleep). It runs once, for at most [`Context::time_left`], and everything it allocates is freed at
-//! its end and not before.
+//! It reads the [`Context`], writes [`log`] lines, sends [`http`] requests to the addresses that the operator allowed,
+//! and [sleeps](sleep). It runs once, for at most [`Context::time_left`]; its memory is freed when it ends, not before.
 #![no_std]
 #![deny(missing_docs)]
 
 extern crate alloc;
 #[cfg(not(target_family = "wasm"))]
 extern crate std;
-// The macros name this crate as a hook does.
+// The macros refer to this crate by the name it has in a hook.
 extern crate self as wrapper_hook;
 
 mod context;
@@ -72,7 +71,7 @@ mod text;
 mod time;
 mod values;
 
-/// Where what a hook asks comes from: wrapper, or in a native test the test.
+/// The functions of the host: those of wrapper, or in a native test those of [`testing`].
 #[cfg(target_family = "wasm")]
 mod host {
     pub use crate::{
@@ -93,10 +92,10 @@ pub use text::{Text, concat};
 
 use core::time::Duration;
 
-/// Makes a text of values, as the standard library's macro of the same name does, at a fraction of its size.
+/// Builds a `String` like the standard library's `format!`, in a fraction of the code.
 ///
-/// It knows `{}` and `{name}` for what is a [`Text`]: text, characters, `bool`, integers and this crate's errors.
-/// `alloc::format!` takes the rest, such as `{:?}` and `{:.3}`, and makes a hook 4 kB larger.
+/// It supports `{}` and `{name}`, for values that are [`Text`]: strings, `char`, `bool`, integers and this crate's
+/// errors. For the rest, such as `{:?}` and `{:.3}`, use `alloc::format!`, which makes a hook 4 kB larger.
 ///
 /// ```
 /// let (url, status) = ("http://localhost/", 404);
@@ -104,7 +103,7 @@ use core::time::Duration;
 /// ```
 pub use wrapper_hook_macros::text;
 
-/// Lets `time` pass. A hook's own time goes on: see [`Context::time_left`].
+/// Waits for `time`. It counts towards the hook's own time: see [`Context::time_left`].
 pub fn sleep(time: Duration) {
     host::sleep(time);
 }
@@ -124,10 +123,10 @@ pub mod bindings {
 
 /// Makes a function the hook's entry point. The function takes the [`Context`] and returns a [`Result`].
 ///
-/// In a hook without the standard library it also supplies what a program needs there: an allocator, and a
-/// panic handler that writes the place to wrapper's log, and the message if it is plain text; those of `unwrap`,
-/// `expect` and `panic!("{x}")` have values in them and need the feature `std`. E0152, a duplicate lang item, means that
-/// the hook uses the standard library without that feature.
+/// In a hook without the standard library it also defines an allocator and a panic handler. The handler logs the place
+/// of the panic, and the message if it is plain text; messages with values, as of `unwrap`, `expect` and
+/// `panic!("{x}")`, need the feature `std`. The error E0152, a duplicate lang item, means that the hook uses the
+/// standard library without that feature.
 #[macro_export]
 macro_rules! hook {
     ($run:path) => {
@@ -148,7 +147,7 @@ macro_rules! hook {
     };
 }
 
-/// A hook with the standard library has an allocator and a panic handler already.
+/// Defines nothing: the standard library has an allocator and a panic handler.
 #[cfg(not(all(target_family = "wasm", not(feature = "std"))))]
 #[doc(hidden)]
 #[macro_export]

@@ -1,4 +1,4 @@
-//! What a hook without the standard library needs to run: memory, and a last word when it panics.
+//! The runtime of a hook without the standard library: an allocator and a panic handler.
 //!
 //! An allocator hands out raw memory, and so has to be `unsafe`.
 #![allow(unsafe_code)]
@@ -12,12 +12,12 @@ use core::{
     ptr,
 };
 
-/// WebAssembly grows its memory in pages of this many bytes.
+/// Bytes of a page, the unit in which WebAssembly's memory grows.
 const PAGE: usize = 64 * 1024;
 
-/// An allocator that only goes forward: a hook runs once, and its memory goes with it.
+/// A bump allocator that never frees: a hook runs once.
 ///
-/// The last allocation can still grow in place and be taken back, which is what a string being built needs.
+/// The last block can grow and shrink in place, as a string does while it is built.
 pub struct BumpAllocator {
     next: Cell<usize>,
     end: Cell<usize>,
@@ -32,8 +32,8 @@ impl BumpAllocator {
         Self { next: Cell::new(0), end: Cell::new(0) }
     }
 
-    /// `layout.size()` free bytes. When the memory limit is reached the hook ends here, with a line that says so: what
-    /// would handle it elsewhere needs memory for its message.
+    /// A block of `layout.size()` bytes. At the memory limit this logs an error and traps: handling the failure in the
+    /// caller would need memory for the message.
     fn alloc_or_trap(&self, layout: Layout) -> *mut u8 {
         match self.try_alloc(layout) {
             Some(start) => start as *mut u8,
@@ -44,7 +44,7 @@ impl BumpAllocator {
         }
     }
 
-    /// The address of that many free bytes, if there are.
+    /// The address of a block, or `None` at the memory limit.
     fn try_alloc(&self, layout: Layout) -> Option<usize> {
         let start = self.next.get().checked_next_multiple_of(layout.align())?;
         let end = start.checked_add(layout.size())?;
@@ -52,8 +52,8 @@ impl BumpAllocator {
             self.next.set(end);
             return Some(start);
         }
-        // The new pages follow the old ones unless something else has grown the memory meanwhile; then the rest
-        // of the old ones is given up.
+        // The new pages follow the old ones unless something else has grown the memory; then the rest of the old
+        // ones is lost.
         let pages = layout.size().checked_add(layout.align())?.div_ceil(PAGE);
         let grown = wasm32::memory_grow::<0>(pages);
         if grown == usize::MAX {
@@ -74,7 +74,7 @@ unsafe impl GlobalAlloc for BumpAllocator {
         self.alloc_or_trap(layout)
     }
 
-    // Nothing: and so the compiler leaves out what only drops memory, an eighth of a small hook.
+    // Empty, so that the compiler leaves out code that only frees memory: an eighth of a small hook.
     unsafe fn dealloc(&self, _block: *mut u8, _layout: Layout) {}
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
@@ -96,7 +96,7 @@ unsafe impl GlobalAlloc for BumpAllocator {
 ///
 /// # Safety
 ///
-/// Called by the host alone, which passes what it was given: no block, or one of `size` bytes from an earlier call.
+/// Called by the host alone, with no block or one of `size` bytes from an earlier call.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn cabi_realloc(block: *mut u8, size: usize, align: usize, new_size: usize) -> *mut u8 {
     if new_size == 0 {
@@ -111,14 +111,14 @@ unsafe extern "C" fn cabi_realloc(block: *mut u8, size: usize, align: usize, new
     }
 }
 
-// Comparing and moving memory; the linker takes these functions and nothing else of it.
+// memcpy, memcmp and the like; the linker takes nothing else of it.
 #[link(name = "c")]
 unsafe extern "C" {}
 
-/// Writes a panic's place and message to the log, then traps.
+/// Logs the place and the message of a panic, then traps.
 pub fn panicked(info: &PanicInfo) -> ! {
     let (file, line) = info.location().map_or(("?", 0), |place| (place.file(), place.line()));
-    // A message with values in it could only be shown with `core::fmt`.
+    // Formatting a message with values takes `core::fmt`.
     let message = info.message().as_str().unwrap_or("(a message with values in it)");
     log::error(&text!("panicked at {file}:{line}: {message}"));
     wasm32::unreachable()

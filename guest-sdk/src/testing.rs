@@ -1,7 +1,7 @@
-//! Testing a hook as ordinary Rust: `cargo test`, without WebAssembly and without wrapper.
+//! Tests of a hook as ordinary Rust: `cargo test`, without WebAssembly and without wrapper.
 //!
-//! A [`Job`] is what the hook is to believe, a [`Server`] what it speaks to. This module is there wherever the crate is
-//! not built for WebAssembly.
+//! A [`Job`] is the context that the hook gets, a [`Server`] the peer of its requests. This module exists on every
+//! target but WebAssembly.
 //!
 //! ```
 //! use wrapper_hook::{Context, Result, http, log, testing::{Job, Level, Server}};
@@ -10,14 +10,14 @@
 //!     let url = cx.var("HOOK_URL").ok_or("HOOK_URL is not set")?;
 //!     let verdict = if cx.succeeded() { "success" } else { "failure" };
 //!     http::post(&url).body(verdict).send()?.ok()?;
-//!     log::info("told");
+//!     log::info("sent");
 //!     Ok(())
 //! }
 //!
 //! let server = Server::answering(200, "thanks");
 //! let report = Job::killed(9).var("HOOK_URL", &server.url("/jobs")).run(run);
 //! assert_eq!(report.result, Ok(()));
-//! assert_eq!(report.log, [(Level::Info, "told".into())]);
+//! assert_eq!(report.log, [(Level::Info, "sent".into())]);
 //! assert_eq!(server.requests()[0].line, "POST /jobs HTTP/1.1");
 //! assert_eq!(server.requests()[0].body, "failure");
 //!
@@ -38,10 +38,10 @@ use std::{
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-/// What a hook is told of a command, and the variables it sees.
+/// The context and the variables of a hook.
 ///
-/// By default the command is `true`, it ran for a second, wrapper has been running for a minute, and the hook has the
-/// usual ten seconds.
+/// By default the command is `true` and ran for a second, wrapper has been running for a minute, and the hook has ten
+/// seconds.
 #[derive(Clone, Debug)]
 pub struct Job {
     phase: host::Phase,
@@ -56,12 +56,12 @@ pub struct Job {
     variables: Vec<(String, String)>,
 }
 
-/// What a hook did.
+/// The result and the log of a hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
-    /// What it returned.
+    /// The value that it returned.
     pub result: Result,
-    /// The lines it wrote with [`log`](crate::log).
+    /// The lines that it logged with [`log`](crate::log).
     pub log: Vec<(Level, String)>,
 }
 
@@ -83,64 +83,64 @@ impl Job {
         }
     }
 
-    /// The command has not been started yet.
+    /// A hook before the command.
     pub fn about_to_start() -> Self {
         Self::new(None)
     }
 
-    /// The command exited with this status.
+    /// A hook after the command exited with this status.
     pub fn exited(status: u8) -> Self {
         Self::new(Some(host::Outcome::Exited(status)))
     }
 
-    /// The command was killed by this signal.
+    /// A hook after the command was killed by this signal.
     pub fn killed(signal: u8) -> Self {
         Self::new(Some(host::Outcome::Killed(host::Killed { signal, core_dumped: false })))
     }
 
-    /// The command could not be started.
+    /// A hook after the command could not be started.
     pub fn not_started(reason: &str, exit_code: u8) -> Self {
         let reason = reason.to_owned();
         Self::new(Some(host::Outcome::NotStarted(host::NotStarted { reason, exit_code })))
     }
 
-    /// The command and its arguments.
+    /// Sets the command and its arguments.
     pub fn command(mut self, command: &[&str]) -> Self {
         self.command = command.iter().copied().map(ToOwned::to_owned).collect();
         self
     }
 
-    /// How long the command ran.
+    /// Sets the run time of the command.
     pub fn elapsed(mut self, elapsed: Duration) -> Self {
         self.elapsed = elapsed;
         self
     }
 
-    /// How long wrapper has been running when the hook starts.
+    /// Sets how long wrapper has been running when the hook starts.
     pub fn uptime(mut self, uptime: Duration) -> Self {
         self.uptime = uptime;
         self
     }
 
-    /// How long the hook may run.
+    /// Sets how long the hook may run.
     pub fn time_left(mut self, time_left: Duration) -> Self {
         self.time_left = time_left;
         self
     }
 
-    /// The signal that told wrapper to stop.
+    /// Sets the signal that wrapper got to stop the container.
     pub fn stop_signal(mut self, signal: u8) -> Self {
         self.stop_signal = Some(signal);
         self
     }
 
-    /// The name under which the hook appears in the log.
+    /// Sets the name of the hook.
     pub fn name(mut self, name: &str) -> Self {
         self.name = name.to_owned();
         self
     }
 
-    /// Which of how many hooks of its phase this one is.
+    /// Sets the position of the hook, counted from 1, and the number of hooks in its phase.
     pub fn position(mut self, number: u32, count: u32) -> Self {
         self.position = (number, count);
         self
@@ -172,7 +172,7 @@ thread_local! {
     static RUNNING: RefCell<Option<Running>> = const { RefCell::new(None) };
 }
 
-/// The functions of the world `hook`, answered by the job that runs on this thread.
+/// The functions of the world `hook`, implemented by the job that runs on this thread.
 pub(crate) mod host {
     use super::*;
     pub use crate::bindings::wrapper::hook::{
@@ -180,25 +180,25 @@ pub(crate) mod host {
         logging::Level,
     };
 
-    fn ask<T>(question: impl FnOnce(&mut Running) -> T) -> T {
-        let outside = "a hook's functions work in a native test while Job::run runs it, and on its thread";
-        RUNNING.with_borrow_mut(|running| question(running.as_mut().expect(outside)))
+    fn with<T>(access: impl FnOnce(&mut Running) -> T) -> T {
+        let outside = "a hook's functions can be called only while Job::run runs it, on the same thread";
+        RUNNING.with_borrow_mut(|running| access(running.as_mut().expect(outside)))
     }
 
     pub fn get_phase() -> Phase {
-        ask(|running| running.job.phase.clone())
+        with(|running| running.job.phase.clone())
     }
 
     pub fn get_command() -> Vec<String> {
-        ask(|running| running.job.command.clone())
+        with(|running| running.job.command.clone())
     }
 
     pub fn get_outcome() -> Option<Outcome> {
-        ask(|running| running.job.outcome.clone())
+        with(|running| running.job.outcome.clone())
     }
 
     pub fn get_stop_signal() -> Option<u8> {
-        ask(|running| running.job.stop_signal)
+        with(|running| running.job.stop_signal)
     }
 
     pub fn get_started_at() -> Option<u64> {
@@ -209,32 +209,32 @@ pub(crate) mod host {
 
     pub fn get_elapsed() -> Option<u64> {
         let ran = matches!(get_outcome(), Some(Outcome::Exited(_) | Outcome::Killed(_)));
-        ran.then(|| ask(|running| nanoseconds(running.job.elapsed)))
+        ran.then(|| with(|running| nanoseconds(running.job.elapsed)))
     }
 
     pub fn get_uptime() -> u64 {
-        ask(|running| nanoseconds(running.job.uptime + running.since.elapsed()))
+        with(|running| nanoseconds(running.job.uptime + running.since.elapsed()))
     }
 
     pub fn get_time_left() -> u64 {
-        ask(|running| nanoseconds(running.job.time_left.saturating_sub(running.since.elapsed())))
+        with(|running| nanoseconds(running.job.time_left.saturating_sub(running.since.elapsed())))
     }
 
     pub fn get_name() -> String {
-        ask(|running| running.job.name.clone())
+        with(|running| running.job.name.clone())
     }
 
     pub fn get_position() -> Position {
-        let (number, count) = ask(|running| running.job.position);
+        let (number, count) = with(|running| running.job.position);
         Position { number, count }
     }
 
     pub fn get_environment() -> Vec<(String, String)> {
-        ask(|running| running.job.variables.clone())
+        with(|running| running.job.variables.clone())
     }
 
     pub fn log(level: Level, message: &str) {
-        ask(|running| running.log.push((level, message.to_owned())));
+        with(|running| running.log.push((level, message.to_owned())));
     }
 
     pub fn sleep(time: Duration) {

@@ -1,23 +1,23 @@
-//! Text without `core::fmt`, which costs a small hook a quarter of its size.
+//! Formatting without `core::fmt`, which would be a quarter of a small hook.
 
 use alloc::string::String;
 
-/// A value that [`text!`](crate::text) can put into a text.
+/// A value that [`text!`](crate::text) accepts.
 #[diagnostic::on_unimplemented(
-    message = "wrapper_hook::text! knows no text for `{Self}`",
-    note = "it takes str, String, char, bool, integers and errors of this crate; alloc::format! takes all that is \
-            Display, and makes a hook 4 kB larger"
+    message = "`{Self}` is no value for wrapper_hook::text!",
+    note = "it accepts str, String, char, bool, integers and errors of this crate; alloc::format! accepts everything \
+            that is Display, and makes a hook 4 kB larger"
 )]
 pub trait Text {
     /// Appends the value's text.
     fn push(&self, text: &mut String);
 }
 
-/// Joins pieces to a text. What [`text!`](crate::text) turns into.
-pub fn concat(pieces: &[&dyn Text]) -> String {
+/// Concatenates values; [`text!`](crate::text) expands to a call of this.
+pub fn concat(values: &[&dyn Text]) -> String {
     let mut text = String::new();
-    for piece in pieces {
-        piece.push(&mut text);
+    for value in values {
+        value.push(&mut text);
     }
     text
 }
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_what_the_standard_macro_makes_of_it() {
+    fn text_gives_the_same_as_format() {
         let (name, count) = (String::from("x"), 3_u8);
         let borrowed = &name;
         macro_rules! same {

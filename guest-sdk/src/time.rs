@@ -1,4 +1,4 @@
-//! Letting time pass, and waiting for what happens first.
+//! Waiting for a time or for an event of the host.
 
 use crate::bindings::wasi::{
     clocks::monotonic_clock,
@@ -6,25 +6,25 @@ use crate::bindings::wasi::{
 };
 use core::time::Duration;
 
-/// Lets `time` pass. A hook's own time goes on: see [`Context::time_left`](crate::Context::time_left).
+/// Waits for `time`.
 pub fn sleep(time: Duration) {
     poll(&[&after(time)]);
 }
 
-/// Waits for one of two events and says whether the first of them has happened.
+/// Waits for one of two events; `true` if the first one has happened.
 pub(crate) fn is_first(event: &Pollable, other: &Pollable) -> bool {
-    // The answer lists what has happened by its place in the question.
+    // poll returns the indices of the events that have happened.
     poll(&[event, other]).first() == Some(&0)
 }
 
-/// The event that this much time has passed.
+/// The event at the end of `time`.
 pub(crate) fn after(time: Duration) -> Pollable {
-    // The host counts nanoseconds in 64 bits: what does not fit, more than 584 years, is as good as for ever. In 128
-    // bits, as `Duration::as_nanos` counts, multiplying takes a function of its own.
+    // 64 bits of nanoseconds are 584 years. `Duration::as_nanos` has 128 bits, whose multiplication adds a function.
     const SECOND: u64 = 1_000_000_000;
-    let nanoseconds = match time.as_secs() < u64::MAX / SECOND {
-        true => time.as_secs() * SECOND + u64::from(time.subsec_nanos()),
-        false => u64::MAX,
+    let nanoseconds = if time.as_secs() < u64::MAX / SECOND {
+        time.as_secs() * SECOND + u64::from(time.subsec_nanos())
+    } else {
+        u64::MAX
     };
     monotonic_clock::subscribe_duration(nanoseconds)
 }

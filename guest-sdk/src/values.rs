@@ -1,22 +1,22 @@
-//! Times and switches as people write them into manifests.
+//! Parsers for times and switches in manifests.
 //!
-//! wrapper compiles this very file for its options, so that an option and a hook's setting accept the same values. Who
-//! calls has taken away the white space around a value: YAML's `value: |` leaves a newline at its end.
+//! wrapper compiles this very file for its options, so that an option and a hook's setting accept the same values.
+//! Callers trim values first: YAML's `value: |` ends in a newline.
 
 use core::time::Duration;
 
-/// What [`duration`] reads, for messages.
+/// Description of what [`duration`] accepts, for messages.
 pub const DURATION: &str = "a time such as 500ms, 10s or 1m30s";
 
-/// The words for on, and behind them those for off, as YAML and its users have them.
+/// Words for on, followed by as many for off: those of YAML 1.1, and digits.
 pub const SWITCH: [&str; 8] = ["true", "yes", "on", "1", "false", "no", "off", "0"];
 
-/// A span of time: whole numbers with units, which add up (`1m30s`, `1m 30s`). A number alone is in seconds.
+/// Parses a time: whole numbers with units, which add up (`1m30s`, `1m 30s`). A number alone is in seconds.
 pub fn duration(text: &str) -> Option<Duration> {
     let text = text.as_bytes();
     let (mut rest, mut milliseconds) = (text, 0_u64);
     loop {
-        // Nine digits at most: a year in milliseconds has eleven, and times any unit it is less than 64 bits.
+        // At most nine digits: times any unit they fit into 64 bits.
         let (mut number, mut digits) = (0_u64, 0);
         while let [digit @ b'0'..=b'9', behind @ ..] = rest
             && digits < 9
@@ -41,7 +41,7 @@ pub fn duration(text: &str) -> Option<Duration> {
     }
 }
 
-/// The place of a word among several, in capital or small letters.
+/// The index of a word among several, in capital or small letters.
 pub fn choice(text: &str, words: &[&str]) -> Option<usize> {
     words.iter().position(|word| text.eq_ignore_ascii_case(word))
 }

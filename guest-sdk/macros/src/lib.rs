@@ -1,28 +1,28 @@
-//! `text!` for small hooks: the pieces of a text are found when the hook is compiled, and joined without `core::fmt`.
+//! `text!`: splits a format string at compile time, so that a hook concatenates the pieces without `core::fmt`.
 
 use proc_macro::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
 use std::{iter::Peekable, str::Chars};
 
-/// Exported by `wrapper-hook` as `text!`, and documented there.
+/// Exported and documented by `wrapper-hook`.
 #[proc_macro]
 pub fn text(input: TokenStream) -> TokenStream {
     let mut tokens = input.into_iter();
     let first = tokens.next();
     match pieces(first.as_ref(), values(tokens)) {
-        Ok(pieces) => joined(pieces),
+        Ok(pieces) => concatenated(pieces),
         Err(why) => source(&format!("::core::compile_error!({why:?})")),
     }
 }
 
-/// A part of a text.
+/// A piece of a format string.
 enum Piece {
-    /// As it stands, a literal.
+    /// The source of a string literal.
     Text(String),
     /// An expression.
     Value(TokenStream),
 }
 
-/// What is written behind the text, separated by commas.
+/// The arguments behind the format string, separated by commas.
 fn values(tokens: impl Iterator<Item = TokenTree>) -> Vec<TokenStream> {
     let mut values = Vec::new();
     for token in tokens {
@@ -54,9 +54,10 @@ fn pieces(literal: Option<&TokenTree>, values: Vec<TokenStream>) -> Result<Vec<P
                 rest.next().ok_or("text! has a { without its }; a brace itself is written {{")?;
                 plain.push_str(close);
                 pieces.push(Piece::Text(std::mem::replace(&mut plain, open.into())));
-                pieces.push(Piece::Value(match name.is_empty() {
-                    true => values.next().ok_or("text! has more {} than values")?,
-                    false => named(&name, span)?,
+                pieces.push(Piece::Value(if name.is_empty() {
+                    values.next().ok_or("text! has more {} than values")?
+                } else {
+                    named(&name, span)?
                 }));
             }
             '}' => return Err("text! has a } without its {; a brace itself is written }}".into()),
@@ -71,18 +72,18 @@ fn pieces(literal: Option<&TokenTree>, values: Vec<TokenStream>) -> Result<Vec<P
     }
 }
 
-/// A name in the text means what it means where the text stands.
+/// The variable of this name in the scope of the format string.
 fn named(name: &str, span: Span) -> Result<TokenStream, String> {
     let is_name = |char: char| char.is_alphanumeric() || char == '_';
     if !name.chars().all(is_name) || name.starts_with(|char: char| char.is_ascii_digit()) {
         return Err(format!(
-            "{{{name}}}: text! knows {{}} and {{name}}; alloc::format! knows the rest, and makes a hook 4 kB larger"
+            "{{{name}}}: text! supports {{}} and {{name}}; alloc::format! supports the rest, and makes a hook 4 kB larger"
         ));
     }
     Ok(TokenTree::from(Ident::new(name, span)).into())
 }
 
-/// What stands before, between and behind the quotes, with them.
+/// Splits a literal into what is before, between and behind its quotes; the quotes stay outside.
 fn quotes(literal: &str) -> Option<(&str, &str, &str)> {
     let start = literal.find('"')? + 1;
     let end = literal.rfind('"')?;
@@ -90,7 +91,7 @@ fn quotes(literal: &str) -> Option<(&str, &str, &str)> {
     Some((literal.get(..start)?, literal.get(start..end)?, literal.get(end..)?)).filter(|_| is_text)
 }
 
-/// An escape as it is written; the braces of `\u{…}` name no value.
+/// Copies an escape; the braces of `\u{…}` are no placeholder.
 fn escape(rest: &mut Peekable<Chars<'_>>, plain: &mut String) {
     plain.push('\\');
     let Some(char) = rest.next() else { return };
@@ -101,7 +102,7 @@ fn escape(rest: &mut Peekable<Chars<'_>>, plain: &mut String) {
     }
 }
 
-/// `&PIECE as &dyn wrapper_hook::Text,`
+/// Generates `&PIECE as &dyn wrapper_hook::Text,`.
 fn code(piece: Piece) -> TokenStream {
     let value = match piece {
         Piece::Text(text) if text == "\"\"" => return TokenStream::new(),
@@ -112,8 +113,8 @@ fn code(piece: Piece) -> TokenStream {
     [source("&"), value.into(), source("as &dyn ::wrapper_hook::Text,")].into_iter().collect()
 }
 
-/// `wrapper_hook::concat(&[PIECES])`
-fn joined(pieces: Vec<Piece>) -> TokenStream {
+/// Generates `wrapper_hook::concat(&[PIECES])`.
+fn concatenated(pieces: Vec<Piece>) -> TokenStream {
     let pieces = TokenTree::from(Group::new(Delimiter::Bracket, pieces.into_iter().map(code).collect()));
     let list = [source("&"), pieces.into()].into_iter().collect();
     let list = TokenTree::from(Group::new(Delimiter::Parenthesis, list));

@@ -1,7 +1,7 @@
-//! The three calls that can fail with a `wasi:http` error code, read as they lie in memory.
+//! The three calls that return a `wasi:http` error code, in the layout of the canonical ABI.
 //!
-//! The generated functions turn all 39 cases with their payloads into values of Rust and drop them again, which is
-//! half the size of a small hook. A hook wants to know which case it is, and the text of `internal-error`.
+//! The generated bindings convert all 39 cases with their payloads, which is half the size of a small hook. A hook
+//! needs the number of the case, and the text of `internal-error`.
 #![allow(unsafe_code)]
 
 use super::{ErrorKind, Failure, error_code};
@@ -33,7 +33,7 @@ struct ErrorCode {
     payload: Payload,
 }
 
-/// The payload of `internal-error`, an optional string, in the room for the largest one.
+/// The payload of `internal-error`, an optional string, padded to the size of the largest payload.
 #[derive(Clone, Copy)]
 #[repr(C, align(8))]
 struct Payload {
@@ -43,17 +43,17 @@ struct Payload {
     rest: [u32; 3],
 }
 
-/// `option<result<result<incoming-response, error-code>>>`
+/// `option<result<result<incoming-response, error-code>>>` of the canonical ABI.
 #[repr(C, align(8))]
 struct OptionNestedResult {
     is_some: u8,
-    taken: NestedResult,
+    result: NestedResult,
 }
 
 #[repr(C, align(8))]
 struct NestedResult {
-    before: u8,
-    answer: HandleResult,
+    failed: u8,
+    response: HandleResult,
 }
 
 #[link(wasm_import_module = "wasi:http/outgoing-handler@0.2.12")]
@@ -65,19 +65,19 @@ unsafe extern "C" {
 #[link(wasm_import_module = "wasi:http/types@0.2.12")]
 unsafe extern "C" {
     #[link_name = "[method]future-incoming-response.get"]
-    fn get_answer(future: u32, result: *mut OptionNestedResult);
+    fn get_response(future: u32, result: *mut OptionNestedResult);
     #[link_name = "[static]outgoing-body.finish"]
     fn finish_body(body: u32, has_trailers: u32, trailers: u32, result: *mut HandleResult);
 }
 
-/// A request on its way.
+/// A request that was sent.
 pub struct Sent(FutureIncomingResponse);
 
 /// Sends the request.
 pub fn handle(request: OutgoingRequest) -> Result<Sent, Failure> {
     let mut result = MaybeUninit::zeroed();
-    // SAFETY: the handle is given away, as the interface asks. The host fills in the case there is; what it leaves are
-    // zeroes, which every field may be.
+    // SAFETY: the call takes ownership of the handle. The host fills in one case; the rest stays zero, which is valid
+    // for every field.
     unsafe {
         handle_request(request.take_handle(), 0, 0, result.as_mut_ptr());
         let future = result.assume_init().handle()?;
@@ -85,7 +85,7 @@ pub fn handle(request: OutgoingRequest) -> Result<Sent, Failure> {
     }
 }
 
-/// Says that the body is complete.
+/// Marks the body as complete.
 pub fn finish(body: OutgoingBody) -> Result<(), Failure> {
     let mut result = MaybeUninit::zeroed();
     // SAFETY: as above.
@@ -96,22 +96,22 @@ pub fn finish(body: OutgoingBody) -> Result<(), Failure> {
 }
 
 impl Sent {
-    /// Ready when there is an answer or an error.
+    /// The event that a response or an error has arrived.
     pub fn subscribe(&self) -> Pollable {
         self.0.subscribe()
     }
 
-    /// The answer, once it is there.
-    pub fn answer(self) -> Result<IncomingResponse, Failure> {
+    /// The response, after the event.
+    pub fn response(self) -> Result<IncomingResponse, Failure> {
         let mut result = MaybeUninit::zeroed();
-        // SAFETY: as above; the handle is lent.
+        // SAFETY: as above; the call borrows the handle.
         unsafe {
-            get_answer(self.0.handle(), result.as_mut_ptr());
+            get_response(self.0.handle(), result.as_mut_ptr());
             match result.assume_init() {
-                OptionNestedResult { is_some: 1, taken: NestedResult { before: 0, answer } } => {
-                    Ok(IncomingResponse::from_handle(answer.handle()?))
+                OptionNestedResult { is_some: 1, result: NestedResult { failed: 0, response } } => {
+                    Ok(IncomingResponse::from_handle(response.handle()?))
                 }
-                _ => Err(Failure::from("the answer was taken twice")),
+                _ => Err(Failure::from("the response was taken twice")),
             }
         }
     }
@@ -120,9 +120,9 @@ impl Sent {
 impl HandleResult {
     /// # Safety
     ///
-    /// The host has filled this in, as a result whose value is a handle or nothing.
+    /// The host has filled this in as a result whose value is a handle or nothing.
     unsafe fn handle(self) -> Result<u32, Failure> {
-        // SAFETY: `failed` says which of the two it is.
+        // SAFETY: `failed` tells which field of the union is set.
         unsafe {
             match self.failed {
                 0 => Ok(self.value.handle),
@@ -139,10 +139,10 @@ impl ErrorCode {
     unsafe fn failure(self) -> Failure {
         let Payload { is_some, text, length, .. } = self.payload;
         if self.case == error_code::INTERNAL_ERROR && is_some == 1 {
-            // SAFETY: the host has placed the string with cabi_realloc, for the hook to keep.
+            // SAFETY: the host allocated the string with cabi_realloc, and the hook owns it.
             let reason = unsafe { String::from_raw_parts(text.cast_mut(), length, length) };
             return Failure { kind: ErrorKind::Other, reason: reason.into() };
         }
-        error_code::meaning(self.case)
+        error_code::failure(self.case)
     }
 }

@@ -1,4 +1,4 @@
-//! The cases of `wasi:http`'s `error-code` that a hook is told apart, by their place in its declaration.
+//! Cases of `wasi:http`'s `error-code` that a hook distinguishes: their numbers in the order of declaration.
 
 use super::{ErrorKind, Failure};
 
@@ -27,8 +27,8 @@ pub const HTTP_RESPONSE_TIMEOUT: u8 = 33;
 pub const HTTP_PROTOCOL_ERROR: u8 = 35;
 pub const INTERNAL_ERROR: u8 = 38;
 
-/// What a hook is told of it.
-pub fn meaning(code: u8) -> Failure {
+/// The error that a hook gets for a case.
+pub fn failure(code: u8) -> Failure {
     let (kind, reason) = match code {
         HTTP_REQUEST_DENIED => (ErrorKind::Denied, "not allowed"),
         DESTINATION_IP_PROHIBITED => (ErrorKind::Denied, "not allowed: its address is one that a name does not open"),
@@ -62,7 +62,7 @@ mod tests {
     use alloc::vec::Vec;
 
     #[test]
-    fn every_case_stands_where_it_is_declared() {
+    fn the_numbers_are_those_of_the_declaration() {
         let wit = include_str!("../../wit/deps/http.wit");
         let body = wit.split_once("variant error-code {").unwrap().1.split_once("\n  }").unwrap().0;
         let lines = body.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('/'));

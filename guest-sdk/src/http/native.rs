@@ -1,4 +1,4 @@
-//! Requests by the operating system: how a hook speaks HTTP in a native test, to servers on this machine.
+//! Requests through the operating system, the transport of a hook in a native test.
 
 use super::{ErrorKind, Failure, HTTP, split};
 use crate::text;
@@ -7,7 +7,7 @@ use core::time::Duration;
 use std::io::{self, Read};
 use ureq::http::{Request, Response, header::HeaderMap};
 
-/// What wrapper does not let a hook set.
+/// Headers that wrapper does not let a hook set.
 const SET_BY_HOST: [&str; 10] = [
     "connection",
     "content-length",
@@ -21,14 +21,14 @@ const SET_BY_HOST: [&str; 10] = [
     "upgrade",
 ];
 
-/// What a request carries.
+/// Headers and body of a request.
 #[derive(Debug)]
 pub struct RequestParts {
     headers: Vec<(String, Vec<u8>)>,
     body: Vec<u8>,
 }
 
-/// An answer whose head has come.
+/// A response whose headers have arrived.
 #[derive(Debug)]
 pub struct Incoming {
     status: u16,
@@ -50,7 +50,7 @@ impl RequestParts {
     }
 }
 
-/// Sends a request and waits for the answer's head.
+/// Sends a request and waits for the response's headers.
 pub fn exchange(method: &str, url: &str, parts: RequestParts, timeout: Duration) -> Result<Incoming, Failure> {
     let (scheme, ..) = split(url)?;
     if scheme != HTTP {
@@ -58,13 +58,13 @@ pub fn exchange(method: &str, url: &str, parts: RequestParts, timeout: Duration)
     }
     let mut request = Request::builder().method(method).uri(url);
     for (name, value) in parts.headers {
-        let refused = |why| Failure { kind: ErrorKind::Invalid, reason: text!("header \"{name}\" {why}").into() };
+        let error = |why| Failure { kind: ErrorKind::Invalid, reason: text!("header \"{name}\" {why}").into() };
         if SET_BY_HOST.iter().any(|set| name.eq_ignore_ascii_case(set)) {
-            return Err(refused("is set by the host"));
+            return Err(error("is set by the host"));
         }
         request = request.header(name.as_str(), value.as_slice());
         if request.headers_ref().is_none() {
-            return Err(refused("is malformed"));
+            return Err(error("is malformed"));
         }
     }
     let request =
@@ -76,8 +76,8 @@ pub fn exchange(method: &str, url: &str, parts: RequestParts, timeout: Duration)
         .allow_non_standard_methods(true)
         .proxy(None)
         .timeout_global(Some(timeout));
-    let answer: Response<ureq::Body> = ureq::Agent::new_with_config(config.build()).run(request).map_err(failure)?;
-    let (head, body) = answer.into_parts();
+    let response: Response<ureq::Body> = ureq::Agent::new_with_config(config.build()).run(request).map_err(failure)?;
+    let (head, body) = response.into_parts();
     Ok(Incoming { status: head.status.as_u16(), headers: head.headers, body: Some(body).into() })
 }
 
@@ -90,7 +90,7 @@ impl Incoming {
         Some(self.headers.get(name)?.as_bytes().to_owned())
     }
 
-    /// At most `limit` bytes of the body.
+    /// Reads at most `limit` bytes of the body.
     pub fn read(&self, limit: usize, _timeout: Duration) -> Result<Vec<u8>, Failure> {
         let body = self.body.take().ok_or(Failure::from("the body was read before"))?;
         let mut bytes = Vec::new();

@@ -1,4 +1,4 @@
-//! Requests by `wasi:http`: how a hook speaks HTTP when it runs.
+//! Requests through `wasi:http`, the transport of a hook in wrapper.
 
 use super::{
     ErrorKind, Failure, HTTPS,
@@ -16,25 +16,24 @@ use crate::{
 use alloc::{borrow::ToOwned, vec::Vec};
 use core::{mem::ManuallyDrop, time::Duration};
 
-/// What a request carries.
+/// Headers and body of a request.
 #[derive(Debug)]
 pub struct RequestParts {
-    // What belongs to a request that cannot be made stays with the host until the hook ends: a function that is never
-    // imported is 300 bytes less.
+    // Never dropped: the import of a function that drops it costs 300 bytes, and the host frees it when the hook ends.
     headers: ManuallyDrop<Fields>,
     body: Option<Body>,
-    /// Why a header was not taken.
+    /// Why a header was rejected.
     header_error: Option<Failure>,
 }
 
-/// Bytes, and how they are sent: a hook that never sets a body is compiled without what writes one.
+/// Bytes and the function that sends them: in a hook that never sets a body, that function is left out.
 #[derive(Debug)]
 struct Body {
     bytes: Vec<u8>,
     send: fn(OutgoingRequest, &[u8], &Pollable) -> Result<Sent, Failure>,
 }
 
-/// An answer whose head has come.
+/// A response whose headers have arrived.
 #[derive(Debug)]
 pub struct Incoming(IncomingResponse);
 
@@ -44,7 +43,7 @@ impl RequestParts {
     }
 
     pub fn header(&mut self, name: &str, value: &[u8]) {
-        // The host would take this one; but a wrong length would only show as a broken request.
+        // The host would accept this one, and a wrong length would break the request.
         let set_by_host = name.eq_ignore_ascii_case("content-length");
         let why =
             match set_by_host.then_some(HeaderError::Forbidden).map_or_else(|| self.headers.append(name, value), Err) {
@@ -73,7 +72,7 @@ fn send_with_body(request: OutgoingRequest, bytes: &[u8], late: &Pollable) -> Re
             Ok(0) if is_first(&stream.subscribe(), late) => continue,
             Ok(0) => return Err(Failure::new(ErrorKind::Timeout, "the request was not taken within its time")),
             Ok(room) => usize::try_from(room).unwrap_or(usize::MAX).min(rest.len()),
-            // The server may answer without reading; then its answer counts.
+            // A server may respond without reading the body; then its response counts.
             Err(_) => return Ok(sent),
         };
         let (now, later) = rest.split_at_checked(room).unwrap_or((rest, &[]));
@@ -87,8 +86,8 @@ fn send_with_body(request: OutgoingRequest, bytes: &[u8], late: &Pollable) -> Re
     Ok(sent)
 }
 
-/// Sends a request and waits for the answer's head. Its time is kept here and not by `request-options`, which a host
-/// may ignore.
+/// Sends a request and waits for the response's headers. The timeout is enforced here, because a host may ignore
+/// `request-options`.
 pub fn exchange(method: &str, url: &str, parts: RequestParts, timeout: Duration) -> Result<Incoming, Failure> {
     let (scheme, authority, path) = split(url)?;
     if let Some(error) = parts.header_error {
@@ -109,12 +108,12 @@ pub fn exchange(method: &str, url: &str, parts: RequestParts, timeout: Duration)
         None => abi::handle(request),
         Some(Body { bytes, send }) => send(request, &bytes, &late),
     }?;
-    // The event is gone before what it belongs to is.
-    let answered = is_first(&sent.subscribe(), &late);
-    match answered {
-        true => Ok(Incoming(sent.answer()?)),
-        false => Err(Failure::new(ErrorKind::Timeout, "no answer within its time")),
+    // A statement of its own: the event has to be dropped before the request that it belongs to.
+    let arrived = is_first(&sent.subscribe(), &late);
+    if !arrived {
+        return Err(Failure::new(ErrorKind::Timeout, "no answer within its time"));
     }
+    Ok(Incoming(sent.response()?))
 }
 
 impl Incoming {
@@ -126,7 +125,7 @@ impl Incoming {
         self.0.headers().get(name).into_iter().next()
     }
 
-    /// At most `limit` bytes of the body.
+    /// Reads at most `limit` bytes of the body.
     pub fn read(&self, limit: usize, timeout: Duration) -> Result<Vec<u8>, Failure> {
         let body = self.0.consume().map_err(|()| Failure::from("the body was read before"))?;
         let stream = body.stream().map_err(|()| Failure::from("the body was read before"))?;

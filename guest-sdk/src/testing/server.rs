@@ -9,21 +9,21 @@ use std::{
     thread,
 };
 
-/// An HTTP server that gives every request the same answer and remembers what it was asked.
+/// An HTTP server that gives every request the same response, and records the requests.
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
     requests: Arc<Mutex<Vec<Received>>>,
 }
 
-/// A request as it came.
+/// A recorded request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Received {
     /// Method, path and version: `POST /done HTTP/1.1`.
     pub line: String,
-    /// Names and values, in the order in which they came.
+    /// Names and values, in the order of the request.
     pub headers: Vec<(String, String)>,
-    /// The body, if `Content-Length` announced one.
+    /// The body, of the length given by `Content-Length`.
     pub body: String,
 }
 
@@ -36,24 +36,25 @@ impl Received {
 }
 
 impl Server {
-    /// Starts a server on a free port.
+    /// Starts a server on a free port of loopback.
     ///
     /// # Panics
     ///
-    /// When this machine has no loopback.
+    /// If no port can be opened.
     pub fn answering(status: u16, body: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port on loopback");
         let address = listener.local_addr().expect("the port has a number");
         let length = body.len();
-        let answer = text!("HTTP/1.1 {status} Whatever\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
+        let response =
+            text!("HTTP/1.1 {status} Whatever\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
         let requests = Arc::<Mutex<Vec<Received>>>::default();
         let seen = requests.clone();
-        // The thread ends with the test's process.
+        // The thread runs until the test's process exits.
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 if let Some(request) = receive(&stream) {
                     seen.lock().unwrap_or_else(PoisonError::into_inner).push(request);
-                    let _ = (&stream).write_all(answer.as_bytes());
+                    let _ = (&stream).write_all(response.as_bytes());
                 }
             }
         });
@@ -65,7 +66,7 @@ impl Server {
         text!("http://localhost:{}{path}", self.address.port())
     }
 
-    /// The requests so far.
+    /// Returns the requests so far.
     pub fn requests(&self) -> Vec<Received> {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
