@@ -1,7 +1,7 @@
 //! `dapr-shutdown`: asks Dapr's sidecar to shut down.
 //!
-//! Dapr's injector puts `DAPR_HTTP_PORT` and, where its API wants a token, `DAPR_API_TOKEN` into the job's container, and
-//! wrapper passes them on to this hook alone. `HOOK_DAPR_SHUTDOWN_URL` and `HOOK_DAPR_SHUTDOWN_TOKEN` win over them.
+//! Dapr's injector sets `DAPR_HTTP_PORT` in the job's container, and `DAPR_API_TOKEN` if its API requires a token;
+//! wrapper passes them to this hook alone. `HOOK_DAPR_SHUTDOWN_URL` and `HOOK_DAPR_SHUTDOWN_TOKEN` override them.
 #![cfg_attr(target_family = "wasm", no_std)]
 
 use quit::{Sidecar, quit};
@@ -11,7 +11,7 @@ wrapper_hook::hook!(run);
 
 const PREFIX: &str = "HOOK_DAPR_SHUTDOWN";
 
-/// Where daprd listens unless the annotation `dapr.io/sidecar-http-port` (or `--dapr-http-port`) says otherwise.
+/// The default port; the annotation `dapr.io/sidecar-http-port` (or `--dapr-http-port`) sets another.
 const PORT: &str = "3500";
 
 fn run(cx: &Context) -> Result {

@@ -1,4 +1,4 @@
-//! `echo`: says how the command ended. The smallest useful hook, and the first one to try.
+//! `echo`: logs how the command ended. The smallest useful hook, and the first one to try.
 
 #![cfg_attr(target_family = "wasm", no_std)]
 

@@ -1,4 +1,4 @@
-// Says how the command ended: a hook for the world of wit/hook.wit.
+// Logs how the command ended: a hook for the world of wit/hook.wit.
 
 import { getCommand, getOutcome } from "wrapper:hook/context@0.1.0";
 import { log } from "wrapper:hook/logging@0.1.0";

@@ -1,4 +1,4 @@
-"""Says how the command ended: a hook for the world of wit/hook.wit."""
+"""Prints how the command ended: a hook for the world of wit/hook.wit."""
 
 from wit_world import exports
 from wit_world.imports import context

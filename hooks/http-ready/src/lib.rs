@@ -1,6 +1,7 @@
-//! `http-ready`: waits until a URL of one's own answers with 2xx, or one of several.
+//! `http-ready`: waits until a given URL, or one of several, has a 2xx response.
 //!
-//! Listed under another name, as in `--before database=http-ready`, it has settings under that: `HOOK_DATABASE_URL`.
+//! Listed under another name, as in `--before database=http-ready`, it has settings under that name:
+//! `HOOK_DATABASE_URL`.
 #![cfg_attr(target_family = "wasm", no_std)]
 
 use ready::{Gate, wait};

@@ -1,8 +1,8 @@
-//! `http`: tells a server of one's own how the command ended, or that it is about to start.
+//! `http`: notifies a server of how the command ended, or that it is about to start.
 //!
-//! `HOOK_HTTP_URL`, `…_METHOD`, `…_HEADERS` (a line each) and `…_BODY` may name facts in braces: `{exit_code}`,
-//! `{summary}`. Names in capitals are variables. The hook listed under another name, as in `--plugin slack=http`, has
-//! settings under that name: `HOOK_SLACK_URL`.
+//! Settings: `HOOK_HTTP_URL`, `…_METHOD`, `…_HEADERS` (one per line) and `…_BODY`. URL, headers and body may contain
+//! placeholders: `{exit_code}`, `{summary}`. Those in capitals are variables. Listed under another name, as in
+//! `--plugin slack=http`, the hook has settings under that name: `HOOK_SLACK_URL`.
 #![cfg_attr(target_family = "wasm", no_std)]
 
 mod template;
@@ -12,11 +12,11 @@ use wrapper_hook::{Context, Error, Result, String, Vec, http, text};
 
 wrapper_hook::hook!(run);
 
-/// All there is to tell, for a server that takes what it gets.
+/// The default body: all placeholders that are of use to a program.
 const BODY: &str = r#"{"command":"{command}","phase":"{phase}","outcome":"{outcome}","result":"{result}","exit_code":{exit_code},"signal":{signal},"duration_ms":{duration_ms},"summary":"{summary}"}"#;
 
 fn run(cx: &Context) -> Result {
-    // A body is sent as it is; white space around anything else is none of it.
+    // The body is sent as it is; other settings are trimmed.
     let setting = |name: &str| cx.trimmed(&cx.setting_name(name));
     let missing = || Error::Misconfigured(text!("{} is not set", cx.setting_name("URL")));
     let url = fill(cx, &setting("URL").ok_or_else(missing)?, Escape::Url)?;
@@ -47,7 +47,7 @@ fn run(cx: &Context) -> Result {
     })
 }
 
-/// Lines of `Name: value`.
+/// Parses lines of `Name: value`.
 fn headers(cx: &Context, text: &str) -> Result<Vec<(String, String)>> {
     let mut headers = Vec::new();
     let mut rest = text;
@@ -58,7 +58,7 @@ fn headers(cx: &Context, text: &str) -> Result<Vec<(String, String)>> {
         if line.is_empty() {
             continue;
         }
-        // It may be a secret, or hold one, and is not told.
+        // The message leaves the line out: it may contain a secret.
         let malformed = || Error::Misconfigured(text!("{}: a line is not \"Name: value\"", cx.setting_name("HEADERS")));
         let colon = line.bytes().position(|byte| byte == b':').ok_or_else(malformed)?;
         let name = line.get(..colon).unwrap_or_default().trim_ascii();

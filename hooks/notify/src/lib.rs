@@ -1,4 +1,4 @@
-//! Telling a server what happened: what the hooks that do it share.
+//! The common part of the hooks that notify a server.
 #![cfg_attr(target_family = "wasm", no_std)]
 
 use core::time::Duration;
@@ -8,22 +8,22 @@ use wrapper_hook::{
     log, sleep, text,
 };
 
-/// How long one try may take, unless the hook is told otherwise.
+/// Default timeout of one attempt.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How often a try is repeated: with the pauses below that is about six seconds of waiting.
+/// Retries after the first attempt: with the pauses below, about six seconds of waiting.
 const RETRIES: u32 = 5;
 
-/// Before the first repetition, in milliseconds; doubled before each one that follows.
+/// Milliseconds before the first retry; doubled before each further one.
 const PAUSE: u64 = 200;
 
-/// What a hook needs for its last words, in milliseconds.
+/// Milliseconds that a hook needs for its final message.
 const REPORT_MARGIN: u64 = 300;
 
-/// Sends a request, again if it may help, and logs where it went. The URL itself may be a secret: only scheme, host and
-/// port of it are ever told.
+/// Sends a request, with retries after transient failures, and logs its destination. The URL may be a secret: only its
+/// scheme, host and port are logged.
 ///
-/// `HOOK_…_TRY_TIMEOUT` is the time of one try; `HOOK_…_TIMEOUT`, which wrapper reads, is that of all.
+/// `HOOK_…_TRY_TIMEOUT` limits one attempt; `HOOK_…_TIMEOUT`, which wrapper reads, limits all of them.
 pub fn send(cx: &Context, url: &str, request: impl Fn() -> Request) -> Result {
     let malformed =
         || Error::Misconfigured(text!("{} is not a URL of the form https://host/path", cx.setting_name("URL")));
@@ -32,8 +32,8 @@ pub fn send(cx: &Context, url: &str, request: impl Fn() -> Request) -> Result {
     let mut pause = PAUSE;
     let mut left = RETRIES;
     loop {
-        let (why, again) = match request().timeout(timeout).send() {
-            Ok(answer) => match answer.status() {
+        let (why, transient) = match request().timeout(timeout).send() {
+            Ok(response) => match response.status() {
                 200..300 => {
                     log::info(&text!("told {origin}"));
                     return Ok(());
@@ -46,7 +46,7 @@ pub fn send(cx: &Context, url: &str, request: impl Fn() -> Request) -> Result {
             Err(error) => (error.reason().into(), error.kind != ErrorKind::Tls),
         };
         let why = text!("\"{origin}\": {why}");
-        if !again || left == 0 || milliseconds(cx.time_left()) < pause + REPORT_MARGIN {
+        if !transient || left == 0 || milliseconds(cx.time_left()) < pause + REPORT_MARGIN {
             return Err(why.into());
         }
         log::debug(&why);
@@ -56,7 +56,7 @@ pub fn send(cx: &Context, url: &str, request: impl Fn() -> Request) -> Result {
     }
 }
 
-/// Scheme, host and port, if that is what the URL begins with: whatever else stands there may be a secret.
+/// Scheme, host and port, if the URL begins with them: anything else may be a secret.
 fn origin(url: &str) -> Option<&str> {
     let begins = |scheme: &str| url.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
     let scheme = ["http://", "https://"].into_iter().find(|scheme| begins(scheme))?.len();
@@ -78,7 +78,7 @@ pub fn seconds(time: Duration) -> String {
     text!("{}.{}{}{}", time.as_secs(), thousandths / 100, thousandths / 10 % 10, thousandths % 10)
 }
 
-/// When the command ended, since 1970; nothing if it did not run.
+/// The time at which the command exited, since 1970; `None` if it did not run.
 pub fn ended_at(cx: &Context) -> Option<Duration> {
     cx.started_at()?.checked_add(cx.elapsed()?)
 }

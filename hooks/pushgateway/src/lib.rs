@@ -1,8 +1,8 @@
-//! `pushgateway`: leaves the command's metrics with a Prometheus Pushgateway.
+//! `pushgateway`: pushes metrics of the command to a Prometheus Pushgateway.
 //!
-//! `HOOK_PUSHGATEWAY_URL` names the gateway, `HOOK_PUSHGATEWAY_JOB` the job, by default after the program, and
-//! `HOOK_PUSHGATEWAY_GROUPING` further labels: `namespace=batch,instance=a`. Only these metrics of the group are
-//! replaced: the time of the last success outlives a failure.
+//! Settings: `HOOK_PUSHGATEWAY_URL` is the gateway, `HOOK_PUSHGATEWAY_JOB` the job, by default the program's name, and
+//! `HOOK_PUSHGATEWAY_GROUPING` further labels: `namespace=batch,instance=a`. Other metrics of the group stay, so the
+//! time of the last success is still there after a failure.
 #![cfg_attr(target_family = "wasm", no_std)]
 
 use notify::{ended_at, seconds};
@@ -10,7 +10,7 @@ use wrapper_hook::{Context, Error, Phase, Result, String, http, text};
 
 wrapper_hook::hook!(run);
 
-/// Where a gateway listens that runs beside the job.
+/// The default URL: a gateway on this machine.
 const URL: &str = "http://localhost:9091";
 
 fn run(cx: &Context) -> Result {
@@ -58,23 +58,24 @@ fn metrics(cx: &Context) -> String {
     text
 }
 
-/// The command's name without its folder.
+/// The command's name without its directory.
 fn program(cx: &Context) -> String {
     let path = cx.command().into_iter().next().unwrap_or_default();
     let start = path.bytes().rposition(|byte| byte == b'/').map_or(0, |place| place + 1);
     path.get(start..).unwrap_or_default().into()
 }
 
-/// A label and its value as parts of the path. The gateway takes base64 for what a path could not hold as it is.
+/// Appends a label and its value to the path, in base64 if the value has characters that a path cannot hold.
 fn label(url: &mut String, name: &str, value: &str) {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    *url += &match !value.is_empty() && value.bytes().all(plain) {
-        true => text!("/{name}/{value}"),
-        false => text!("/{name}@base64/{}", &*base64(value.as_bytes())),
+    *url += &if !value.is_empty() && value.bytes().all(plain) {
+        text!("/{name}/{value}")
+    } else {
+        text!("/{name}@base64/{}", &*base64(value.as_bytes()))
     };
 }
 
-/// For URLs and with its padding, as the gateway's documentation has it: "=" alone is an empty value.
+/// Base64 for URLs, with padding, as the gateway expects it: "=" alone is an empty value.
 fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut text = String::new();
@@ -97,7 +98,7 @@ mod tests {
     use wrapper_hook::testing::{Job, Server};
 
     #[test]
-    fn the_metrics_go_into_the_group_that_the_variables_name() {
+    fn the_metrics_go_into_the_group_of_the_settings() {
         let server = Server::answering(202, "");
         let job = Job::exited(3).command(&["/usr/bin/backup", "--all"]).name("pushgateway");
         let job = job.var("HOOK_PUSHGATEWAY_URL", server.url("").as_str());

@@ -1,13 +1,14 @@
-//! Asking a sidecar to quit: what all hooks that do it share.
+//! The common part of the hooks that ask a sidecar to quit.
 //!
-//! What is known about the sidecar is one of a few [states](State), and the log uses their names. Only a 2xx answer says
-//! that the sidecar was asked to quit, and it is never asked again after one. A connection that is closed, reset or
-//! silent, and an answer such as 503, say only that somebody listens: a dying sidecar closes its connections, but so does
-//! a busy one. It is asked again until its port refuses, and so it is gone, or the hook's time is up, which is a failure.
+//! The hook distinguishes a few [states](State) of the sidecar, and the log has their names. Only a 2xx response means
+//! that the sidecar was asked to quit, and no request follows it. A connection that is closed, reset or silent, and a
+//! response such as 503, only show that something listens: an exiting sidecar closes its connections, but so does a
+//! busy one. The request is repeated until the port refuses connections, which means that the sidecar is gone, or until
+//! the hook's time is up, which is a failure.
 //!
-//! A refused connection may mean that there is no sidecar, which is no error, so that one manifest serves with and
-//! without a mesh; or that the command was faster than its sidecar, whose pod would never complete. While the container
-//! is young the hook therefore tries again, and `HOOK_…_ABSENT` says what follows then.
+//! A refused connection may mean that there is no sidecar, which is not an error, so that one manifest serves with and
+//! without a mesh; or that the sidecar is still starting, and then the pod would never complete. While the container is
+//! young the hook therefore retries, and `HOOK_…_ABSENT` decides what follows.
 #![cfg_attr(target_family = "wasm", no_std)]
 
 use core::{slice, time::Duration};
@@ -17,18 +18,18 @@ use wrapper_hook::{
     log, sleep, text,
 };
 
-/// A product that runs beside the command and exits when it is asked to.
+/// A program beside the command that exits on request.
 pub struct Sidecar<'a> {
-    /// What the log calls it.
+    /// Its name in the log.
     pub name: &'a str,
-    /// What its variables begin with when none is set under the hook's own name: `HOOK_ISTIO_QUIT`.
+    /// The prefix of its variables if none is set under the hook's own name: `HOOK_ISTIO_QUIT`.
     pub prefix: &'a str,
-    /// Where it listens, as it is usually set up. The first address that accepts a connection is the sidecar.
+    /// Default URLs. The first one that accepts a connection is the sidecar.
     pub urls: &'a [&'a str],
-    /// Where the product listens besides. If it refuses at its `urls`, the log says whether it does here; nothing here is
-    /// asked to quit, because it may be something else.
+    /// Other URLs of the product. If all of `urls` refuse connections, the log names those of these that accept some;
+    /// none is asked to quit, because it may be another program.
     pub elsewhere: &'a [&'a str],
-    /// What enables the endpoint, logged when it answers that it is not there or not for us.
+    /// How to enable the endpoint, logged when the response shows that it is disabled or denied.
     pub hint: &'a str,
 }
 
@@ -46,52 +47,53 @@ macro_rules! hook {
     };
 }
 
-/// What is known about the sidecar.
+/// The state of the sidecar, as far as it is known.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Not listening yet: every address refuses.
+    /// All addresses refuse connections.
     NotListening,
-    /// Neither refused nor accepted: an address could not be reached for now.
+    /// An address could not be reached: neither refused nor accepted.
     NotReached,
-    /// Accepted but no answer, or none that says that it quits.
+    /// It accepted a connection, but sent no response that confirms the request.
     NoAnswer,
-    /// Asked to quit: it answered 2xx.
+    /// It responded with 2xx.
     Asked,
-    /// Gone: it had accepted, and refuses now.
+    /// It had accepted a connection, and refuses now.
     Gone,
-    /// Absent: refused for the whole startup time.
+    /// All addresses refused for the whole startup time.
     Absent,
 }
 
-/// How old the container is when refused connections mean that the sidecar is absent.
+/// Default age of the container at which refused connections mean that the sidecar is absent.
 const STARTUP: Duration = Duration::from_secs(5);
 
-/// Between two attempts: short beside the start of a proxy, about a second.
+/// Pause between two attempts: short compared with the start of a proxy, about a second.
 const PERIOD: Duration = Duration::from_millis(100);
 
-/// How long another address of the product may take to answer: it is on this machine.
+/// Timeout of requests to `elsewhere`, which is on this machine.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// What one more attempt and the final message need: the host ends every wait shortly before the hook's time does.
+/// Time for one more attempt and the final message: the host ends every wait shortly before the hook's deadline.
 const REPORT_MARGIN: Duration = Duration::from_millis(600);
 
 /// Asks the sidecar to quit. `with_headers` adds the headers that it requires.
 ///
-/// `HOOK_…_URL` names another address, `HOOK_…_STARTUP` another time than five seconds, `HOOK_…_ABSENT` says what to do
-/// if nobody listens by then (`ok`, `wait` or `fail`), and `HOOK_…_WAIT_GONE` asks for waiting until the sidecar is gone.
+/// Settings: `HOOK_…_URL` replaces the addresses, `HOOK_…_STARTUP` the five seconds after which a sidecar that refuses
+/// connections is absent, `HOOK_…_ABSENT` is what to do then (`ok`, `wait` or `fail`), and `HOOK_…_WAIT_GONE` waits
+/// until the sidecar is gone.
 pub fn quit(cx: &Context, sidecar: &Sidecar, with_headers: impl Fn(Request) -> Request) -> Result {
     let name = |setting: &str| cx.setting_name_or(setting, sidecar.prefix);
-    let named = cx.trimmed(&name("URL"));
-    let named = named.as_deref();
-    let urls = named.as_ref().map_or(sidecar.urls, slice::from_ref);
+    let url = cx.trimmed(&name("URL"));
+    let url = url.as_deref();
+    let urls = url.as_ref().map_or(sidecar.urls, slice::from_ref);
     let startup = cx.duration(&name("STARTUP"))?.unwrap_or(STARTUP);
     let wait_gone = cx.flag(&name("WAIT_GONE"))?;
     let if_absent = cx.choice(&name("ABSENT"), &["ok", "wait", "fail"])?.unwrap_or("ok");
 
-    let mut asking = Asking { sidecar, urls, why: String::new() };
+    let mut requests = Requests { sidecar, urls, why: String::new() };
     let mut state = State::NotListening;
     loop {
-        state = match (state, asking.ask(&with_headers)?) {
+        state = match (state, requests.ask(&with_headers)?) {
             (State::NoAnswer, State::NotListening) => State::Gone,
             // A connection can be reset before anything was sent.
             (State::NoAnswer, State::NotReached) => State::NoAnswer,
@@ -99,9 +101,9 @@ pub fn quit(cx: &Context, sidecar: &Sidecar, with_headers: impl Fn(Request) -> R
             (_, seen) => seen,
         };
         if state == State::Asked && wait_gone {
-            state = asking.wait_until_gone(cx);
+            state = requests.wait_until_gone(cx);
         }
-        let words = match state {
+        let description = match state {
             State::Asked if !wait_gone => return Ok(()),
             State::Gone => {
                 log::info(&text!("{} is gone", sidecar.name));
@@ -117,16 +119,16 @@ pub fn quit(cx: &Context, sidecar: &Sidecar, with_headers: impl Fn(Request) -> R
             State::NotReached => "could not be reached",
             State::NoAnswer => "accepted but no answer came that it quits",
         };
-        let more = match (state, if_absent) {
+        let fix = match (state, if_absent) {
             (State::Absent, "ok") => text!("; if it is only late, set {}=wait", name("ABSENT")),
             (State::NotListening, "wait") => "; --plugin-timeout gives it more time".into(),
             (State::NotListening, _) => text!("; --plugin-timeout is shorter than {}", name("STARTUP")),
             _ => String::new(),
         };
         if let State::Absent | State::NotListening = state {
-            asking.refused(named.is_none());
+            requests.explain_refusal(url.is_none());
         }
-        let text = text!("{} {words}: {}{more}", sidecar.name, asking.why);
+        let text = text!("{} {description}: {}{fix}", sidecar.name, requests.why);
         if state == State::Absent && if_absent == "ok" {
             log::warn(&text);
             return Ok(());
@@ -135,23 +137,23 @@ pub fn quit(cx: &Context, sidecar: &Sidecar, with_headers: impl Fn(Request) -> R
     }
 }
 
-/// A sidecar while it is asked.
-struct Asking<'a> {
+/// The requests to a sidecar.
+struct Requests<'a> {
     sidecar: &'a Sidecar<'a>,
-    /// Where it may be, or where it is.
+    /// Its addresses, reduced to one as soon as that accepts a connection.
     urls: &'a [&'a str],
-    /// What happened to the last attempt.
+    /// The result of the last attempt, for the log.
     why: String,
 }
 
-impl Asking<'_> {
-    /// Asks at the addresses in their order until one accepts a connection. That one is the sidecar from then on: when it
-    /// is gone, whoever listens at another address is somebody else.
+impl Requests<'_> {
+    /// Sends the request to the addresses in their order until one accepts a connection. That one is the sidecar from
+    /// then on: once it is gone, a program at another address is a different one.
     fn ask(&mut self, with_headers: &impl Fn(Request) -> Request) -> Result<State> {
         let mut seen = State::NotListening;
         for url in self.urls {
             match with_headers(http::post(url)).send() {
-                Ok(answer) => seen = self.judge(url, answer.status())?,
+                Ok(response) => seen = self.classify(url, response.status())?,
                 Err(error) if error.kind == ErrorKind::Refused => continue,
                 Err(error) => {
                     seen = match error.kind {
@@ -171,7 +173,7 @@ impl Asking<'_> {
         Ok(seen)
     }
 
-    fn judge(&mut self, url: &str, status: u16) -> Result<State> {
+    fn classify(&mut self, url: &str, status: u16) -> Result<State> {
         let name = self.sidecar.name;
         self.why = text!("\"{url}\": answered {status}");
         match status {
@@ -179,14 +181,14 @@ impl Asking<'_> {
                 log::info(&text!("asked {name} to quit ({status})"));
                 Ok(State::Asked)
             }
-            // Overloaded, or not ready yet.
+            // Overloaded, or still starting.
             408 | 429 | 500..600 => Ok(State::NoAnswer),
             401 | 403 | 404 | 405 | 412 => Err(Error::Misconfigured(text!("{}{}", self.why, &*self.hint()))),
             _ => Err(Error::Failed(self.why.clone())),
         }
     }
 
-    /// Many answer first and drain their connections then; gone is who refuses, and nobody else.
+    /// Waits until the port refuses connections: many sidecars respond first and drain their connections afterwards.
     fn wait_until_gone(&mut self, cx: &Context) -> State {
         let root = self.urls.first().map(|url| root(url)).unwrap_or_default();
         while cx.time_left() > REPORT_MARGIN {
@@ -199,14 +201,14 @@ impl Asking<'_> {
         State::Asked
     }
 
-    /// Which addresses refuse, and what listens elsewhere that may be the sidecar.
-    fn refused(&mut self, look: bool) {
+    /// Sets `why` to the addresses that refuse, and those `elsewhere` that accept connections.
+    fn explain_refusal(&mut self, look_elsewhere: bool) {
         self.why = "connection refused by".into();
         for url in self.urls {
             self.why += &text!(" \"{url}\"");
         }
-        for url in self.sidecar.elsewhere.iter().filter(|_| look) {
-            // Any answer will do, and even a connection that is closed. Silence may be this machine's, when it is busy.
+        for url in self.sidecar.elsewhere.iter().filter(|_| look_elsewhere) {
+            // Any response counts, and a closed connection; no response may be due to a busy machine.
             let listens = match http::get(url).timeout(LOOK).send() {
                 Ok(_) => true,
                 Err(error) => matches!(error.kind, ErrorKind::Closed | ErrorKind::Protocol),
@@ -222,7 +224,7 @@ impl Asking<'_> {
     }
 }
 
-/// The URL without its path: a request that has no effect.
+/// The URL without its path: a GET of it has no effect.
 fn root(url: &str) -> String {
     let slash = url.bytes().enumerate().filter(|(_, byte)| *byte == b'/').nth(2);
     let end = slash.map_or(url.len(), |(place, _)| place);

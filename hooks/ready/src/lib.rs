@@ -1,7 +1,7 @@
-//! Waiting before the command until something it needs is ready: what all gates share.
+//! The common part of the readiness gates, which wait before the command until something that it needs is ready.
 //!
-//! Ready is who answers a GET with 2xx. Anything else is asked again, until the time is up; what happens then can be
-//! chosen. Who refuses every connection may be absent and not merely late, and that can be chosen too.
+//! Ready means that a GET has a 2xx response. Otherwise the probe is repeated until the time is up. Settings decide
+//! what happens then, and whether a peer that refuses all connections is absent instead of late.
 #![cfg_attr(target_family = "wasm", no_std)]
 
 use core::time::Duration;
@@ -11,13 +11,13 @@ use wrapper_hook::{
     log, sleep, text,
 };
 
-/// Something a command may have to wait for.
+/// Something that a command may have to wait for.
 pub struct Gate<'a> {
-    /// What the log calls it.
+    /// Its name in the log.
     pub name: &'a str,
-    /// What its variables begin with when none is set under the hook's own name: `HOOK_ISTIO_READY`.
+    /// The prefix of its variables if none is set under the hook's own name: `HOOK_ISTIO_READY`.
     pub prefix: &'a str,
-    /// Where it says whether it is ready, as it is usually set up. One of them has to.
+    /// Default URLs of its readiness endpoint. One of them has to be ready.
     pub urls: &'a [&'a str],
 }
 
@@ -35,27 +35,28 @@ macro_rules! hook {
     };
 }
 
-/// Between two questions.
+/// Default pause between two probes.
 const PERIOD: Duration = Duration::from_millis(250);
 
-/// How long a single question may take, in milliseconds: one that hangs is not the last.
-const ANSWER: u64 = 2000;
+/// Timeout of a probe in milliseconds: one that hangs must not be the last.
+const PROBE_TIMEOUT: u64 = 2000;
 
-/// How long it may take even if the time is nearly up.
-const LEAST_ANSWER: u64 = 100;
+/// Timeout of a probe in milliseconds if the time is nearly up.
+const LEAST_PROBE_TIMEOUT: u64 = 100;
 
-/// How old the container is when someone who still refuses is taken for absent, if that was asked for.
+/// Default age of the container at which a peer that still refuses connections is absent, unless absent peers are
+/// waited for.
 const STARTUP: Duration = Duration::from_secs(5);
 
-/// How long before it is killed the hook gives up, in milliseconds: what it needs to say so, and no more than a quarter
-/// of its time.
+/// Milliseconds before its deadline at which the hook gives up, to log the reason; at most a quarter of its time.
 const REPORT_MARGIN: u64 = 500;
 
 /// Waits until one of the addresses is ready.
 ///
-/// `HOOK_…_URL` names others, with commas between several; `HOOK_…_PERIOD` is a time. How long to wait is what wrapper
-/// gives the hook: its `HOOK_<NAME>_TIMEOUT`, or `--plugin-timeout`. `HOOK_…_ON_TIMEOUT` is `fail` or `start`, and `HOOK_…_ABSENT` says what becomes of the command when every connection
-/// was refused for `HOOK_…_STARTUP`: `wait` for the timeout, `start` without it, or `fail`.
+/// Settings: `HOOK_…_URL` replaces the addresses, separated by commas; `HOOK_…_PERIOD` is the pause between two probes;
+/// `HOOK_…_ON_TIMEOUT` is `fail` or `start`; `HOOK_…_ABSENT` is what to do if all connections were refused for
+/// `HOOK_…_STARTUP`: `wait` for the timeout, `start` the command, or `fail`. The time to wait is that of the hook:
+/// `HOOK_<NAME>_TIMEOUT`, or `--plugin-timeout`.
 pub fn wait(cx: &Context, gate: &Gate) -> Result {
     let name = |setting: &str| cx.setting_name_or(setting, gate.prefix);
     let mut urls = cx.list(&name("URL"));
@@ -69,41 +70,41 @@ pub fn wait(cx: &Context, gate: &Gate) -> Result {
     let startup = cx.duration(&name("STARTUP"))?.unwrap_or(STARTUP);
     let on_timeout = cx.choice(&name("ON_TIMEOUT"), &["start", "fail"])?.unwrap_or("fail");
     let absent = cx.choice(&name("ABSENT"), &["wait", "start", "fail"])?.unwrap_or("wait");
-    // In milliseconds: arithmetic with `Duration` carries the words for its overflows.
+    // In milliseconds: arithmetic of `Duration` adds the messages of its overflows.
     let end = REPORT_MARGIN.min(milliseconds(cx.time_left()) / 4);
     let left = || milliseconds(cx.time_left()).saturating_sub(end);
-    let (mut heard, mut why) = (false, String::new());
+    let (mut reached, mut why) = (false, String::new());
     loop {
-        let mut answered = false;
+        let mut responded = false;
         for url in &urls {
-            let patience = Duration::from_millis(left().clamp(LEAST_ANSWER, ANSWER));
-            match http::get(url).timeout(patience).send() {
-                Ok(answer) if (200..300).contains(&answer.status()) => {
+            let timeout = Duration::from_millis(left().clamp(LEAST_PROBE_TIMEOUT, PROBE_TIMEOUT));
+            match http::get(url).timeout(timeout).send() {
+                Ok(response) if (200..300).contains(&response.status()) => {
                     log::info(&text!("{} is ready", gate.name));
                     return Ok(());
                 }
-                Ok(answer) => {
-                    (heard, answered) = (true, true);
-                    why = text!("\"{url}\": answered {}", answer.status());
+                Ok(response) => {
+                    (reached, responded) = (true, true);
+                    why = text!("\"{url}\": answered {}", response.status());
                 }
                 Err(error) if matches!(error.kind, ErrorKind::Invalid | ErrorKind::Denied) => return Err(error.into()),
-                // What somebody answered says more than that another one is silent, or that no answer came in the moment
-                // that was left.
+                // The log gets the most telling result: a response rather than another URL's error, and no timeout that
+                // was shortened because the time is nearly up.
                 Err(error) => {
-                    heard |= error.kind != ErrorKind::Refused;
-                    let cut_off = error.kind == ErrorKind::Timeout && milliseconds(patience) < ANSWER;
-                    if !answered && (!cut_off || why.is_empty()) {
+                    reached |= error.kind != ErrorKind::Refused;
+                    let cut_off = error.kind == ErrorKind::Timeout && milliseconds(timeout) < PROBE_TIMEOUT;
+                    if !responded && (!cut_off || why.is_empty()) {
                         why = error.text().into();
                     }
                 }
             }
         }
         sleep(Duration::from_millis(milliseconds(period).min(left())));
-        let late = left() == 0;
-        if !heard && absent != "wait" && (late || cx.uptime() >= startup) {
+        let expired = left() == 0;
+        if !reached && absent != "wait" && (expired || cx.uptime() >= startup) {
             return decide(absent, text!("{} is taken for absent: {why}", gate.name));
         }
-        if late {
+        if expired {
             return decide(on_timeout, text!("{} is not ready: {why}", gate.name));
         }
     }
@@ -113,7 +114,7 @@ fn milliseconds(time: Duration) -> u64 {
     time.as_secs() * 1000 + u64::from(time.subsec_millis())
 }
 
-/// What was chosen for a gate that does not open: `start` or `fail`.
+/// The result of a gate that does not open, by the setting for it: `start` or `fail`.
 fn decide(choice: &str, why: String) -> Result {
     if choice != "start" {
         return Err(why.into());

@@ -15,6 +15,6 @@ const VAULT: Sidecar = Sidecar {
 };
 
 fn run(cx: &Context) -> Result {
-    // An agent may be told to take no request without it (require_request_header): no browser can be made to send it.
+    // Agents with `require_request_header` require it, because a browser cannot be made to send it.
     quit(cx, &VAULT, |request| request.header("X-Vault-Request", "true"))
 }

@@ -1,4 +1,4 @@
-//! Says how the command ended: an ordinary program, which finds that in variables.
+//! Prints how the command ended: an ordinary program, which reads variables.
 
 use std::env::{VarError, var};
 
