@@ -38,7 +38,7 @@ impl BumpAllocator {
         match self.try_alloc(layout) {
             Some(start) => start as *mut u8,
             None => {
-                log::error("out of memory; --plugin-memory gives a hook more");
+                log::error("out of memory; --plugin-memory raises the limit");
                 wasm32::unreachable()
             }
         }
@@ -119,7 +119,7 @@ unsafe extern "C" {}
 pub fn panicked(info: &PanicInfo) -> ! {
     let (file, line) = info.location().map_or(("?", 0), |place| (place.file(), place.line()));
     // Formatting a message with values takes `core::fmt`.
-    let message = info.message().as_str().unwrap_or("(a message with values in it)");
+    let message = info.message().as_str().unwrap_or("(message not available without the feature `std`)");
     log::error(&text!("panicked at {file}:{line}: {message}"));
     wasm32::unreachable()
 }

@@ -457,7 +457,7 @@ fn a_server_that_always_fails_is_given_up_in_time_to_say_so() {
 fn a_server_that_hangs_is_given_up_in_time_to_say_so() {
     let peer = Peer::start("127.0.0.1:0", |stream, _| hold(stream));
     let done = finish(telling(&peer.url("/"), &[]).with(&["--plugin-timeout", "2s"]));
-    assert_fails(&done, &origin(&peer), "no answer within its time");
+    assert_fails(&done, &origin(&peer), "no response in time");
     assert_took(&done, 1.2, 4.0);
 }
 
@@ -498,8 +498,8 @@ fn the_log_names_scheme_host_and_port_and_no_secret_however_it_ends() {
         (origin(&good), "told "),
         (origin(&bad), "answered 404"),
         (origin(&moved), "answered 302"),
-        (origin(&silent), "no answer within its time"),
-        (origin(&rude), "the answer is not proper HTTP"),
+        (origin(&silent), "no response in time"),
+        (origin(&rude), "the response is not valid HTTP"),
         (format!("http://localhost:{}", free_port()), "connection refused"),
         (format!("https://localhost:{}", encrypted.port), "the certificate is not trusted"),
         ("http://10.1.2.3:80".into(), "not allowed"),

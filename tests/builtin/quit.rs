@@ -296,7 +296,7 @@ fn one_that_closes_or_resets_connections_is_asked_until_the_time_is_up_and_was_n
         });
         for (peer, run) in runs {
             let done = run.done();
-            sidecar.assert_no_answer(&done, &peer, "the connection was closed before an answer came");
+            sidecar.assert_no_answer(&done, &peer, "the connection was closed before a response arrived");
             assert_took(&done, 2.0, 10.0);
             assert!(peer.requests().len() > 2, "{:?}", peer.requests());
         }
@@ -446,7 +446,7 @@ fn one_that_never_answers_costs_the_hooks_time_and_is_a_failure() {
     each(|sidecar| {
         let peer = Peer::start("127.0.0.1:0", |stream, _| hold(stream));
         let done = sidecar.quit_at(&peer, &[("STARTUP", "0")]).with(&["--plugin-timeout", "3s", "true"]).done();
-        sidecar.assert_no_answer(&done, &peer, "no answer within its time");
+        sidecar.assert_no_answer(&done, &peer, "no response in time");
         assert_took(&done, 2.3, 10.0);
         assert_eq!(peer.requests().len(), 1);
     });

@@ -350,7 +350,7 @@ fn one_that_refuses_first_and_is_ready_then_opens_the_gate() {
 fn one_that_answers_or_hangs_is_not_absent() {
     each(|gate| {
         let answering = (Peer::with_status(503), "answered 503");
-        let silent = (Peer::start("127.0.0.1:0", |stream, _| hold(stream)), "no answer within its time");
+        let silent = (Peer::start("127.0.0.1:0", |stream, _| hold(stream)), "no response in time");
         for (peer, why) in [answering, silent] {
             let runs = ["start", "fail"].map(|absent| {
                 let settings = [("ABSENT", absent), ("STARTUP", "0"), ("TIMEOUT", "3s")];

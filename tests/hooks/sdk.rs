@@ -76,8 +76,8 @@ fn the_clients_errors_name_the_url_and_what_would_mend_it() {
     let closed = format!("http://localhost:{}/", free_port());
     for (url, header, words) in [
         (closed.as_str(), "", "connection refused"),
-        (&slow.url("/"), "", "no answer within its time"),
-        (&lies.url("/"), "", "the answer is not proper HTTP"),
+        (&slow.url("/"), "", "no response in time"),
+        (&lies.url("/"), "", "the response is not valid HTTP"),
         ("http://10.1.2.3:80/", "", "not allowed; to allow it: --allow-http http://10.1.2.3:80"),
         ("localhost:80", "", "not a URL of the form http://host:port/path"),
         (&closed, "Host", "header \"Host\" is set by the host"),

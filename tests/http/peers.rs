@@ -181,7 +181,7 @@ fn a_head_that_drips_is_given_up_before_the_hooks_time_is() {
         assert_waited(&done);
     }
     let done = finish(istio_quit(&dripping("", "HTTP/1.1 200 OK\r\n")));
-    assert_fails(&done, "no answer within its time");
+    assert_fails(&done, "no response in time");
     assert_waited(&done);
 }
 
@@ -314,7 +314,7 @@ fn an_answer_that_is_not_proper_http_is_told_as_that() {
         "\u{1}\u{3}\u{16}\u{3}\u{1}",
     ] {
         let done = finish(istio_quit(&Peer::answering(answer)));
-        assert_fails(&done, "the answer is not proper HTTP");
+        assert_fails(&done, "the response is not valid HTTP");
         assert_eq!(done.lines().len(), 1, "{done:?}");
         assert_at_once(&done);
     }

@@ -31,25 +31,28 @@ pub const INTERNAL_ERROR: u8 = 38;
 pub fn failure(code: u8) -> Failure {
     let (kind, reason) = match code {
         HTTP_REQUEST_DENIED => (ErrorKind::Denied, "not allowed"),
-        DESTINATION_IP_PROHIBITED => (ErrorKind::Denied, "not allowed: its address is one that a name does not open"),
+        DESTINATION_IP_PROHIBITED => (
+            ErrorKind::Denied,
+            "not allowed: the name resolves to a special-purpose address, which must be allowed explicitly",
+        ),
         CONNECTION_REFUSED => (ErrorKind::Refused, "connection refused"),
-        CONNECTION_READ_TIMEOUT | HTTP_RESPONSE_TIMEOUT => (ErrorKind::Timeout, "no answer within its time"),
-        CONNECTION_WRITE_TIMEOUT => (ErrorKind::Timeout, "the request was not taken within its time"),
-        DNS_TIMEOUT => (ErrorKind::Unresolved, "the name server did not answer"),
+        CONNECTION_READ_TIMEOUT | HTTP_RESPONSE_TIMEOUT => (ErrorKind::Timeout, "no response in time"),
+        CONNECTION_WRITE_TIMEOUT => (ErrorKind::Timeout, "the request could not be sent in time"),
+        DNS_TIMEOUT => (ErrorKind::Unresolved, "the name server did not respond"),
         DNS_ERROR => (ErrorKind::Unresolved, "no such host"),
-        CONNECTION_TIMEOUT => (ErrorKind::Unreachable, "no connection within its time"),
+        CONNECTION_TIMEOUT => (ErrorKind::Unreachable, "no connection in time"),
         DESTINATION_NOT_FOUND | DESTINATION_UNAVAILABLE | DESTINATION_IP_UNROUTABLE => {
             (ErrorKind::Unreachable, "the host cannot be reached")
         }
         CONNECTION_TERMINATED | HTTP_RESPONSE_INCOMPLETE => {
-            (ErrorKind::Closed, "the connection was closed before an answer came")
+            (ErrorKind::Closed, "the connection was closed before a response arrived")
         }
         CONNECTION_LIMIT_REACHED => (ErrorKind::Other, "too many requests at once"),
         TLS_CERTIFICATE_ERROR => (ErrorKind::Tls, "the certificate is not trusted"),
-        TLS_PROTOCOL_ERROR | TLS_ALERT_RECEIVED => (ErrorKind::Tls, "no TLS connection"),
+        TLS_PROTOCOL_ERROR | TLS_ALERT_RECEIVED => (ErrorKind::Tls, "the TLS handshake failed"),
         HTTP_REQUEST_URI_INVALID | HTTP_REQUEST_METHOD_INVALID => (ErrorKind::Invalid, "malformed request"),
         HTTP_PROTOCOL_ERROR | HTTP_RESPONSE_HEADER_SECTION_SIZE..=HTTP_RESPONSE_CONTENT_CODING => {
-            (ErrorKind::Protocol, "the answer is not proper HTTP")
+            (ErrorKind::Protocol, "the response is not valid HTTP")
         }
         _ => (ErrorKind::Other, "the request failed"),
     };

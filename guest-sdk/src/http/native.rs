@@ -97,24 +97,24 @@ impl Incoming {
         match Box::new(body.into_reader()).take(limit as u64).read_to_end(&mut bytes) {
             Ok(_) => Ok(bytes),
             Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-                Err(Failure::new(ErrorKind::Timeout, "the body did not come within its time"))
+                Err(Failure::new(ErrorKind::Timeout, "the body did not arrive in time"))
             }
-            Err(_) => Err(Failure::new(ErrorKind::BrokenOff, "the body broke off")),
+            Err(_) => Err(Failure::new(ErrorKind::BrokenOff, "the body is incomplete")),
         }
     }
 }
 
 fn failure(error: ureq::Error) -> Failure {
     let (kind, reason) = match error {
-        ureq::Error::Timeout(_) => (ErrorKind::Timeout, "no answer within its time"),
+        ureq::Error::Timeout(_) => (ErrorKind::Timeout, "no response in time"),
         ureq::Error::HostNotFound => (ErrorKind::Unresolved, "no such host"),
         ureq::Error::BadUri(_) | ureq::Error::Http(_) => (ErrorKind::Invalid, "the URL or the method is malformed"),
-        ureq::Error::Protocol(_) => (ErrorKind::Protocol, "the answer is not proper HTTP"),
+        ureq::Error::Protocol(_) => (ErrorKind::Protocol, "the response is not valid HTTP"),
         ureq::Error::Io(error) => match error.kind() {
             io::ErrorKind::ConnectionRefused => (ErrorKind::Refused, "connection refused"),
-            io::ErrorKind::TimedOut => (ErrorKind::Timeout, "no answer within its time"),
+            io::ErrorKind::TimedOut => (ErrorKind::Timeout, "no response in time"),
             io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
-                (ErrorKind::Closed, "the connection was closed before an answer came")
+                (ErrorKind::Closed, "the connection was closed before a response arrived")
             }
             _ => (ErrorKind::Unreachable, "the host cannot be reached"),
         },

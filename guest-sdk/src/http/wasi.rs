@@ -70,7 +70,7 @@ fn send_with_body(request: OutgoingRequest, bytes: &[u8], late: &Pollable) -> Re
     while !rest.is_empty() {
         let room = match stream.check_write() {
             Ok(0) if is_first(&stream.subscribe(), late) => continue,
-            Ok(0) => return Err(Failure::new(ErrorKind::Timeout, "the request was not taken within its time")),
+            Ok(0) => return Err(Failure::new(ErrorKind::Timeout, "the request could not be sent in time")),
             Ok(room) => usize::try_from(room).unwrap_or(usize::MAX).min(rest.len()),
             // A server may respond without reading the body; then its response counts.
             Err(_) => return Ok(sent),
@@ -111,7 +111,7 @@ pub fn exchange(method: &str, url: &str, parts: RequestParts, timeout: Duration)
     // A statement of its own: the event has to be dropped before the request that it belongs to.
     let arrived = is_first(&sent.subscribe(), &late);
     if !arrived {
-        return Err(Failure::new(ErrorKind::Timeout, "no answer within its time"));
+        return Err(Failure::new(ErrorKind::Timeout, "no response in time"));
     }
     Ok(Incoming(sent.response()?))
 }
@@ -134,13 +134,13 @@ impl Incoming {
         let mut bytes = Vec::new();
         while bytes.len() < limit {
             if !is_first(&more, &late) {
-                return Err(Failure::new(ErrorKind::Timeout, "the body did not come within its time"));
+                return Err(Failure::new(ErrorKind::Timeout, "the body did not arrive in time"));
             }
             match stream.read((limit - bytes.len()) as u64) {
                 Ok(chunk) => bytes.extend_from_slice(&chunk),
                 Err(StreamError::Closed) => break,
                 Err(StreamError::LastOperationFailed(_)) => {
-                    return Err(Failure::new(ErrorKind::BrokenOff, "the body broke off"));
+                    return Err(Failure::new(ErrorKind::BrokenOff, "the body is incomplete"));
                 }
             }
         }
