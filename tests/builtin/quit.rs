@@ -38,7 +38,7 @@ const SIDECARS: [Sidecar; 7] = [
         ports: &[15020],
         path: "/quitquitquit",
         headers: &[],
-        enabled_by: "pilot-agent takes POST from the pod's own loopback on port 15020",
+        enabled_by: "pilot-agent accepts POST requests from the pod's own loopback on port 15020",
     },
     Sidecar {
         hook: "envoy-quit",
@@ -158,19 +158,19 @@ impl Sidecar {
         format!("connection refused by{urls}")
     }
 
-    /// The only line is the warning that it is taken for absent, what was tried, and which setting says otherwise.
+    /// The only line is the warning that it is considered absent, what was tried, and which setting says otherwise.
     #[track_caller]
     fn assert_absent(&self, done: &Done, urls: &[String]) {
         let (name, refused) = (self.name, self.refused(urls));
         let otherwise = format!("if it is only late, set {}=wait", self.variable("ABSENT"));
-        let line = self.line(&format!("warning: {name} is taken for absent: {refused}; {otherwise}"));
+        let line = self.line(&format!("warning: {name} is considered absent: {refused}; {otherwise}"));
         assert_eq!((done.code(), done.line()), (0, line.as_str()));
     }
 
     /// A failure after which nothing is known of it but that it listens.
     #[track_caller]
     fn assert_no_answer(&self, done: &Done, peer: &Peer, why: &str) {
-        let words = "accepted but no answer came that it quits";
+        let words = "accepted a connection but did not confirm the request";
         self.assert_failure(done, &format!("{} {words}: \"{}\": {why}", self.name, peer.url(self.path)));
     }
 
@@ -289,7 +289,7 @@ fn one_that_closes_or_resets_connections_is_asked_until_the_time_is_up_and_was_n
     each(|sidecar| {
         let runs = CLOSES.map(|close| {
             let peer = Peer::start("127.0.0.1:0", move |stream, _| close(stream));
-            // Not taken for absent, either.
+            // Not considered absent, either.
             let settings = [("STARTUP", "0")];
             let run = sidecar.quit_at(&peer, &settings).with(&["--plugin-timeout", "3s", "true"]).running();
             (peer, run)
@@ -333,7 +333,7 @@ fn who_resets_every_connection_on_one_address_is_never_absent_although_the_other
             let runs = [(); 2].map(|()| istio.quit(&settings).with(&["--plugin-timeout", "3s", "true"]).running());
             for done in runs.map(Running::done) {
                 assert_eq!(done.code(), 125, "{done:?}");
-                let starts = ["istio-proxy accepted but no answer", "istio-proxy could not be reached"];
+                let starts = ["istio-proxy accepted a connection", "istio-proxy could not be reached"];
                 assert!(starts.iter().any(|start| done.line().starts_with(&istio.failure(start))), "{done:?}");
             }
         }
@@ -349,7 +349,7 @@ fn with_wait_gone_who_resets_every_connection_is_not_gone() {
         _ => reset(stream),
     });
     let done = istio.quit_at(&peer, &[("WAIT_GONE", "true")]).with(&["--plugin-timeout", "3s", "true"]).done();
-    let stays = format!("istio-proxy still runs: \"{}\" does not refuse yet", peer.url("/"));
+    let stays = format!("istio-proxy is still running: \"{}\" does not refuse connections yet", peer.url("/"));
     assert_eq!(done.lines(), [istio.asked(200), istio.failure(&stays)]);
     assert_eq!(done.code(), 125);
 }
@@ -421,7 +421,7 @@ fn an_answer_that_there_is_no_such_endpoint_names_what_enables_it_and_the_variab
             assert_eq!(done.code(), 125, "{done:?}");
             let words = format!("\"{}\": answered {status}; ", peer.url(sidecar.path));
             let start = misconfigured(sidecar.hook, &words);
-            let end = format!("; {} names another address", sidecar.variable("URL"));
+            let end = format!("; set {} if it listens elsewhere", sidecar.variable("URL"));
             let middle = done.line().strip_prefix(&start).and_then(|line| line.strip_suffix(&end));
             assert!(middle.is_some_and(|words| words.contains(sidecar.enabled_by)), "{done:?}");
             assert_eq!(peer.requests().len(), 1);
@@ -553,7 +553,7 @@ fn one_that_is_absent_is_a_failure_if_that_was_chosen() {
             let settings = [("STARTUP", "500ms"), ("ABSENT", "fail")];
             let done = sidecar.quit(&settings).with(&["--plugin-timeout", "30s", "true"]).done();
             let refused = sidecar.refused(&sidecar.urls());
-            sidecar.assert_failure(&done, &format!("{} is taken for absent: {refused}", sidecar.name));
+            sidecar.assert_failure(&done, &format!("{} is considered absent: {refused}", sidecar.name));
             assert_took(&done, 0.5, 10.0);
         });
     });
@@ -609,7 +609,7 @@ fn another_address_of_the_product_that_listens_is_named_and_not_asked_to_quit() 
                 let listens = format!("{refused}; but \"{}\" accepts connections; ", other.url("/"));
                 let (line, variable) = (done.line(), sidecar.variable("URL"));
                 assert!(line.contains(&listens) && line.contains(sidecar.enabled_by), "{done:?}");
-                assert!(line.contains(&format!("; {variable} names another address; ")), "{done:?}");
+                assert!(line.contains(&format!("; set {variable} if it listens elsewhere; ")), "{done:?}");
                 assert_eq!(done.code(), 0, "{done:?}");
                 assert!(other.requests().iter().all(|request| request.starts_with("GET / ")), "{:?}", other.requests());
                 gone(vec![other]);
@@ -700,7 +700,8 @@ fn with_wait_gone_one_that_stays_is_told_before_the_hooks_time_is_up() {
         });
         for (peer, run) in peers.iter().zip(runs) {
             let done = run.done();
-            let stays = format!("{} still runs: \"{}\" does not refuse yet", sidecar.name, peer.url("/"));
+            let stays =
+                format!("{} is still running: \"{}\" does not refuse connections yet", sidecar.name, peer.url("/"));
             assert_eq!(done.code(), 125, "{done:?}");
             assert_eq!(done.lines(), [sidecar.asked(200), sidecar.failure(&stays)]);
             assert_took(&done, 2.0, 6.0);

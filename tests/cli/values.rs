@@ -84,7 +84,9 @@ fn an_option_and_a_hooks_setting_take_the_same_switches_and_understand_the_same(
         let done = run(&peer, &[(name, value), ("WRAPPER_PLUGIN_TIMEOUT", "1500ms")]);
         match on {
             // It is not gone in its time.
-            Some(true) => assert!(done.code() == 125 && done.stderr.contains("still runs"), "{value:?}: {done:?}"),
+            Some(true) => {
+                assert!(done.code() == 125 && done.stderr.contains("is still running"), "{value:?}: {done:?}")
+            }
             _ => assert_taken(&done, name, value, on.is_some()),
         }
     }

@@ -114,7 +114,7 @@ fn without_a_sidecar_the_end_is_soon_and_a_success() {
         run.env("HOOK_ISTIO_QUIT_STARTUP", "1");
         let done = run.done();
         assert_eq!(done.code(), 0, "{role:?}");
-        let warning = format!("warning: istio-proxy is taken for absent: connection refused by \"{url}\"");
+        let warning = format!("warning: istio-proxy is considered absent: connection refused by \"{url}\"");
         assert!(done.line().starts_with(&format!("wrapper: istio-quit: {warning}; ")), "{done:?}");
         assert_took(&done, 0.8, 10.0);
     });

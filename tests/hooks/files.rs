@@ -94,7 +94,7 @@ fn a_file_that_is_replaced_while_it_is_read_is_the_old_one_the_new_one_or_an_err
                 let mut run = wrapper().plugin(&hook).with(&["sh", "-c", "exit 7"]);
                 run.env("HOOK_ISTIO_QUIT_URL", "http://localhost:1/").env("HOOK_ISTIO_QUIT_STARTUP", "0");
                 let done = run.done();
-                let known = ["Echo demo plugin", "istio-proxy is taken for absent", "not a", "empty", "No such file"];
+                let known = ["Echo demo plugin", "istio-proxy is considered absent", "not a", "empty", "No such file"];
                 assert!([7, 125].contains(&done.code()), "{done:?}");
                 assert!(known.iter().any(|words| done.line().contains(words)), "{done:?}");
                 assert_took(&done, 0.0, 5.0);

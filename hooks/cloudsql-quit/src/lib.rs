@@ -6,5 +6,5 @@ quit::hook! {
     prefix: "HOOK_CLOUDSQL_QUIT",
     urls: &["http://localhost:9091/quitquitquit"],
     elsewhere: &["http://localhost:9090/"],
-    hint: "the proxy serves it when it is started with --quitquitquit",
+    hint: "the proxy's option --quitquitquit enables the endpoint",
 }

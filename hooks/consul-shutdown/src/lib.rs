@@ -8,5 +8,5 @@ quit::hook! {
     prefix: "HOOK_CONSUL_SHUTDOWN",
     urls: &["http://localhost:20600/graceful_shutdown", "http://localhost:20300/graceful_shutdown"],
     elsewhere: &[],
-    hint: "the endpoint comes with the annotation consul.hashicorp.com/enable-sidecar-proxy-lifecycle: \"true\"",
+    hint: "the annotation consul.hashicorp.com/enable-sidecar-proxy-lifecycle: \"true\" enables the endpoint",
 }

@@ -27,7 +27,7 @@ fn run(cx: &Context) -> Result {
         prefix: PREFIX,
         urls: &[&url],
         elsewhere: &["http://localhost:3501/"],
-        hint: "where Dapr's API requires a token, HOOK_DAPR_SHUTDOWN_TOKEN or DAPR_API_TOKEN has to hold it",
+        hint: "if Dapr's API requires a token, set HOOK_DAPR_SHUTDOWN_TOKEN or DAPR_API_TOKEN",
     };
     quit(cx, &daprd, |request| match &token {
         Some(token) => request.header("dapr-api-token", token),

@@ -12,5 +12,5 @@ quit::hook! {
         "http://localhost:19000/quitquitquit",
     ],
     elsewhere: &[],
-    hint: "its admin interface takes POST, if `admin.address` is configured",
+    hint: "the admin interface, enabled by `admin.address`, accepts POST requests",
 }

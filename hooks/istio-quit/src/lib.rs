@@ -8,5 +8,5 @@ quit::hook! {
     prefix: "HOOK_ISTIO_QUIT",
     urls: &["http://localhost:15020/quitquitquit"],
     elsewhere: &["http://localhost:15000/"],
-    hint: "pilot-agent takes POST from the pod's own loopback on port 15020, Envoy itself on port 15000",
+    hint: "pilot-agent accepts POST requests from the pod's own loopback on port 15020, Envoy itself on port 15000",
 }

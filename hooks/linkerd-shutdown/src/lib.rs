@@ -8,5 +8,5 @@ quit::hook! {
     prefix: "HOOK_LINKERD_SHUTDOWN",
     urls: &["http://localhost:4191/shutdown"],
     elsewhere: &["http://localhost:4143/"],
-    hint: "the proxy's endpoint is enabled with proxy.enableShutdownEndpoint=true (LINKERD2_PROXY_SHUTDOWN_ENDPOINT_ENABLED)",
+    hint: "proxy.enableShutdownEndpoint=true (LINKERD2_PROXY_SHUTDOWN_ENDPOINT_ENABLED) enables the endpoint",
 }

@@ -109,15 +109,15 @@ pub fn quit(cx: &Context, sidecar: &Sidecar, with_headers: impl Fn(Request) -> R
                 log::info(&text!("{} is gone", sidecar.name));
                 return Ok(());
             }
-            State::Asked => "still runs",
-            State::Absent => "is taken for absent",
+            State::Asked => "is still running",
+            State::Absent => "is considered absent",
             _ if cx.time_left() > REPORT_MARGIN => {
                 sleep(PERIOD);
                 continue;
             }
             State::NotListening => "is not listening yet",
             State::NotReached => "could not be reached",
-            State::NoAnswer => "accepted but no answer came that it quits",
+            State::NoAnswer => "accepted a connection but did not confirm the request",
         };
         let fix = match (state, if_absent) {
             (State::Absent, "ok") => text!("; if it is only late, set {}=wait", name("ABSENT")),
@@ -197,7 +197,7 @@ impl Requests<'_> {
                 _ => sleep(PERIOD),
             }
         }
-        self.why = text!("\"{root}\" does not refuse yet");
+        self.why = text!("\"{root}\" does not refuse connections yet");
         State::Asked
     }
 
@@ -220,7 +220,7 @@ impl Requests<'_> {
     }
 
     fn hint(&self) -> String {
-        text!("; {}; {}_URL names another address", self.sidecar.hint, self.sidecar.prefix)
+        text!("; {}; set {}_URL if it listens elsewhere", self.sidecar.hint, self.sidecar.prefix)
     }
 }
 

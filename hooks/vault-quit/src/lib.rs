@@ -11,7 +11,7 @@ const VAULT: Sidecar = Sidecar {
     prefix: "HOOK_VAULT_QUIT",
     urls: &["http://localhost:8200/agent/v1/quit"],
     elsewhere: &["http://localhost:8100/"],
-    hint: "the agent serves it with `agent_api { enable_quit = true }` in its listener",
+    hint: "`agent_api { enable_quit = true }` in the agent's listener enables the endpoint",
 };
 
 fn run(cx: &Context) -> Result {
