@@ -101,7 +101,7 @@ impl Gate {
     }
 
     fn absent(&self) -> String {
-        format!("{} is taken for absent: \"{NOBODY}\": connection refused", self.name)
+        format!("{} is considered absent: \"{NOBODY}\": connection refused", self.name)
     }
 }
 
@@ -188,7 +188,7 @@ fn a_gate_that_does_not_open_in_its_time_lets_the_command_start_with_a_warning_i
         let peer = Peer::with_status(503);
         let done = gate.before_at(&peer, &[("TIMEOUT", "3s"), ("ON_TIMEOUT", "start")]).with(&COMMAND).done();
         let why = gate.not_ready(&peer.url(gate.path), "answered 503");
-        gate.assert_started(&done, &format!("warning: {why}; the command starts without"));
+        gate.assert_started(&done, &format!("warning: {why}; starting the command anyway"));
     });
 }
 
@@ -316,7 +316,7 @@ fn one_that_refuses_is_absent_after_five_seconds_or_the_startup_time_if_that_was
             assert_took(&done, at_least, at_most);
             done
         });
-        let warning = format!("warning: {}; the command starts without", gate.absent());
+        let warning = format!("warning: {}; starting the command anyway", gate.absent());
         gate.assert_started(&after_five, &warning);
         gate.assert_started(&started, &warning);
         gate.assert_closed(&failed, &gate.absent());

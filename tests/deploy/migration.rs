@@ -242,7 +242,7 @@ fn the_command_starts_anyway_after_its_timeout_and_the_proxy_is_asked_to_quit() 
         let (proxy, _) = proxy(false);
         let done = origin.run("Start anyway after a timeout", proxy.port(), "echo started; exit 7").done();
         let warning =
-            format!("wrapper: {}: warning: {}; the command starts without", origin.gate, origin.not_ready(&proxy));
+            format!("wrapper: {}: warning: {}; starting the command anyway", origin.gate, origin.not_ready(&proxy));
         assert_ended(&done, 7, "started\n", &[warning, origin.says_quit()]);
         assert_eq!(origin.asked(&proxy).1, 1);
         assert_took(&done, 4.0, 15.0);
@@ -272,12 +272,12 @@ fn the_same_manifest_runs_without_a_proxy_after_five_seconds_and_with_one_at_onc
         assert_ended(&done, 7, "started\n", &[origin.says_ready(), origin.says_quit()]);
         let done = without.done();
         assert_eq!((done.code(), done.stdout.as_str()), (7, "started\n"), "{done:?}");
-        let absent = format!("warning: {} is taken for absent: ", origin.proxy);
+        let absent = format!("warning: {} is considered absent: ", origin.proxy);
         let (gate, quit) =
             (format!("wrapper: {}: {absent}", origin.gate), format!("wrapper: {}: {absent}", origin.quit));
         let lines = done.lines();
         assert!(lines.len() == 2 && lines[0].starts_with(&gate) && lines[1].starts_with(&quit), "{lines:?}");
-        assert!(lines[0].ends_with("; the command starts without"), "{lines:?}");
+        assert!(lines[0].ends_with("; starting the command anyway"), "{lines:?}");
         assert!(lines[1].contains(&format!("http://localhost:{nobodys}/")), "{lines:?}");
         assert_took(&done, 5.0, 15.0);
     });

@@ -102,7 +102,7 @@ pub fn wait(cx: &Context, gate: &Gate) -> Result {
         sleep(Duration::from_millis(milliseconds(period).min(left())));
         let expired = left() == 0;
         if !reached && absent != "wait" && (expired || cx.uptime() >= startup) {
-            return decide(absent, text!("{} is taken for absent: {why}", gate.name));
+            return decide(absent, text!("{} is considered absent: {why}", gate.name));
         }
         if expired {
             return decide(on_timeout, text!("{} is not ready: {why}", gate.name));
@@ -119,6 +119,6 @@ fn decide(choice: &str, why: String) -> Result {
     if choice != "start" {
         return Err(why.into());
     }
-    log::warn(&text!("{why}; the command starts without"));
+    log::warn(&text!("{why}; starting the command anyway"));
     Ok(())
 }
