@@ -135,7 +135,7 @@ fn assert_misconfigured(mut run: Command, words: &str) {
 fn the_default_body_tells_of_a_command_that_succeeded() {
     let peer = Peer::with_status(200);
     let done = telling(&peer.url("/hook"), &[]).with(&["sleep", "0.2"]).done();
-    assert_eq!((done.code(), done.line()), (0, format!("wrapper: http: told {}", origin(&peer)).as_str()));
+    assert_eq!((done.code(), done.line()), (0, format!("wrapper: http: sent to {}", origin(&peer)).as_str()));
     let told = Told::to(&peer);
     let (facts, duration) = told.facts();
     assert_eq!(
@@ -336,7 +336,7 @@ fn a_variable_that_is_not_granted_is_told_with_the_option_that_would_and_nothing
         let peer = Peer::with_status(200);
         let mut run = telling(&peer.url("/"), &[(setting, "X-Pod: {POD_NAME}")]);
         run.env("POD_NAME", "job-7");
-        assert_misconfigured(run, "{POD_NAME} is not set, or not given to hooks (--plugin-env POD_NAME)");
+        assert_misconfigured(run, "{POD_NAME} is not set, or hooks may not read it (--plugin-env POD_NAME)");
         assert_eq!(peer.requests(), [""; 0], "{setting}");
     }
 }
@@ -347,7 +347,7 @@ fn a_fact_that_there_is_not_is_named_wherever_it_stands() {
     for setting in ["URL", "BODY", "HEADERS"] {
         let value = if setting == "URL" { peer.url("/{exitcode}") } else { "X-Code: {exitcode}".into() };
         let run = telling(&peer.url("/"), &[(setting, value.as_str())]);
-        assert_misconfigured(run, "{exitcode} is not a fact");
+        assert_misconfigured(run, "unknown placeholder {exitcode}");
     }
     assert_eq!(peer.requests(), [""; 0]);
 }
@@ -406,7 +406,7 @@ fn the_content_type_is_that_of_the_body_unless_it_is_given() {
 fn a_server_that_fails_is_asked_again_until_it_does_not() {
     let peer = in_turn(&[500, 500, 200]);
     let done = finish(telling(&peer.url("/x"), &[]));
-    assert_eq!(done.line(), format!("wrapper: http: told {}", origin(&peer)));
+    assert_eq!(done.line(), format!("wrapper: http: sent to {}", origin(&peer)));
     let requests = peer.requests();
     assert_eq!(requests.len(), 3, "{requests:?}");
     assert!(requests.iter().all(|request| *request == requests[0]), "{requests:?}");
@@ -416,7 +416,7 @@ fn a_server_that_fails_is_asked_again_until_it_does_not() {
 fn a_server_that_is_busy_or_hangs_up_is_asked_again() {
     let peer = in_turn(&[429, 408, 0, 200]);
     let done = finish(telling(&peer.url("/"), &[]));
-    assert_eq!((done.line(), peer.requests().len()), (format!("wrapper: http: told {}", origin(&peer)).as_str(), 4));
+    assert_eq!((done.line(), peer.requests().len()), (format!("wrapper: http: sent to {}", origin(&peer)).as_str(), 4));
 }
 
 #[test]
@@ -430,7 +430,7 @@ fn a_server_that_is_not_there_yet_is_waited_for() {
     });
     let done = run.done();
     assert_eq!(done.code(), 7);
-    assert!(done.stderr.contains(&format!("wrapper: http: told {}\n", origin(&peer))), "{done:?}");
+    assert!(done.stderr.contains(&format!("wrapper: http: sent to {}\n", origin(&peer))), "{done:?}");
     Told::to(&peer);
 }
 
@@ -471,7 +471,7 @@ fn the_try_timeout_is_that_of_one_try() {
         }
     });
     let done = finish(telling(&peer.url("/"), &[("TRY_TIMEOUT", "300ms")]));
-    assert_eq!((done.line(), peer.requests().len()), (format!("wrapper: http: told {}", origin(&peer)).as_str(), 2));
+    assert_eq!((done.line(), peer.requests().len()), (format!("wrapper: http: sent to {}", origin(&peer)).as_str(), 2));
     assert_took(&done, 0.5, 3.0);
 }
 
@@ -495,7 +495,7 @@ fn the_log_names_scheme_host_and_port_and_no_secret_however_it_ends() {
         (Peer::start("127.0.0.1:0", |stream, _| hold(stream)), Peer::answering("S3CRET-answer\r\n\r\n"));
     let encrypted = TlsServer::start("localhost", false);
     for (origin, words) in [
-        (origin(&good), "told "),
+        (origin(&good), "sent to "),
         (origin(&bad), "answered 404"),
         (origin(&moved), "answered 302"),
         (origin(&silent), "no response in time"),
@@ -562,7 +562,7 @@ fn a_server_with_tls_and_a_private_ca_is_told_the_exit_code_where_that_is_allowe
 
     let mut run = telling(&format!("{rule}/{{exit_code}}"), &[]).with(&["--allow-http", &rule]);
     run.env("SSL_CERT_FILE", ca.path());
-    assert_eq!(finish(run).line(), format!("wrapper: http: told {rule}"));
+    assert_eq!(finish(run).line(), format!("wrapper: http: sent to {rule}"));
     let told: Vec<Told> = server.requests().iter().map(|request| Told::parse(request)).collect();
     let [told] = told.as_slice() else { panic!("{told:?}") };
     assert_eq!((told.line.as_str(), &told.json()["exit_code"]), ("POST /7 HTTP/1.1", &json!(7)));
@@ -594,7 +594,7 @@ fn a_cron_monitor_hears_of_the_start_and_of_the_exit_code() {
     let done = run.done();
     assert_eq!(done.code(), 7);
     let origin = origin(&monitor);
-    assert_eq!(done.lines(), [format!("wrapper: start: told {origin}"), format!("wrapper: ping: told {origin}")]);
+    assert_eq!(done.lines(), [format!("wrapper: start: sent to {origin}"), format!("wrapper: ping: sent to {origin}")]);
     let lines: Vec<String> = monitor.requests().iter().map(|request| Told::parse(request).line).collect();
     assert_eq!(lines, ["POST /5bf66975-d4c7/start HTTP/1.1", "POST /5bf66975-d4c7/7 HTTP/1.1"]);
 }

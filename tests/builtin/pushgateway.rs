@@ -63,7 +63,7 @@ fn metrics(command: &[&str], code: i32) -> BTreeMap<String, f64> {
     let gateway = gateway();
     let done = pushing(&gateway.url(""), &[]).with(command).done();
     assert_eq!(done.code(), code, "{done:?}");
-    assert_eq!(done.lines().last(), Some(&format!("wrapper: pushgateway: told {}", gateway.url("")).as_str()));
+    assert_eq!(done.lines().last(), Some(&format!("wrapper: pushgateway: sent to {}", gateway.url("")).as_str()));
     pushed(&gateway).1
 }
 

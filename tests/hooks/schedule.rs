@@ -174,7 +174,7 @@ fn a_hook_speaks_and_is_spoken_of_under_its_new_name() {
     let hook = || wrapper().plugin("slack=http");
     let mut run = hook();
     run.env("HOOK_SLACK_URL", peer.url("/"));
-    assert_eq!(run.with(&["true"]).done().line(), format!("wrapper: slack: told http://localhost:{}", peer.port()));
+    assert_eq!(run.with(&["true"]).done().line(), format!("wrapper: slack: sent to http://localhost:{}", peer.port()));
     let done = hook().with(&["true"]).done();
     assert_eq!(done.line(), misconfigured("slack", "HOOK_SLACK_URL is not set"));
 }
@@ -207,7 +207,7 @@ fn the_same_hook_under_two_names_has_two_settings() {
     assert_eq!(
         done.lines(),
         [
-            format!("wrapper: one: told http://localhost:{}", one.port()),
+            format!("wrapper: one: sent to http://localhost:{}", one.port()),
             failed("an-other", &format!("\"http://localhost:{}\": answered 404", other.port())),
         ]
     );

@@ -83,7 +83,7 @@ fn a_hook_connects_where_it_alone_may_and_no_other_does() {
     run.env("HOOK_ONE_ALLOW_HTTP", format!("{elsewhere}, {mine_at}")).env("HOOK_ONE_TOO_ALLOW_HTTP", &mine_at);
     let done = finish(run);
     let reason = |at: &str| format!("\"{at}\": not allowed");
-    let told = |name: &str, at: &str| format!("wrapper: {name}: told {at}");
+    let told = |name: &str, at: &str| format!("wrapper: {name}: sent to {at}");
     let lines = done.lines();
     assert_eq!(lines[0], told("one", &mine_at));
     // The message names the setting that holds for this hook.

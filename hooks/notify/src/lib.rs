@@ -35,7 +35,7 @@ pub fn send(cx: &Context, url: &str, request: impl Fn() -> Request) -> Result {
         let (why, transient) = match request().timeout(timeout).send() {
             Ok(response) => match response.status() {
                 200..300 => {
-                    log::info(&text!("told {origin}"));
+                    log::info(&text!("sent to {origin}"));
                     return Ok(());
                 }
                 status => (text!("answered {status}"), matches!(status, 408 | 429 | 500..600)),

@@ -15,7 +15,7 @@ const URL: &str = "http://localhost:9091";
 
 fn run(cx: &Context) -> Result {
     if cx.phase() == Phase::Before {
-        return Err(Error::Misconfigured("there is nothing to tell before the command has run".into()));
+        return Err(Error::Misconfigured("there are no metrics before the command has run".into()));
     }
     let setting = |name: &str| cx.trimmed(&cx.setting_name(name));
     let mut url = setting("URL").unwrap_or_else(|| URL.into());
@@ -45,14 +45,14 @@ fn metrics(cx: &Context) -> String {
         text +=
             &text!("# HELP wrapper_job_{name} {help}\n# TYPE wrapper_job_{name} gauge\nwrapper_job_{name} {value}\n");
     };
-    metric("exit_code", "What the container exited with.", &text!("{}", cx.exit_code()));
-    metric("success", "Whether the command exited with 0.", if cx.succeeded() { "1" } else { "0" });
+    metric("exit_code", "Exit code of the container.", &text!("{}", cx.exit_code()));
+    metric("success", "1 if the command exited with 0, otherwise 0.", if cx.succeeded() { "1" } else { "0" });
     if let (Some(elapsed), Some(start), Some(end)) = (cx.elapsed(), cx.started_at(), ended_at(cx)) {
-        metric("duration_seconds", "How long the command ran.", &seconds(elapsed));
-        metric("start_time_seconds", "When the command was started, since 1970.", &seconds(start));
-        metric("end_time_seconds", "When the command ended, since 1970.", &seconds(end));
+        metric("duration_seconds", "Run time of the command.", &seconds(elapsed));
+        metric("start_time_seconds", "Start of the command, as Unix time.", &seconds(start));
+        metric("end_time_seconds", "Exit of the command, as Unix time.", &seconds(end));
         if cx.succeeded() {
-            metric("last_success_time_seconds", "When the command last ended well, since 1970.", &seconds(end));
+            metric("last_success_time_seconds", "Exit of the last successful command, as Unix time.", &seconds(end));
         }
     }
     text
