@@ -1,0 +1,353 @@
+"""What wrapper does on the kernel that tests/kernel/run boots, and the kernel's behaviour that it depends on. Each case
+is a function that raises if it fails. Lines that begin with `fact: ` are shown even if it passes."""
+
+import errno
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from signal import SIGKILL
+
+from cgroup import Cgroup
+
+# guest.py sets it.
+WRAPPER = None
+CASES = []
+MIB = 1 << 20
+
+# tail keeps the end of a line that never ends: it grows until it is killed.
+EATER = ("tail", "/dev/zero")
+SLEEPER = ("sleep", "infinity")
+
+
+def case(function):
+    CASES.append(function)
+    return function
+
+
+def fact(text):
+    print(f"fact: {text}")
+
+
+class Sidecar:
+    """An HTTP server where `istio-quit` expects Istio's agent. It records each request's first line."""
+
+    def __init__(self, port=15020):
+        self.requests = requests = []
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                requests.append(self.requestline)
+                self.send_response(200)
+                self.end_headers()
+
+        server = HTTPServer(("127.0.0.1", port), Handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+
+
+def finish(process):
+    """Waits for a wrapper that was started with its log in a pipe, prints the log, and returns the code and the log."""
+    log = process.communicate()[1]
+    print(log)
+    return process.returncode, log
+
+
+def wrapper(*arguments, cgroup=None, oom_score_adj=0):
+    """Starts wrapper, with the log that finish() returns."""
+    cgroup = cgroup or Cgroup("container")
+    # A busy machine makes a slow kernel slower.
+    command = (WRAPPER, "--log", "debug", "--plugin-timeout", "30s", *arguments)
+    return cgroup.start(*command, oom_score_adj=oom_score_adj, stderr=subprocess.PIPE, text=True)
+
+
+### wrapper
+
+
+@case
+def a_hook_runs_without_landlock():
+    code, log = finish(wrapper("--plugin", "echo", "--", "true"))
+    assert code == 0
+    sandbox = "no capabilities, rlimits, no_new_privs, no landlock (not in this kernel), seccomp"
+    assert f"wrapper: sandbox (runner): {sandbox}\n" in log
+    assert 'wrapper: echo: Echo demo plugin: "true" exited with 0' in log
+    assert 'wrapper: hook "echo": succeeded' in log
+
+
+@case
+def istio_quit_asks_a_server_on_loopback_with_seccomp_alone():
+    sidecar = Sidecar()
+    code, log = finish(wrapper("--plugin", "istio-quit", "--", "sh", "-c", "exit 3"))
+    assert code == 3
+    assert "no landlock" in log
+    assert "asked istio-proxy to quit (200)" in log
+    assert sidecar.requests == ["POST /quitquitquit HTTP/1.1"]
+
+
+@case
+def a_hook_runs_when_the_oom_killer_killed_the_command():
+    sidecar = Sidecar()
+    container = Cgroup("container", {"memory.max": 64 * MIB, "memory.oom.group": 0})
+    code, log = finish(wrapper("--plugin", "istio-quit", "--", *EATER, cgroup=container))
+    assert code == 128 + SIGKILL
+    assert "wrapper: the command was killed by signal 9" in log
+    assert sidecar.requests == ["POST /quitquitquit HTTP/1.1"]
+    assert container.count("memory.events", "oom_kill") >= 1
+    assert container.count("memory.events", "oom_group_kill") == 0
+
+
+@case
+def no_hook_runs_when_the_oom_killer_killed_the_whole_container():
+    sidecar = Sidecar()
+    container = Cgroup("container", {"memory.max": 64 * MIB, "memory.oom.group": 1})
+    code, log = finish(wrapper("--plugin", "istio-quit", "--", *EATER, cgroup=container))
+    assert code == -SIGKILL
+    assert "the command was killed" not in log
+    assert container.count("memory.events", "oom_group_kill") == 1
+    # Processes leave their cgroup a moment after their files are closed.
+    while container.count("cgroup.events", "populated"):
+        time.sleep(0.01)
+    assert sidecar.requests == []
+
+
+@case
+def a_hook_runs_if_oom_score_adj_minus_1000_spared_wrapper_alone():
+    sidecar = Sidecar()
+    container = Cgroup("container", {"memory.max": 64 * MIB, "memory.oom.group": 1})
+    # The command inherits the value, and would not be killed either.
+    command = ("choom", "-n", "0", "--", *EATER)
+    code, log = finish(wrapper("--plugin", "istio-quit", "--", *command, cgroup=container, oom_score_adj=-1000))
+    assert code == 128 + SIGKILL
+    assert container.count("memory.events", "oom_group_kill") == 1
+    assert sidecar.requests == ["POST /quitquitquit HTTP/1.1"]
+
+
+### The kernel: out of memory
+
+
+@case
+def a_child_cgroup_confines_an_oom_kill():
+    container = Cgroup("container", {"memory.max": 128 * MIB, "memory.oom.group": 1})
+    container.write("cgroup.subtree_control", "+memory")
+    command = container.child("command", {"memory.max": 32 * MIB, "memory.oom.group": 1})
+    beside = container.child("beside")
+    sleeper, bystander = command.start(*SLEEPER), beside.start(*SLEEPER)
+    eater = command.start(*EATER)
+    assert (eater.wait(), sleeper.wait()) == (-SIGKILL, -SIGKILL)
+
+    assert command.count("memory.events", "oom_group_kill") == 1
+    kills = command.count("memory.events", "oom_kill")
+    assert kills >= 2
+    assert container.count("memory.events", "oom_kill") == kills, "the parent's count includes its children's"
+    assert container.count("memory.events.local", "oom_kill") == 0
+    assert beside.count("memory.events", "oom_kill") == 0
+    assert beside.read("cgroup.procs") == str(bystander.pid)
+
+    fact(f"memory.events has oom_kill {kills} for 2 processes")
+    fact(f"memory.max {32 * MIB}, memory.peak after the OOM kill {command.read('memory.peak')}")
+    fact(f"cpu.stat without the cpu controller: {' '.join(command.read('cpu.stat').split())}")
+    beside.write("cgroup.kill", 1)
+    assert bystander.wait() == -SIGKILL
+
+
+@case
+def an_oom_kill_by_the_limit_of_the_parent_takes_all_of_its_children():
+    container = Cgroup("container", {"memory.max": 32 * MIB, "memory.oom.group": 1})
+    container.write("cgroup.subtree_control", "+memory")
+    command, beside = container.child("command", {"memory.oom.group": 1}), container.child("beside")
+    bystander, eater = beside.start(*SLEEPER), command.start(*EATER)
+    assert (eater.wait(), bystander.wait()) == (-SIGKILL, -SIGKILL)
+    assert container.count("memory.events", "oom_group_kill") == 1
+
+
+@case
+def a_cgroup_must_be_empty_before_it_can_have_limited_children():
+    container = Cgroup("container")
+    process = container.start(*SLEEPER)
+    inner = container.child("inner")
+    try:
+        container.write("cgroup.subtree_control", "+memory")
+        raise AssertionError("memory was delegated from a cgroup with processes")
+    except OSError as error:
+        assert error.errno == errno.EBUSY
+    inner.write("cgroup.procs", process.pid)
+    container.write("cgroup.subtree_control", "+memory")
+    assert inner.read("memory.max") == "max"
+    # And now none can join the parent any more.
+    try:
+        container.write("cgroup.procs", process.pid)
+        raise AssertionError("a process joined a cgroup that delegates memory")
+    except OSError as error:
+        assert error.errno == errno.EBUSY
+
+
+@case
+def a_container_can_change_memory_oom_group_of_its_own_cgroup_but_not_memory_max():
+    # Its cgroup namespace's root is the container's cgroup, where it can write as root.
+    inside = """if True:
+        import errno, os, subprocess
+        os.mkdir("/run/cgroup")
+        subprocess.run(["mount", "-t", "cgroup2", "cgroup2", "/run/cgroup"], check=True)
+        os.chdir("/run/cgroup")
+
+        def write(file, text):
+            try:
+                with open(file, "w") as opened:
+                    opened.write(text)
+                result = "written"
+            except OSError as error:
+                result = errno.errorcode[error.errno]
+            print(f"{file}: {result}")
+
+        write("memory.max", "max")
+        write("memory.oom.group", "0")
+        os.mkdir("command")
+        write("cgroup.subtree_control", "+memory")
+        write("command/cgroup.procs", "0")
+        write("cgroup.subtree_control", "+memory")
+        write("command/memory.max", "1000000")
+        write("command/memory.oom.group", "1")"""
+    container = Cgroup("container", {"memory.max": 64 * MIB, "memory.oom.group": 1})
+    command = ("unshare", "--cgroup", "--mount", sys.executable, "-S", "-c", inside)
+    output = container.start(*command, stdout=subprocess.PIPE, text=True).communicate()[0]
+    print(output)
+    assert output.splitlines() == [
+        "memory.max: EPERM",
+        "memory.oom.group: written",
+        "cgroup.subtree_control: EBUSY",
+        "command/cgroup.procs: written",
+        "cgroup.subtree_control: written",
+        "command/memory.max: written",
+        "command/memory.oom.group: written",
+    ]
+    assert container.read("memory.oom.group") == "0"
+
+
+@case
+def oom_score_adj_minus_1000_survives_memory_oom_group():
+    container = Cgroup("container", {"memory.max": 32 * MIB, "memory.oom.group": 1})
+    spared = container.start(*SLEEPER, oom_score_adj=-1000)
+    almost = container.start(*SLEEPER, oom_score_adj=-999)
+    eater = container.start(*EATER)
+    assert (eater.wait(), almost.wait()) == (-SIGKILL, -SIGKILL)
+    assert container.count("memory.events", "oom_group_kill") == 1
+    assert container.read("cgroup.procs") == str(spared.pid)
+
+
+@case
+def a_process_with_oom_score_adj_minus_1000_spins_at_the_limit_when_it_is_alone():
+    container = Cgroup("container", {"memory.max": 16 * MIB, "memory.oom.group": 1})
+    eater = container.start(*EATER, oom_score_adj=-1000)
+    # Each of these is an OOM with no process that may be killed.
+    while container.count("memory.events", "oom") < 100:
+        time.sleep(0.05)
+    assert container.count("memory.events", "oom_kill") == 0
+    assert eater.poll() is None
+    # Once there is memory, it continues.
+    container.write("memory.max", 20 * MIB)
+    while int(container.read("memory.current")) <= 16 * MIB:
+        time.sleep(0.05)
+
+
+@case
+def oom_score_adj_can_be_lowered_with_cap_sys_resource_alone():
+    lower, raised = ("choom", "-n", "-1000", "--"), ("choom", "-n", "0", "--")
+    drop = ("setpriv", "--bounding-set", "-sys_resource", "--inh-caps", "-sys_resource")
+    enter_user_namespace = ("unshare", "--user", "--map-root-user")
+    show = ("cat", "/proc/self/oom_score_adj")
+
+    def output(*command):
+        return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout.strip()
+
+    refused = "choom: failed to set score adjust value: Permission denied"
+    assert output(*lower, *show) == "-1000"
+    assert output(*drop, *lower, *show) == refused
+    assert output(*enter_user_namespace, *lower, *show) == refused, "its capabilities do not count"
+    assert output(*lower, *drop, *show) == "-1000", "it stays without the capability"
+    assert output(*lower, *drop, *raised, *lower, *show) == "-1000", "it may be lowered again to where it was"
+    assert output(*lower, *raised, *drop, *lower, *show) == refused, "but not if it was raised with the capability"
+
+
+@case
+def memory_peak_is_what_was_touched():
+    touch = f"""if True:
+        import mmap
+        read = lambda file: int(open("/sys/fs/cgroup/container/" + file).read())
+        memory = mmap.mmap(-1, {16 * MIB}, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        before = read("memory.current")
+        for page in range(0, {16 * MIB}, mmap.PAGESIZE):
+            memory[page] = 1
+        memory.close()
+        print(read("memory.peak") - before, read("memory.current") - before)"""
+    container = Cgroup("container")
+    output = container.start(sys.executable, "-S", "-c", touch, stdout=subprocess.PIPE, text=True).communicate()[0]
+    peak, left = map(int, output.split())
+    fact(f"touched {16 * MIB}: memory.peak grew by {peak}, and {left} is still counted after munmap")
+    # A CPU charges 64 pages in advance.
+    assert abs(peak - 16 * MIB) < MIB
+    try:
+        container.write("memory.peak", 0)
+        fact("memory.peak can be reset (Linux 6.12)")
+    except OSError as error:
+        fact(f"memory.peak cannot be reset: {error.strerror}")
+
+
+### The kernel: two containers of a pod, with a socket in a folder that both have
+
+
+LISTEN = """if True:
+    import socket, struct, sys
+    listener = socket.socket(socket.AF_UNIX)
+    # Sockets that it accepts inherit this.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+    listener.bind(sys.argv[1].replace("@", chr(0)))
+    listener.listen()
+    print("listening", flush=True)
+    peer, _ = listener.accept()
+    print("SO_PEERCRED", *struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)), flush=True)
+    _, [(_, _, credentials)], _, _ = peer.recvmsg(1, 100)
+    print("SCM_CREDENTIALS", *struct.unpack("3i", credentials), flush=True)
+    print("read", peer.recv(1), flush=True)"""
+
+CONNECT = """if True:
+    import os, signal, socket, sys
+    peer = socket.socket(socket.AF_UNIX)
+    peer.connect(sys.argv[1].replace("@", chr(0)))
+    peer.send(b"x")
+    print("connected", os.getpid(), flush=True)
+    signal.pause()"""
+
+CONTAINER = ("unshare", "--pid", "--mount", "--fork", "--kill-child=SIGKILL")
+
+
+def meet(address, listener=CONTAINER, connector=CONTAINER):
+    """Connects two processes, kills the one that connected, and returns the credentials that the other one got."""
+
+    def start(container, program):
+        command = (*container, sys.executable, "-S", "-c", program, address)
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        return process, lambda: process.stdout.readline().strip()
+
+    _, listened = start(listener, LISTEN)
+    assert listened() == "listening"
+    connecting, connected = start(connector, CONNECT)
+    pid = connected().removeprefix("connected ")
+    seen = listened(), listened()
+    connecting.kill()
+    assert listened() == "read b''"
+    fact(f"{address}: the peer, whose own PID is {pid}, has {seen[0]} and {seen[1]} (PID, UID, GID); EOF after SIGKILL")
+    return seen
+
+
+@case
+def a_peer_in_another_pid_namespace_has_no_pid_but_its_end_is_seen():
+    os.mkdir("/run/shared")
+    for address in "/run/shared/socket", "@abstract":
+        assert meet(address) == ("SO_PEERCRED 0 0 0", "SCM_CREDENTIALS 0 0 0")
+
+
+@case
+def a_peer_in_a_child_pid_namespace_has_the_pid_of_the_parents_namespace():
+    assert meet("/run/outside", listener=()) != ("SO_PEERCRED 0 0 0", "SCM_CREDENTIALS 0 0 0")
