@@ -1,4 +1,4 @@
-// Prints how the command ended: an ordinary program, which reads variables.
+// Prints how the command ended: an ordinary program that reads its context from environment variables.
 
 #include <stdio.h>
 #include <stdlib.h>
