@@ -3,8 +3,8 @@
     bench/run                                    wrapper, tini, dumb-init, catatonit
     bench/run --peer 'go=/wrapper4 --' --runs 50 and any other program that takes a command
 
-Times of one table are taken in turns, so that what else the machine does falls on all alike. A cell is the median, and
-in brackets the bounds of the middle half.
+The programs of a table are measured alternately, so that other load on the machine affects all of them alike. A cell is
+the median and, in parentheses, the interquartile range.
 """
 
 import argparse
@@ -101,14 +101,14 @@ class Bench:
             for name, result in zip(rounds, json.loads(export.read_text())["results"]):
                 rounds[name] += [1000 * seconds for seconds in result["times"]]
         rows = [[name, cell(times), ratio(times, rounds.get("tini", times))] for name, times in rounds.items()]
-        return table(["`true` from start to end (hyperfine), ms", "median", "against tini"], rows)
+        return table(["`true` from start to exit (hyperfine), ms", "median", "relative to tini"], rows)
 
     def start(self):
         """From the program's start to the command's."""
         variants = {
             **self.programs,
             "wrapper, a built-in hook": self.hook(),
-            "wrapper, a hook's file": self.hook(str(REPOSITORY / "hooks/dist/istio-quit.wasm")),
+            "wrapper, a hook from a file": self.hook(str(REPOSITORY / "hooks/dist/istio-quit.wasm")),
             "wrapper, ten built-in hooks": self.hook(count=10),
         }
         environment = {**self.to(self.server), "WRAPPER_PLUGIN_ON": "failure"}
@@ -119,14 +119,15 @@ class Bench:
         }
         times = in_turns(self.runs, measures)
         rows = [[name, cell(values), ratio(values, times["wrapper"])] for name, values in times.items()]
-        return table(["from the start to the command's start, ms", "median", "against wrapper without hooks"], rows)
+        head = ["from the init's start to the command's, ms", "median", "relative to wrapper without hooks"]
+        return table(head, rows)
 
     def hook_phase(self):
         """From the command's end to the program's."""
         environment = self.to(self.server)
         file = str(REPOSITORY / "hooks/dist/istio-quit.wasm")
         measures = {name: lambda argv=argv: self.time(argv, LONG_ENOUGH).end for name, argv in self.programs.items()}
-        for what, milliseconds in (("prepared", LONG_ENOUGH), ("command ended at once", 0)):
+        for what, milliseconds in (("prepared", LONG_ENOUGH), ("command exits at once", 0)):
             for name, argv in (("built in", self.hook()), ("from a file", self.hook(file))):
                 measures[f"wrapper, istio-quit {name}, {what}"] = lambda argv=argv, milliseconds=milliseconds: self.time(
                     argv, milliseconds, environment
@@ -136,7 +137,7 @@ class Bench:
         times = in_turns(self.runs, measures)
         assert self.server.requests() - before == self.runs * 14, "every hook reached the server"
         rows = [[name, cell(values)] for name, values in times.items()]
-        return table(["from the command's end to the program's, ms", "median"], rows)
+        return table(["from the command's exit to the init's, ms", "median"], rows)
 
     def processor(self):
         """What preparing takes of the processor, beside a command that needs nothing."""
@@ -158,7 +159,7 @@ class Bench:
     def peak(self):
         """The runner's peak, read while the server has its request and has not answered."""
         rows = []
-        for name, milliseconds in (("prepared", LONG_ENOUGH), ("command ended at once", 0)):
+        for name, milliseconds in (("prepared", LONG_ENOUGH), ("command exits at once", 0)):
             peaks = []
             for _ in range(max(3, self.runs // 5)):
                 wrapper = []
@@ -192,9 +193,9 @@ class Bench:
         asked = self.server.requests() - before
         rows = [
             ["private dirty memory of each", f"{private / MANY:.0f} kB"],
-            ["PSS of each: its own and its part of what is shared", f"{shared / MANY:.0f} kB"],
-            [f"all {MANY} commands end at once: hooks that reached the server", asked],
-            ["… until the last wrapper has ended", f"{max(ends):.0f} ms"],
+            ["PSS of each: its private pages and its share of the shared ones", f"{shared / MANY:.0f} kB"],
+            [f"all {MANY} commands exit at once: hooks that reached the server", asked],
+            ["… until the last wrapper has exited", f"{max(ends):.0f} ms"],
         ]
         return table([f"{MANY} wrappers, each with istio-quit", ""], rows)
 
