@@ -98,6 +98,8 @@ def running(argv, command, environment=None):
     try:
         lines(pipe, 1)
         until(lambda: len(children(pid)) == 1, f"{argv[0]} is alone with its command")
+        # wrapper gives back the memory of its start after a second.
+        time.sleep(1.2)
         settle(pid)
         yield pid
     finally:

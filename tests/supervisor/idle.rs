@@ -1,4 +1,4 @@
-//! Costs while the command runs: one thread, which does not wake up.
+//! Costs while the command runs: one thread, which wakes up once, to give back the memory of the start.
 
 use crate::harness::{
     Run, eventually,
@@ -8,7 +8,7 @@ use crate::harness::{
 use std::{thread, time::Duration};
 
 #[test]
-fn while_the_command_sleeps_the_wrapper_has_one_thread_and_does_not_wake_up() {
+fn while_the_command_sleeps_the_wrapper_has_one_thread_and_wakes_up_once() {
     in_both_roles(|role| {
         for options in [&[][..], &["--plugin", "echo", "--plugin", "istio-quit"], &["--stop-timeout", "1s"]] {
             let mut run = role.wrapper().with(options).with(&["sh", "-c", "echo ready; exec sleep 30"]).running();
@@ -17,11 +17,12 @@ fn while_the_command_sleeps_the_wrapper_has_one_thread_and_does_not_wake_up() {
             // Once its helper is done and gone.
             command_of(wrapper);
             eventually("it sleeps", || Process::find(wrapper).unwrap().state == 'S');
-            let wakeups = || status(wrapper, "voluntary_ctxt_switches").unwrap();
+            let wakeups = || status(wrapper, "voluntary_ctxt_switches").unwrap().parse::<u32>().unwrap();
             let before = wakeups();
-            // The time over which it is watched.
-            thread::sleep(Duration::from_secs(1));
-            assert_eq!(wakeups(), before, "{role:?} {options:?}");
+            // The time over which it is watched: a second after the start it gives memory back.
+            thread::sleep(Duration::from_millis(2500));
+            let woken = wakeups() - before;
+            assert!(woken <= 1, "{role:?} {options:?}: {woken}");
             assert_eq!(status(wrapper, "Threads").unwrap(), "1", "{role:?} {options:?}");
         }
     });

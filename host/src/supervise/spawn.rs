@@ -5,7 +5,7 @@
 
 use super::{
     not_executable,
-    process::{exit_now, fork},
+    process::{exit_now, fork_for_exec},
     signals::Signals,
     terminal::Terminal,
 };
@@ -14,7 +14,7 @@ use crate::{
     outcome::{CANNOT_EXECUTE, NOT_FOUND, Outcome, WRAPPER_FAILED},
     text::strerror,
 };
-use nix::{errno::Errno, unistd::execv};
+use nix::errno::Errno;
 use rustix::{
     io::{read, write},
     pipe::{PipeFlags, pipe_with},
@@ -23,8 +23,9 @@ use rustix::{
 use std::{
     convert::Infallible,
     env,
-    ffi::{CString, OsString},
+    ffi::{CString, OsString, c_char},
     os::unix::ffi::{OsStrExt, OsStringExt},
+    ptr::null,
 };
 
 /// Where commands are looked for when PATH is not set (`getconf PATH`).
@@ -44,17 +45,17 @@ pub fn spawn(command: &[OsString], signals: &Signals, terminal: Option<&Terminal
     let Ok(args) = command.iter().map(|arg| CString::new(arg.as_bytes())).collect::<Result<Vec<_>, _>>() else {
         return Err(failed(Errno::EINVAL, CANNOT_EXECUTE));
     };
-    let candidates = candidates(&name);
+    let program = Program::new(candidates(&name), args);
     let (errors, report) = pipe_with(PipeFlags::CLOEXEC).map_err(|e| failed(from(e), WRAPPER_FAILED))?;
     // Looked at before there is a group that would be taken for the wrapper's.
     let gets_terminal = terminal.filter(|terminal| terminal.alone && terminal.is_ours());
-    let child = fork(|| -> Infallible {
+    let child = fork_for_exec(|| -> Infallible {
         let _ = setpgid(None, None);
         if let Some(terminal) = gets_terminal {
             terminal.set(getpid());
         }
         signals.restore();
-        let errno = exec(&candidates, &args);
+        let errno = program.exec();
         let _ = write(&report, &(errno as i32).to_ne_bytes());
         exit_now(NOT_FOUND)
     })
@@ -77,19 +78,38 @@ pub fn spawn(command: &[OsString], signals: &Signals, terminal: Option<&Terminal
     }
 }
 
-/// Replaces this process by the first candidate that can be executed; returns why none could.
-fn exec(candidates: &[CString], args: &[CString]) -> Errno {
-    let mut reason = Errno::ENOENT;
-    for file in candidates {
-        match execv(file, args) {
-            Ok(never) => match never {},
-            // As execvp(3): look on, and remember that there was a file that may not be executed.
-            Err(Errno::EACCES) if candidates.len() > 1 => reason = Errno::EACCES,
-            Err(Errno::ENOENT | Errno::ENOTDIR) if candidates.len() > 1 => {}
-            Err(errno) => return errno,
-        }
+/// What exec takes, made before there is a child: that one borrows wrapper's memory, and must not be killed while it
+/// changes what the allocator knows.
+struct Program {
+    files: Vec<CString>,
+    /// Pointers to the arguments, and a null pointer.
+    argv: Vec<*const c_char>,
+    /// What they point to.
+    _arguments: Vec<CString>,
+}
+
+impl Program {
+    fn new(files: Vec<CString>, arguments: Vec<CString>) -> Self {
+        let argv = arguments.iter().map(|argument| argument.as_ptr()).chain([null()]).collect();
+        Self { files, argv, _arguments: arguments }
     }
-    reason
+
+    /// Replaces this process by the first file that can be executed; returns why none could.
+    #[allow(unsafe_code)]
+    fn exec(&self) -> Errno {
+        let mut reason = Errno::ENOENT;
+        for file in &self.files {
+            // SAFETY: these are strings that end in a zero, and a list that ends in a null pointer (execv(3)).
+            unsafe { libc::execv(file.as_ptr(), self.argv.as_ptr()) };
+            match Errno::last() {
+                // As execvp(3): look on, and remember that there was a file that may not be executed.
+                Errno::EACCES if self.files.len() > 1 => reason = Errno::EACCES,
+                Errno::ENOENT | Errno::ENOTDIR if self.files.len() > 1 => {}
+                errno => return errno,
+            }
+        }
+        reason
+    }
 }
 
 /// The files a name may stand for: itself if it has a slash, otherwise one in each directory of PATH.
