@@ -1,12 +1,12 @@
 //! Writes down what wit/ declares: the functions of every interface, so that a hook that needs another one is refused
-//! by name before the command starts. And leaves out of a release what only unwinding needs.
+//! by name before the command starts. Lays out a release.
 
 use std::{env, error::Error, fmt::Write, fs, path::Path};
 use wit_parser::Resolve;
 
 fn main() -> Result<(), Box<dyn Error>> {
     declared()?;
-    leave_out_unwind_tables()
+    lay_out_release()
 }
 
 fn declared() -> Result<(), Box<dyn Error>> {
@@ -29,15 +29,18 @@ fn declared() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// Has a release laid out as `release.ld` says: with the code that starts together, and without the tables by which a
+/// stack is unwound.
+///
 /// A release ends at a panic, after one line, and prints no backtrace. Without the tables the C library's unwinder
 /// would abort when `RUST_BACKTRACE` asks a library's error for one, so the program brings a function in its place that
-/// finds no frame (`src/entry.rs`).
-fn leave_out_unwind_tables() -> Result<(), Box<dyn Error>> {
+/// finds no frame (`entry.rs`).
+fn lay_out_release() -> Result<(), Box<dyn Error>> {
     println!("cargo:rustc-check-cfg=cfg(no_unwind_tables)");
     // The linker of this target is known to take the script: it is the one that rustc brings along.
     let known = env::var("TARGET")? == "x86_64-unknown-linux-gnu";
     if known && env::var("PROFILE")? == "release" {
-        let script = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("no-unwind-tables.ld");
+        let script = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("release.ld");
         println!("cargo:rerun-if-changed={}", script.display());
         println!("cargo:rustc-link-arg-bins=-Wl,-T,{}", script.display());
         println!("cargo:rustc-link-arg-bins=-Wl,--wrap=_Unwind_Backtrace");
