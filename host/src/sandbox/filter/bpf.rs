@@ -79,6 +79,8 @@ pub type Instruction = libc::sock_filter;
 type Code = Vec<Instruction>;
 
 // Instructions, by what they do with the one register there is.
+/// Loads a constant, which is not used.
+pub const NOTHING: u16 = (libc::BPF_LD | libc::BPF_IMM) as u16;
 pub const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
 pub const AND: u16 = (libc::BPF_ALU | libc::BPF_AND | libc::BPF_K) as u16;
 pub const JUMP: u16 = (libc::BPF_JMP | libc::BPF_JA) as u16;
@@ -101,6 +103,9 @@ pub fn assemble(rules: &Rules, otherwise: Answer, machine: &Machine) -> Result<C
     judge.insert(0, instruction(LOAD, NUMBER));
     let mut program = branch(JUMP_IF_EQUAL, machine.token, judge, vec![answer(Answer::Kill)])?;
     program.insert(0, instruction(LOAD, ARCHITECTURE));
+    // Linux tries each system call on a filter that it installs, to know those that are always allowed. It gives that up
+    // at the first instruction that it does not expect, which takes half as long: 0.07 ms of 0.14 ms for 195 instructions.
+    program.insert(0, instruction(NOTHING, 0));
     Ok(program)
 }
 
@@ -226,6 +231,7 @@ pub mod interpreter {
                     let word = bytes[k as usize..k as usize + 4].try_into().unwrap();
                     register = if machine.big_endian { u32::from_be_bytes(word) } else { u32::from_le_bytes(word) };
                 }
+                NOTHING => register = k,
                 AND => register &= k,
                 JUMP => at += k as usize,
                 JUMP_IF_EQUAL => at += usize::from(if register == k { jt } else { jf }),
