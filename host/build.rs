@@ -1,11 +1,12 @@
 //! Writes down what wit/ declares: the functions of every interface, so that a hook that needs another one is refused
-//! by name before the command starts. Lays out a release.
+//! by name before the command starts; and the built-in hooks. Lays out a release.
 
 use std::{env, error::Error, fmt::Write, fs, path::Path};
 use wit_parser::Resolve;
 
 fn main() -> Result<(), Box<dyn Error>> {
     declared()?;
+    built_in()?;
     lay_out_release()
 }
 
@@ -27,6 +28,50 @@ fn declared() -> Result<(), Box<dyn Error>> {
     table.push_str("]\n");
     fs::write(Path::new(&env::var("OUT_DIR")?).join("declared.rs"), table)?;
     Ok(())
+}
+
+/// Writes down the hooks that become part of the binary: for each its name, its component's length and digest, and its
+/// code for the interpreter of a machine like the one that is built for. hooks/build makes these files.
+fn built_in() -> Result<(), Box<dyn Error>> {
+    let dist = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("../hooks/dist").canonicalize()?;
+    let order = if env::var("CARGO_CFG_TARGET_ENDIAN")? == "little" { "" } else { "be" };
+    let codes = dist.join(format!("pulley{}{order}", env::var("CARGO_CFG_TARGET_POINTER_WIDTH")?));
+    let digests = fs::read_to_string(dist.join("SHA256SUMS"))?;
+    println!("cargo:rerun-if-changed={}", dist.display());
+    println!("cargo:rerun-if-env-changed=WRAPPER_COMPILE_HOOKS");
+    println!("cargo:rustc-env=WASMTIME_VERSION={}", version_of_wasmtime()?);
+
+    let hook = |line: &str| -> Result<(String, String), Box<dyn Error>> {
+        let (digest, file) = line.split_once("  ").ok_or("hooks/dist/SHA256SUMS: not a line of sha256sum")?;
+        let name = file.strip_suffix(".wasm").ok_or("hooks/dist/SHA256SUMS: not a component")?;
+        let length = fs::metadata(dist.join(file))?.len();
+        let bytes = (0..digest.len()).step_by(2).map(|at| digest.get(at..at + 2).unwrap_or_default());
+        let bytes = bytes.map(|byte| u8::from_str_radix(byte, 16)).collect::<Result<Vec<_>, _>>()?;
+        let code = codes.join(name).with_extension("cwasm");
+        let code = match (code.exists(), env::var_os("WRAPPER_COMPILE_HOOKS")) {
+            (true, _) => format!("include_bytes!({code:?})"),
+            // hooks/build is about to make it, with this very program.
+            (false, Some(_)) => "b\"\"".into(),
+            (false, None) => return Err(format!("{} is missing: run hooks/build", code.display()).into()),
+        };
+        let fields = format!("name: {name:?}, length: {length}, sha256: Digest({bytes:?}), code: &Aligned(*{code})");
+        Ok((name.to_owned(), format!("BuiltIn {{ {fields} }},\n")))
+    };
+    let mut hooks = digests.lines().map(hook).collect::<Result<Vec<_>, _>>()?;
+    hooks.sort();
+    let table: String = hooks.into_iter().map(|(_, entry)| entry).collect();
+    fs::write(Path::new(&env::var("OUT_DIR")?).join("built_in.rs"), format!("&[\n{table}]\n"))?;
+    Ok(())
+}
+
+/// The engine's version, to the patch, of which the code of built-in hooks is.
+fn version_of_wasmtime() -> Result<String, Box<dyn Error>> {
+    let lock = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("../Cargo.lock");
+    println!("cargo:rerun-if-changed={}", lock.display());
+    let lock = fs::read_to_string(lock)?;
+    let (_, entry) = lock.split_once("\nname = \"wasmtime\"\n").ok_or("Cargo.lock does not name wasmtime")?;
+    let version = entry.lines().next().and_then(|line| line.strip_prefix("version = \"")?.strip_suffix('"'));
+    Ok(version.ok_or("Cargo.lock does not have wasmtime's version")?.to_owned())
 }
 
 /// Has a release laid out as `release.ld` says: with the code that starts together, and without the tables by which a

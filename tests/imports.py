@@ -9,7 +9,7 @@ SOURCE = Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parent.parent
 # What handles bytes from outside, or brings threads along. Only the compiler and the runner may name it.
 ENGINE = re.compile(r"\b(wasmtime\w*|wasmparser|tokio\w*|hyper|rustls)\s*::")
 MAY_NAME_ENGINE = ("hook/compiler/", "hook/runner/", "hook/engine.rs")
-PROCESSES = re.compile(r"//! (Supervisor|Compiler|Runner|Compiler and runner|Supervisor and compiler|All processes|Tests): ")
+PROCESSES = re.compile(r"//! (Supervisor|Compiler|Runner|Compiler and runner|Supervisor and compiler|Supervisor and runner|All processes|Tests): ")
 
 
 def imported(name, text):

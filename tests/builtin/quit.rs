@@ -6,7 +6,7 @@ use crate::harness::{
     envoy::Envoy,
     eventually, failed, guests, misconfigured, network,
     peer::{Peer, hold, reset},
-    repository, wrapper,
+    wrapper,
 };
 use std::{
     io::{ErrorKind, Write},
@@ -270,7 +270,7 @@ fn dapr_is_found_by_the_variables_that_its_injector_sets_and_by_settings_before_
 
 #[test]
 fn daprs_variables_are_given_to_no_other_hook_and_to_no_file() {
-    for hook in [guests::program("print_environment"), repository("hooks/dist/dapr-shutdown.wasm")] {
+    for hook in [guests::program("print_environment"), guests::official("dapr-shutdown")] {
         let peer = Peer::with_status(204);
         let mut run = wrapper().plugin(&hook).with(&["true"]);
         run.env("DAPR_HTTP_PORT", peer.port().to_string()).env("DAPR_API_TOKEN", "secret");

@@ -6,7 +6,6 @@ use crate::harness::{
     Run, assert_took, digest, eventually, guests, heavy, kill,
     peer::Peer,
     processes::{Process, status},
-    repository,
     role::in_both_roles,
     skipped, wrapper, wrapper_for_everyone,
 };
@@ -18,7 +17,7 @@ fn a_hook_that_takes_too_long_to_check_keeps_no_other_from_running() {
     let slow = heavy::slow_to_check();
     let sidecar = Peer::with_status(200);
     let mut run = wrapper().with(&["--plugin-timeout", "2s"]).plugin(&*slow);
-    run.arg("--plugin").arg(repository("hooks/dist/istio-quit.wasm")).args(["echo", "started"]);
+    run.arg("--plugin").arg(guests::official("istio-quit")).args(["echo", "started"]);
     run.env("HOOK_ISTIO_QUIT_URL", sidecar.url("/quitquitquit"));
     let done = run.done();
     assert_eq!((done.code(), done.stdout.as_str()), (125, ""), "{done:?}");

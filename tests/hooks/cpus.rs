@@ -6,25 +6,17 @@ use crate::harness::{
     envoy::Envoy,
     guests,
     peer::{Peer, free_port},
-    programs, repository, wrapper,
+    programs, wrapper,
 };
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{path::Path, process::Command};
 
-/// The file of an official hook.
-fn built(hook: &str) -> PathBuf {
-    repository("hooks/dist").join(format!("{hook}.wasm"))
-}
-
-/// The wrapper with these very bytes of a hook, and time to compile them.
-fn with_pinned(hook: &str) -> Command {
-    wrapper().with(&["--plugin-timeout", "120s", "--plugin-sha256", &digest(hook)]).plugin(built(hook))
+/// The wrapper with the component of an official hook, and time to compile it.
+fn with_component(hook: &str) -> Command {
+    wrapper().with(&["--plugin-timeout", "120s"]).plugin(guests::official(hook))
 }
 
 #[test]
-fn a_hook_from_its_file_learns_how_the_command_ended() {
+fn a_hook_from_a_file_or_built_in_learns_how_the_command_ended() {
     for (command, code, words) in [
         (&["true"][..], 0, r#""true" exited with 0 after "#),
         (&["sh", "-c", "exit 255"], 255, r#""sh" exited with 255 after "#),
@@ -32,16 +24,18 @@ fn a_hook_from_its_file_learns_how_the_command_ended() {
         (&["nosuch"], 127, r#""nosuch" was not started: No such file or directory"#),
         (&["/"], 126, r#""/" was not started: Permission denied"#),
     ] {
-        let done = with_pinned("echo").with(command).done();
-        assert_eq!(done.code(), code, "{done:?}");
-        assert!(done.stderr.contains(&format!("wrapper: echo: Echo demo plugin: {words}")), "{done:?}");
+        for run in [with_component("echo"), wrapper().plugin("echo")] {
+            let done = run.with(command).done();
+            assert_eq!(done.code(), code, "{done:?}");
+            assert!(done.stderr.contains(&format!("wrapper: echo: Echo demo plugin: {words}")), "{done:?}");
+        }
     }
 }
 
 #[test]
 fn other_bytes_than_those_pinned_do_not_run() {
     let other = digest("istio-quit");
-    let done = wrapper().with(&["--plugin-sha256", &other]).plugin(built("echo")).with(&["true"]).done();
+    let done = with_component("echo").with(&["--plugin-sha256", &other, "true"]).done();
     assert_eq!(done.code(), 125);
     assert!(done.line().contains("its SHA-256 is "), "{done:?}");
 }
@@ -50,7 +44,7 @@ fn other_bytes_than_those_pinned_do_not_run() {
 fn a_hook_sends_its_one_request_over_http() {
     for (status, result) in [(200, ""), (404, "answered 404")] {
         let peer = Peer::with_status(status);
-        let mut run = with_pinned("istio-quit").with(&["sh", "-c", "exit 7"]);
+        let mut run = with_component("istio-quit").with(&["sh", "-c", "exit 7"]);
         run.env("HOOK_ISTIO_QUIT_URL", peer.url("/quitquitquit"));
         let done = run.done();
         assert_eq!(done.code(), 7, "{done:?}");
@@ -65,7 +59,7 @@ fn a_hook_sends_its_one_request_over_http() {
 fn a_real_envoy_is_asked_to_quit() {
     let port = free_port();
     let envoy = Envoy::start(port);
-    let mut run = with_pinned("envoy-quit").with(&["true"]);
+    let mut run = with_component("envoy-quit").with(&["true"]);
     run.env("HOOK_ENVOY_QUIT_URL", format!("http://localhost:{port}/quitquitquit"));
     let done = run.done();
     assert_eq!((done.code(), envoy.exit_code()), (0, Some(0)), "{done:?}");
@@ -74,7 +68,7 @@ fn a_real_envoy_is_asked_to_quit() {
 #[test]
 fn a_json_body_carries_what_happened() {
     let peer = Peer::with_status(204);
-    let mut run = with_pinned("http").with(&["sh", "-c", "exit 3"]);
+    let mut run = with_component("http").with(&["sh", "-c", "exit 3"]);
     run.env("HOOK_HTTP_URL", peer.url("/told"));
     run.env("HOOK_HTTP_BODY", r#"{"text": "{command} {summary}", "code": {exit_code}}"#);
     let done = run.done();
@@ -98,7 +92,7 @@ fn every_signal_is_forwarded_as_itself() {
 #[test]
 fn a_pod_that_is_told_to_stop_ends_with_the_commands_code_after_its_hook() {
     let script = "trap 'exit 9' TERM; echo ready; while :; do sleep 0.01; done";
-    let mut running = with_pinned("echo").with(&["sh", "-c", script]).running();
+    let mut running = with_component("echo").with(&["sh", "-c", script]).running();
     running.until_stdout_has("ready");
     running.signal(15);
     let done = running.done();

@@ -8,7 +8,7 @@ use crate::harness::{
 };
 use nix::libc::{SIGKILL, SIGTERM};
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, fs, process::Command, thread};
+use std::{collections::BTreeMap, fs, path::Path, process::Command, thread};
 
 /// The names of the hooks that spoke, in their order.
 fn spoke(done: &Done) -> Vec<&str> {
@@ -279,11 +279,15 @@ fn stopped(run: Running) -> Done {
 }
 
 #[test]
-fn with_plugin_prepare_off_the_command_is_alone() {
-    let run = beside("echo", &["--plugin-prepare", "off"]);
-    let children = Process::children(run.pid());
-    assert!(matches!(children.as_slice(), [command] if command.name != "wrapper"), "{children:?}");
-    assert_eq!(spoke(&stopped(run)), ["echo"]);
+fn a_built_in_hook_and_a_file_of_the_same_bytes_are_compiled_already() {
+    for hook in [Path::new("echo"), &repository("hooks/dist/echo.wasm")] {
+        let run = beside(hook, &["--log", "debug"]);
+        let children = Process::children(run.pid());
+        assert!(matches!(children.as_slice(), [command] if command.name != "wrapper"), "{children:?}");
+        let done = stopped(run);
+        assert!(done.stderr.contains("echo: Echo demo plugin"), "{done:?}");
+        assert!(!done.stderr.contains("(compiler)"), "{done:?}");
+    }
 }
 
 #[test]

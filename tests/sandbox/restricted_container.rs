@@ -161,13 +161,18 @@ fn where_code_cannot_be_mapped_the_hook_runs_all_the_same() {
         set_no_new_privs()?;
         refuse_executable_mprotect()
     };
-    let run = || wrapper().with(&["--log", "debug"]).plugin("echo").with(&["sh", "-c", "exit 7"]);
-    let done = run().first(refuse_code).done();
-    assert_eq!(done.code(), 7, "{done:?}");
-    assert!(done.stderr.contains("wrapper: echo: Echo demo plugin: \"sh\" exited with 7"), "{done:?}");
-    assert!(done.stderr.contains("executable memory is forbidden here, the hook is interpreted"), "{done:?}");
-
-    let done = run().done();
+    let run = |hook: &Path| wrapper().with(&["--log", "debug"]).plugin(hook).with(&["sh", "-c", "exit 7"]);
+    let component = guests::official("echo");
+    for hook in [&component, Path::new("echo")] {
+        let done = run(hook).first(refuse_code).done();
+        assert_eq!(done.code(), 7, "{done:?}");
+        assert!(done.stderr.contains("wrapper: echo: Echo demo plugin: \"sh\" exited with 7"), "{done:?}");
+        // It is compiled once, for the interpreter, and a built-in hook is compiled already.
+        let interpreted = "executable memory is forbidden here, the hook is interpreted";
+        assert_eq!(done.stderr.contains(interpreted), hook == component, "{done:?}");
+        assert!(!done.stderr.contains("is not used"), "{done:?}");
+    }
+    let done = run(&component).done();
     assert!(!done.stderr.contains("interpreted"), "{done:?}");
 }
 

@@ -2,10 +2,11 @@
 //! is asked to, each with its twin in a process without a sandbox.
 
 use crate::harness::{
-    Run, Running, eventually, guests, peer::free_port, processes::Process, processes::status, repository, wrapper,
+    Run, Running, eventually, guests, peer::free_port, processes::Process, processes::status, wrapper,
 };
 use nix::libc;
 use std::{
+    ffi::OsStr,
     fs::{self, File, OpenOptions},
     io::{Read, Seek, SeekFrom, Write},
     net::TcpListener,
@@ -15,7 +16,16 @@ use std::{
 
 /// The results of the attempts, in their order.
 fn breach(attempts: &str, options: &[&str], jailed: bool) -> Vec<String> {
-    let done = attempting("TEST_BREACH", attempts, options, jailed).done();
+    breach_in(guests::official("echo"), attempts, options, jailed)
+}
+
+/// The same in the process that runs a built-in hook.
+fn breach_in_built_in(attempts: &str, jailed: bool) -> Vec<String> {
+    breach_in("echo", attempts, &[], jailed)
+}
+
+fn breach_in(hook: impl AsRef<OsStr>, attempts: &str, options: &[&str], jailed: bool) -> Vec<String> {
+    let done = attempting_in(hook, "TEST_BREACH", attempts, options, jailed).done();
     assert_eq!(done.code(), 7, "{done:?}");
     results(&done.stderr, attempts)
 }
@@ -28,7 +38,10 @@ fn breach_as_compiler(attempts: &str, jailed: bool) -> Vec<String> {
 }
 
 fn attempting(whose: &str, attempts: &str, options: &[&str], jailed: bool) -> Command {
-    let hook = repository("hooks/dist/echo.wasm");
+    attempting_in(guests::official("echo"), whose, attempts, options, jailed)
+}
+
+fn attempting_in(hook: impl AsRef<OsStr>, whose: &str, attempts: &str, options: &[&str], jailed: bool) -> Command {
     let mut run = wrapper().with(options).plugin(hook).with(&["sh", "-c", "exit 7"]);
     run.env(whose, attempts);
     if !jailed {
@@ -160,6 +173,12 @@ fn every_system_call_with_arguments_that_no_hook_needs_is_refused() {
     for (call, result) in needed.iter().zip(breach(&needed.join(" "), &[], true)) {
         assert_eq!(result, "succeeded", "{call}");
     }
+    for (call, result) in calls.iter().zip(breach_in_built_in(&attempts, true)) {
+        assert!(refused(&result), "built-in hook: {call}: {result}");
+    }
+    for (call, result) in needed.iter().zip(breach_in_built_in(&needed.join(" "), true)) {
+        assert_eq!(result, "succeeded", "built-in hook: {call}");
+    }
 }
 
 #[test]
@@ -186,7 +205,8 @@ fn the_compiler_has_no_network_no_clock_but_its_own_and_nothing_executable() {
 #[test]
 fn no_file_can_be_made_in_memory() {
     let attempt = call(libc::SYS_memfd_create, "zeros,0");
-    for results in [breach(&attempt, &[], true), breach_as_compiler(&attempt, true)] {
+    let jailed = [breach(&attempt, &[], true), breach_in_built_in(&attempt, true), breach_as_compiler(&attempt, true)];
+    for results in jailed {
         assert!(results[0].starts_with("Function not implemented"), "{results:?}");
     }
     for results in [breach(&attempt, &[], false), breach_as_compiler(&attempt, false)] {
@@ -391,7 +411,7 @@ fn files_programs_signals_and_new_code_are_refused() {
     let mut victim = Victim::new();
     let (file_name, pid) = (file.display(), victim.pid());
     let attempts = format!("open=/etc/passwd create={file_name} execute=/bin/true limit={pid} kill={pid} code");
-    for result in breach(&attempts, &[], true) {
+    for result in breach(&attempts, &[], true).into_iter().chain(breach_in_built_in(&attempts, true)) {
         assert!(refused(&result), "{result}");
     }
     assert!(!file.exists());
@@ -462,9 +482,13 @@ fn the_log_names_the_layers_of_the_sandbox() {
     let rule = format!("http://localhost:{port}");
     let done = wrapper()
         .with(&["--log", "debug", "--allow-http", &rule])
-        .plugin(repository("hooks/dist/echo.wasm"))
+        .plugin(guests::official("echo"))
         .with(&["true"])
         .done();
+    assert!(done.stderr.contains("wrapper: sandbox (runner, code loaded): W^X"), "{done:?}");
+    let built_in = wrapper().with(&["--log", "debug", "--plugin", "echo", "true"]).done().stderr;
+    let [line] = built_in.lines().filter(|line| line.contains("sandbox (")).collect::<Vec<_>>().try_into().unwrap();
+    assert!(line.starts_with("wrapper: sandbox (runner): ") && line.ends_with("seccomp, W^X"), "{line}");
     for process in ["compiler", "runner"] {
         let line = done
             .lines()

@@ -1,16 +1,18 @@
 //! Supervisor: reads the bytes of hooks before the command starts, and does not look at them.
 
 use super::{
-    Common, Hooks, Settings, memfd,
+    Common, Hooks, Settings,
+    built_in::{BUILT_IN, BuiltIn},
+    memfd,
     preparation::Preparation,
-    spec::{self, Listed, Source, Spec},
+    spec::{Listed, Source, Spec},
 };
 use crate::{
     log::{Label, Level, Line},
     text::strerror,
 };
-use rustix::fs::{Mode, OFlags, fstat, open};
-use std::{borrow::Cow, fs::File, io, os::fd::AsRawFd, path::Path, sync::Arc};
+use rustix::fs::{Mode, OFlags, open};
+use std::{fs::File, os::fd::AsRawFd, path::Path, sync::Arc};
 
 /// Room for a Python interpreter in a component (18 MB), and little enough to be checked in under two seconds. What a
 /// ConfigMap can hold is a thirty-second of it.
@@ -20,7 +22,7 @@ const SIZE_LIMIT: u64 = 32 * 1024 * 1024;
 /// it, and is compiled when it runs.
 const PRECOMPILED_SIZE: u64 = 8 * 1024 * 1024;
 
-/// A hook whose bytes have been read.
+/// A hook that has been read.
 pub struct Hook {
     pub label: Label,
     pub settings: Arc<Settings>,
@@ -28,59 +30,33 @@ pub struct Hook {
     pub precompile: bool,
     /// The process that checks and compiles it.
     pub preparation: Option<Preparation>,
-    bytes: Bytes,
+    pub code: Code,
 }
 
-enum Bytes {
-    BuiltIn(&'static [u8]),
-    Memory(File),
-}
-
-impl Bytes {
-    fn length(&self) -> u64 {
-        match self {
-            Self::BuiltIn(bytes) => bytes.len() as u64,
-            // Not metadata(), whose system call the sandbox forbids.
-            Self::Memory(file) => fstat(file).map_or(0, |stat| stat.st_size.unsigned_abs()),
-        }
-    }
+/// What a hook is run from.
+pub enum Code {
+    /// Code in the binary.
+    BuiltIn(&'static BuiltIn),
+    /// A component, in a sealed file in memory. It has to be checked and compiled.
+    Component(File),
 }
 
 impl Hook {
-    /// The bytes that were read when the wrapper started.
-    pub fn bytes(&self) -> io::Result<Cow<'static, [u8]>> {
-        Ok(match &self.bytes {
-            Bytes::BuiltIn(bytes) => Cow::Borrowed(bytes),
-            Bytes::Memory(file) => Cow::Owned(memfd::read(file)?),
-        })
-    }
-
-    /// The variables of a product itself that a built-in hook for it reads besides `HOOK_…`. A file is given none of
-    /// them.
+    /// The variables of a product itself that the hook may read besides `HOOK_…`.
     pub fn product_variables(&self) -> &'static [&'static str] {
-        match self.bytes {
-            Bytes::BuiltIn(bytes) => spec::product_variables(bytes),
-            Bytes::Memory(_) => &[],
+        match self.code {
+            Code::BuiltIn(built_in) => built_in.product_variables(),
+            Code::Component(_) => &[],
         }
     }
 
-    /// Its size in bytes.
-    pub fn length(&self) -> u64 {
-        self.bytes.length()
-    }
-
-    /// The descriptors of its bytes, and of where its code comes from.
+    /// The descriptors of its component, and of where its code comes from.
     pub fn descriptors(&self) -> Vec<i32> {
-        let bytes = match &self.bytes {
-            Bytes::BuiltIn(_) => None,
-            Bytes::Memory(file) => Some(file.as_raw_fd()),
+        let component = match &self.code {
+            Code::BuiltIn(_) => None,
+            Code::Component(file) => Some(file.as_raw_fd()),
         };
-        bytes.into_iter().chain(self.preparation.as_ref().map(Preparation::descriptor)).collect()
-    }
-
-    /// A built-in hook with no digest to compare has been checked when the wrapper was built.
-    pub fn needs_check(&self) -> bool {
-        matches!(self.bytes, Bytes::Memory(_)) || self.settings.sha256.is_some()
+        component.into_iter().chain(self.preparation.as_ref().map(Preparation::descriptor)).collect()
     }
 }
 
@@ -102,25 +78,32 @@ pub fn load(before: &[Listed], after: &[Listed], common: &Common) -> Hooks {
 fn load_one(listed: &Listed, common: &Common) -> Option<Hook> {
     let Listed { spec: Spec { source, label, .. }, settings } = listed;
     let found = match source {
-        Source::BuiltIn(bytes) => Ok(Bytes::BuiltIn(bytes)),
-        Source::File(path) => read_file(path).map(Bytes::Memory),
+        Source::BuiltIn(built_in) => Ok(Code::BuiltIn(built_in)),
+        Source::File(path) => read_file(path),
         Source::Unknown => {
-            let names = spec::built_in().join(", ");
+            let names = BUILT_IN.iter().map(|built_in| built_in.name).collect::<Vec<_>>().join(", ");
             Err(format!("no such built-in hook (there are: {names}); a file has a / in its name or ends in .wasm"))
         }
     };
-    let bytes = match found {
-        Ok(bytes) => bytes,
+    let checked = found.and_then(|code| match &code {
+        Code::BuiltIn(built_in) => settings.check_digest(&built_in.sha256).map(|()| code),
+        Code::Component(_) => Ok(code),
+    });
+    let code = match checked {
+        Ok(code) => code,
         Err(why) => {
             Line::new(Level::Error, why).about_source(label).write();
             return None;
         }
     };
-    let precompile = common.precompile && bytes.length() <= PRECOMPILED_SIZE;
-    Some(Hook { label: label.clone(), settings: settings.clone(), precompile, preparation: None, bytes })
+    let precompile = match &code {
+        Code::BuiltIn(_) => false,
+        Code::Component(file) => common.precompile && memfd::length(file) <= PRECOMPILED_SIZE,
+    };
+    Some(Hook { label: label.clone(), settings: settings.clone(), precompile, preparation: None, code })
 }
 
-fn read_file(path: &Path) -> Result<File, String> {
+fn read_file(path: &Path) -> Result<Code, String> {
     let not_regular = || "not a regular file".to_owned();
     // Without waiting: a FIFO without a writer would hold the Job up for ever.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
@@ -141,7 +124,7 @@ fn read_file(path: &Path) -> Result<File, String> {
     match copy.metadata().map_err(strerror)?.len() {
         0 => Err("empty".into()),
         length if length > SIZE_LIMIT => Err(too_large()),
-        _ => Ok(copy),
+        length => Ok(BuiltIn::in_file(&copy, length).map_or(Code::Component(copy), Code::BuiltIn)),
     }
 }
 

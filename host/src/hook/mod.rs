@@ -5,6 +5,8 @@
 
 mod address;
 mod allow_list;
+mod built_in;
+mod cgroup;
 mod compiler;
 mod engine;
 mod handover;

@@ -1,14 +1,14 @@
 //! Supervisor: its end of the compilers. Each checks one hook before the command starts, reports, and goes on to
-//! compile it while the command runs. The built-in hooks need no check and share a process.
+//! compile it while the command runs. Built-in hooks need neither.
 //!
 //! A compiler leaves machine code in a sealed file in memory, handed over on its own socket. Only that is ever run as
 //! such: it was made by this binary, from bytes that were checked, in this run, and no other process had a descriptor
 //! of it while it was written.
 
 use super::{
-    CHECK_TIMEOUT, Common, compiler,
+    CHECK_TIMEOUT, Common, cgroup, compiler,
     handover::{self, Message, Turn},
-    load::Hook,
+    load::{Code, Hook},
     memfd,
 };
 use crate::{
@@ -58,10 +58,12 @@ impl Preparation {
     }
 
     /// Waits until the code is there or will not come. At the lowest priority beside a busy process a compiler may
-    /// never finish: one that takes much longer than on a free processor is ended, and the hook is compiled when it
-    /// runs.
+    /// never finish: one that takes much longer than with a CPU, or the part of one that the container may use, to
+    /// itself is ended, and the hook is compiled when it runs.
     pub fn wait(&self, hook: &Hook, deadline: Instant, policy: StopPolicy, supervisor: &mut Supervisor) {
-        let slow = Duration::from_millis(hook.length() / BYTES_A_MILLISECOND);
+        let Code::Component(component) = &hook.code else { return };
+        let slow = Duration::from_millis(memfd::length(component) / BYTES_A_MILLISECOND)
+            .mul_f64(1.0 / cgroup::cpus().unwrap_or(1.0).min(1.0));
         let half = deadline.saturating_duration_since(Instant::now()) / 2;
         let readiness = supervisor.wait_for(Some(self.receiver.as_fd()), Instant::now() + slow.min(half), policy);
         if readiness != Readiness::Readable {
@@ -77,17 +79,10 @@ impl Preparation {
 /// log by then.
 pub fn start(hooks: &mut [&mut Hook], common: &Common, supervisor: &mut Supervisor) -> Vec<Validity> {
     let deadline = Instant::now() + CHECK_TIMEOUT;
-    let turn = if hooks.len() > 1 { Turn::new().ok() } else { None };
-    // The command need not wait for what was checked when the wrapper was built.
-    let built_in = hooks.iter_mut().filter(|hook| hook.precompile && !hook.needs_check());
-    let mut built_in: Vec<&mut Hook> = built_in.map(|hook| &mut **hook).collect();
-    if !built_in.is_empty()
-        && let Err(why) = launch(&mut built_in, common, turn.as_ref(), supervisor)
-    {
-        log::debug(|| format!("hooks are compiled when they run: {why}"));
-    }
-    for hook in hooks.iter_mut().filter(|hook| hook.needs_check()) {
-        let start = |supervisor: &mut _| launch(&mut [&mut **hook], common, turn.as_ref(), supervisor);
+    let components = hooks.iter().filter(|hook| matches!(hook.code, Code::Component(_)));
+    let turn = if components.count() > 1 { Turn::new().ok() } else { None };
+    for hook in &mut *hooks {
+        let start = |supervisor: &mut _| launch(hook, common, turn.as_ref(), supervisor);
         if let Err(errno) = supervisor.start_in_time(deadline, StopPolicy::KillOnFirst, start) {
             let why = format!("could not be checked: cannot fork: {}", strerror(errno));
             Line::new(Level::Error, why).about_source(&hook.label).write();
@@ -96,27 +91,19 @@ pub fn start(hooks: &mut [&mut Hook], common: &Common, supervisor: &mut Supervis
     hooks.iter_mut().map(|hook| validity(hook, deadline, supervisor)).collect()
 }
 
-/// Starts one process for these hooks.
-fn launch(
-    hooks: &mut [&mut Hook],
-    common: &Common,
-    turn: Option<&Turn>,
-    supervisor: &mut Supervisor,
-) -> Result<(), Errno> {
-    let pairs: Vec<_> = hooks.iter().map(|_| handover::pair()).collect::<Result<_, _>>()?;
-    let (receiver, reports): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
-    let work: Vec<_> = hooks.iter().map(|hook| &**hook).zip(&reports).collect();
-    // The reporting ends are closed here as soon as the process has them.
-    let process = supervisor.start_helper(|| compiler::run(&work, common, turn))?;
-    for (hook, receiver) in hooks.iter_mut().zip(receiver) {
-        hook.preparation = Some(Preparation { receiver, process });
-    }
+/// Starts the compiler of a hook that has a component.
+fn launch(hook: &mut Hook, common: &Common, turn: Option<&Turn>, supervisor: &mut Supervisor) -> Result<(), Errno> {
+    let Code::Component(component) = &hook.code else { return Ok(()) };
+    // The reporting end is closed here as soon as the process has it.
+    let (receiver, report) = handover::pair()?;
+    let process = supervisor.start_helper(|| compiler::run(hook, component, common, &report, turn))?;
+    hook.preparation = Some(Preparation { receiver, process });
     Ok(())
 }
 
 /// Receives the result of a hook's check; logs why there is none.
 fn validity(hook: &mut Hook, deadline: Instant, supervisor: &mut Supervisor) -> Validity {
-    if !hook.needs_check() {
+    if matches!(hook.code, Code::BuiltIn(_)) {
         return Validity::Valid;
     }
     let Some(preparation) = &hook.preparation else { return Validity::Unknown };

@@ -22,6 +22,18 @@ pub struct Settings {
     pub variables: Variables,
 }
 
+impl Settings {
+    /// Compares the digest of the hook's component with the one that it must have.
+    pub fn check_digest(&self, found: &Digest) -> Result<(), String> {
+        match &self.sha256 {
+            Some(Setting { value, by }) if found != value => {
+                Err(format!("its SHA-256 is {found}, not the one of {by}"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Settings for all hooks of a run.
 #[derive(Clone, Debug)]
 pub struct Common {
@@ -36,6 +48,14 @@ pub struct Common {
 /// A SHA-256 digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Digest(pub [u8; 32]);
+
+impl Digest {
+    pub fn of(bytes: &[u8]) -> Self {
+        let mut digest = [0; 32];
+        digest.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref());
+        Self(digest)
+    }
+}
 
 impl FromStr for Digest {
     type Err = anyhow::Error;

@@ -1,30 +1,8 @@
-//! Supervisor: a hook as the user listed it, before its bytes are read; the table of built-in hooks.
+//! Supervisor: a hook as the user listed it, before its bytes are read.
 
-use super::settings::Settings;
+use super::{built_in::BuiltIn, settings::Settings};
 use crate::log::Label;
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::PathBuf, sync::Arc};
-
-macro_rules! built_in {
-    ($($name:literal),*) => { &[$(($name, include_bytes!(concat!("../../../hooks/dist/", $name, ".wasm")))),*] };
-}
-
-/// The hooks that are part of the binary.
-const BUILT_IN: &[(&str, &[u8])] = built_in![
-    "cloudsql-quit",
-    "consul-shutdown",
-    "dapr-shutdown",
-    "echo",
-    "envoy-quit",
-    "envoy-ready",
-    "http",
-    "http-ready",
-    "istio-quit",
-    "istio-ready",
-    "linkerd-ready",
-    "linkerd-shutdown",
-    "pushgateway",
-    "vault-quit"
-];
 
 /// Where a hook comes from.
 #[derive(Clone, Debug)]
@@ -38,7 +16,7 @@ pub struct Spec {
 /// Where its bytes are.
 #[derive(Clone, Debug)]
 pub enum Source {
-    BuiltIn(&'static [u8]),
+    BuiltIn(&'static BuiltIn),
     File(PathBuf),
     /// A name that no built-in hook has.
     Unknown,
@@ -61,8 +39,8 @@ impl Spec {
             let path = PathBuf::from(hook);
             let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
             (Source::File(path), stem.unwrap_or_else(|| written.clone()))
-        } else if let Some((name, bytes)) = BUILT_IN.iter().find(|(built_in, _)| hook == *built_in) {
-            (Source::BuiltIn(bytes), (*name).to_owned())
+        } else if let Some(built_in) = BuiltIn::named(hook.as_bytes()) {
+            (Source::BuiltIn(built_in), built_in.name.to_owned())
         } else {
             (Source::Unknown, written.clone())
         };
@@ -86,19 +64,6 @@ fn split(text: &OsStr) -> (Option<String>, &OsStr) {
             (Some(String::from_utf8_lossy(name).into_owned()), OsStr::from_bytes(hook))
         }
         _ => (None, text),
-    }
-}
-
-/// The names of all built-in hooks.
-pub fn built_in() -> Vec<&'static str> {
-    BUILT_IN.iter().map(|(name, _)| *name).collect()
-}
-
-/// The variables of a product itself that the built-in hook of these bytes reads besides `HOOK_…`.
-pub fn product_variables(bytes: &'static [u8]) -> &'static [&'static str] {
-    match BUILT_IN.iter().find(|(_, built_in)| *built_in == bytes) {
-        Some(("dapr-shutdown", _)) => &["DAPR_HTTP_PORT", "DAPR_API_TOKEN"],
-        _ => &[],
     }
 }
 

@@ -34,18 +34,13 @@ mod filter {
     pub const SEES_MAPPINGS: bool = false;
 
     #[derive(Clone, Copy)]
-    pub enum Role<'a> {
-        Compiler {
-            #[expect(dead_code, reason = "there is no filter to put it into")]
-            reports: &'a [i32],
-        },
-        Runner {
-            #[expect(dead_code, reason = "there is no filter to put it into")]
-            lookups: bool,
-        },
+    #[expect(dead_code, reason = "there is no filter to put it into")]
+    pub enum Role {
+        Compiler { report: i32 },
+        Runner { lookups: bool, new_code: bool },
     }
 
-    pub fn seccomp(_: Role<'_>) -> Layer {
+    pub fn seccomp(_: Role) -> Layer {
         Err("seccomp (no filter for this CPU)".into())
     }
 
@@ -98,10 +93,10 @@ const COMPILER_SECONDS: u64 = 60;
 /// for no other limit of the process that writes it.
 const MACHINE_CODE: u64 = COMPILER_SPACE / 2;
 
-/// Confines a compiler: no network, no file but those it has, nothing executable. Over these sockets, and no other, it
-/// may send descriptors (sendmsg(2)). The files for machine code have been made before: no more can be, so that the
-/// limit on each bounds them all.
-pub fn enter_as_compiler(reports: &[i32]) {
+/// Confines a compiler: no network, no file but those it has, nothing executable. Over this socket, and no other, it may
+/// send a descriptor (sendmsg(2)). The file for machine code has been made before: no more can be, so that the limit on
+/// its size bounds them all.
+pub fn enter_as_compiler(report: i32) {
     #[cfg(debug_assertions)]
     if escape::is_left_out() {
         return escape::attempt_as_compiler();
@@ -113,7 +108,7 @@ pub fn enter_as_compiler(reports: &[i32]) {
     limit(Resource::Fsize, MACHINE_CODE + size_of_log());
     let (no_capabilities, common, landlock) = (drop_capabilities(), common(), landlock::landlock(Some(&[])));
     let kernel = kernel_refuses_new_code();
-    let seccomp = seccomp(Role::Compiler { reports });
+    let seccomp = seccomp(Role::Compiler { report });
     let no_new_code = no_new_code(kernel, seccomp.clone().map(drop));
     log_layers("compiler", [no_capabilities, common, landlock, seccomp, no_new_code]);
     #[cfg(debug_assertions)]
@@ -130,6 +125,8 @@ pub struct Runner {
     pub ports: Option<Vec<u16>>,
     /// Whether it looks up names.
     pub lookups: bool,
+    /// Whether it loads or makes machine code, until [`lock_code`].
+    pub new_code: bool,
 }
 
 /// Confines a runner: no files, TCP to the allowed ports, no other program, no variables.
@@ -142,8 +139,14 @@ pub fn enter_as_runner(runner: &Runner) {
         Resource::As,
         if runner.scarce_address_space { memory } else { HOST_MEMORY + MEMORIES as u64 * MEMORY_RESERVATION },
     );
-    let role = Role::Runner { lookups: runner.lookups };
-    let layers = [drop_capabilities(), common(), landlock::landlock(runner.ports.as_deref()), seccomp(role)];
+    let (no_capabilities, common) = (drop_capabilities(), common());
+    let landlock = landlock::landlock(runner.ports.as_deref());
+    let kernel = !runner.new_code && kernel_refuses_new_code();
+    let seccomp = seccomp(Role::Runner { lookups: runner.lookups, new_code: runner.new_code });
+    let mut layers = vec![no_capabilities, common, landlock, seccomp.clone()];
+    if !runner.new_code {
+        layers.push(no_new_code(kernel, seccomp.map(drop)));
+    }
     log_layers("runner", layers);
 }
 
@@ -166,7 +169,7 @@ pub fn lock_code() {
 /// Name of a layer that is in force, or why it is not.
 type Layer = Result<&'static str, String>;
 
-fn log_layers<const N: usize>(whose: &str, layers: [Layer; N]) {
+fn log_layers(whose: &str, layers: impl IntoIterator<Item = Layer>) {
     log::debug(|| {
         let names = layers.into_iter().map(|layer| match layer {
             Ok(name) => name.to_owned(),

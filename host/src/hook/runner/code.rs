@@ -1,50 +1,38 @@
-//! Runner: the hook's code, from the compiler or compiled now.
+//! Runner: the hook's code: of the binary, from the compiler, or compiled now.
 
-use super::trap;
+use super::Inherited;
 use crate::{
-    hook::{
-        Common, compiler,
-        engine::{self, Code},
-        load::Hook,
-        memfd,
-    },
+    hook::{Common, built_in::BuiltIn, compiler, engine, load::Hook, memfd},
     log,
 };
 use std::fs::File;
-use wasmtime::{Engine, component::Component};
+use wasmtime::{Engine, Result, component::Component};
 
-/// The hook's code: machine code, or where executable memory is forbidden, as by SELinux's execmem or a strict seccomp
-/// profile, code that is interpreted.
-pub fn obtain(hook: &Hook, common: &Common, prepared: Option<&File>) -> wasmtime::Result<Component> {
-    let engine = |code| engine::new(hook.settings.memory.value, common.scarce_address_space, code);
-    let machine = engine(Code::usual())?;
-    match component(hook, &machine, prepared) {
-        Err(error) if trap::is_permission_denied(&error) => {
-            log::debug(|| format!("executable memory is forbidden here, the hook is interpreted: {error}"));
-            component(hook, &engine(Code::Interpreted)?, None)
-        }
-        result => result,
-    }
+/// Code of a built-in hook, used where it lies in the binary.
+#[allow(unsafe_code)]
+pub fn of_built_in(built_in: &BuiltIn, hook: &Hook, common: &Common) -> Result<Component> {
+    let engine = engine::for_built_in(hook.settings.memory.value, common.scarce_address_space)?;
+    // SAFETY: it was compiled for this engine when the binary was built, is constant, and lives as long as the process.
+    unsafe { Component::deserialize_raw(&engine, built_in.code().into()) }
 }
 
-/// The code for this engine: what the compiler left, or what is compiled now.
-fn component(hook: &Hook, engine: &Engine, prepared: Option<&File>) -> wasmtime::Result<Component> {
-    if let Some(code) = prepared {
-        match load(code, engine) {
+/// Code of a component: what the compiler left, or what is compiled now.
+pub fn of_component(file: &File, hook: &Hook, common: &Common, inherited: &Inherited) -> Result<Component> {
+    let engine = engine::new(hook.settings.memory.value, common.scarce_address_space, inherited.kind)?;
+    if let Some(code) = &inherited.code {
+        match load(code, &engine) {
             Ok(component) => return Ok(component),
             Err(error) => log::debug(|| format!("prepared code is not used: {error}")),
         }
     }
-    let bytes = hook.bytes()?;
+    let bytes = memfd::read(file)?;
     // The check was done before, but the process that did it is not the one that relies on it.
-    if hook.needs_check() {
-        compiler::check(&bytes, &hook.settings).map_err(wasmtime::Error::msg)?;
-    }
-    Component::new(engine, &bytes)
+    compiler::check(&bytes, &hook.settings).map_err(wasmtime::Error::msg)?;
+    Component::new(&engine, &bytes)
 }
 
 #[allow(unsafe_code)]
-fn load(code: &File, engine: &Engine) -> wasmtime::Result<Component> {
+fn load(code: &File, engine: &Engine) -> Result<Component> {
     let bytes = memfd::read(code)?;
     // SAFETY: the file was created, written and sealed by the compiler for this hook, which is the same binary,
     // and came on a socket that no other process can send to.

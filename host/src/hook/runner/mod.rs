@@ -15,7 +15,8 @@ pub use context::Context;
 use super::{
     Common,
     compiler::contract,
-    load::Hook,
+    engine,
+    load::{Code, Hook},
     preparation::Preparation,
     report::{MISCONFIGURED, SUCCEEDED, Verdict},
 };
@@ -30,7 +31,7 @@ use http::{Connector, Files, Outbound};
 use limits::Limits;
 use output::Output;
 use state::{State, bindings};
-use std::fs::File;
+use std::{fs::File, mem::ManuallyDrop};
 use trap::Failure;
 use wasmtime::{Store, component::InstancePre};
 use wasmtime_wasi::{WasiCtx, p2::bindings::CommandPre};
@@ -41,6 +42,8 @@ struct Inherited {
     variables: Vec<(String, String)>,
     /// The compiler's.
     code: Option<File>,
+    /// What the hook is compiled to.
+    kind: engine::Code,
 }
 
 /// Runs the hook; the result is in the log and in the exit code of this process.
@@ -54,6 +57,10 @@ pub fn run(hook: &Hook, common: &Common, context: &Context) -> u8 {
     let inherited = Inherited {
         variables: context.variables(&hook.settings.variables, &listed),
         code: hook.preparation.as_ref().and_then(Preparation::code),
+        kind: match hook.code {
+            Code::BuiltIn(_) => engine::Code::Interpreted,
+            Code::Component(_) => engine::Code::allowed(),
+        },
     };
     if !sandbox_is_left_out() {
         let allow_http = &hook.settings.allow_http.value;
@@ -62,11 +69,12 @@ pub fn run(hook: &Hook, common: &Common, context: &Context) -> u8 {
             scarce_address_space: common.scarce_address_space,
             ports: Connector::ports(allow_http),
             lookups: allow_http.names_hosts(),
+            new_code: inherited.kind == engine::Code::Machine,
         });
     }
     let connector = files.parse(&hook.label);
     let failure = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(execute(hook, common, context, connector, inherited)).err(),
+        Ok(runtime) => ManuallyDrop::new(runtime).block_on(execute(hook, common, context, connector, inherited)).err(),
         Err(error) => Some(Failure::Found(format!("cannot run: {error}"))),
     };
     let Some(failure) = failure else { return SUCCEEDED };
@@ -101,10 +109,16 @@ async fn execute(
     connector: Connector,
     inherited: Inherited,
 ) -> Result<(), Failure> {
-    let component = code::obtain(hook, common, inherited.code.as_ref())?;
-    if !sandbox_is_left_out() {
-        sandbox::lock_code();
-    }
+    let component = match &hook.code {
+        Code::BuiltIn(built_in) => code::of_built_in(built_in, hook, common)?,
+        Code::Component(file) => {
+            let component = code::of_component(file, hook, common, &inherited)?;
+            if inherited.kind == engine::Code::Machine && !sandbox_is_left_out() {
+                sandbox::lock_code();
+            }
+            component
+        }
+    };
     heap::limit(heap::budget(hook.settings.memory.value));
     #[cfg(debug_assertions)]
     sandbox::escape::attempt();
@@ -127,7 +141,8 @@ async fn execute(
         table: limits::table(),
         limits: Limits::new(hook.settings.memory.value),
     };
-    let mut store = Store::new(component.engine(), state);
+    // The process is about to exit: to free each piece of memory first takes 0.1 ms.
+    let mut store = ManuallyDrop::new(Store::new(component.engine(), state));
     store.limiter(|state| &mut state.limits);
     store.set_hostcall_fuel(limits::CALL_BYTES);
     store.set_max_component_handles(limits::HANDLES);

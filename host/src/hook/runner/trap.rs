@@ -55,11 +55,6 @@ pub fn root_cause(error: &Error) -> String {
     cause.split('\n').map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
 }
 
-/// Whether the system forbade something, rather than that it could not be done.
-pub fn is_permission_denied(error: &Error) -> bool {
-    is(error, ErrorKind::PermissionDenied)
-}
-
 /// Whether the system had no memory, or no address space, for something.
 pub fn is_out_of_memory(error: &Error) -> bool {
     is(error, ErrorKind::OutOfMemory)

@@ -17,11 +17,12 @@ pub const SEES_MAPPINGS: bool = !cpu::MMAP_IS_OPAQUE;
 
 /// Whose filter it is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Role<'a> {
-    /// It has no network. Over these sockets, which are there already, it may send descriptors.
-    Compiler { reports: &'a [i32] },
+pub enum Role {
+    /// It has no network. Over this socket, which is there already, it may send a descriptor.
+    Compiler { report: i32 },
     /// It has TCP, and with `lookups` UDP too, over which name servers are queried.
-    Runner { lookups: bool },
+    /// With `new_code` it can make memory executable, until it is sealed.
+    Runner { lookups: bool, new_code: bool },
 }
 
 /// What everything needs, whatever the arguments: memory and its own end. It names no file, process or address.
@@ -79,7 +80,7 @@ const FUTEX_COMMAND: u32 = !(libc::FUTEX_PRIVATE_FLAG | libc::FUTEX_CLOCK_REALTI
 const KIND: u32 = 0xf;
 
 /// The calls of this role; all others are refused.
-pub fn seccomp(role: Role<'_>) -> Layer {
+pub fn seccomp(role: Role) -> Layer {
     install(&rules(role), Answer::Refuse).map(|()| "seccomp")
 }
 
@@ -103,7 +104,7 @@ fn install(rules: &Rules, otherwise: Answer) -> Result<(), String> {
     bpf::install(program).map_err(|error| format!("seccomp ({error})"))
 }
 
-fn rules(role: Role<'_>) -> Rules {
+fn rules(role: Role) -> Rules {
     let mut rules = Rules::default();
     rules.allow(CALLS, &[]);
     rules.allow(cpu::POLL, &[]);
@@ -129,19 +130,15 @@ fn rules(role: Role<'_>) -> Rules {
     // How a panic ends the process.
     rules.allow(&[libc::SYS_tgkill], &[Bits(0, u32::MAX, std::process::id())]);
     match role {
-        Role::Compiler { reports } => compiler(&mut rules, reports),
-        Role::Runner { lookups } => runner(&mut rules, lookups),
+        Role::Compiler { report } => compiler(&mut rules, report),
+        Role::Runner { lookups, new_code } => runner(&mut rules, lookups, new_code),
     }
     rules
 }
 
-fn compiler(rules: &mut Rules, reports: &[i32]) {
-    let mapping = if cpu::MMAP_IS_OPAQUE { &[][..] } else { &[MAPPING, NOT_EXECUTABLE] };
-    rules.allow(&[cpu::MMAP], mapping);
-    rules.allow(&[libc::SYS_mprotect], &[NOT_EXECUTABLE]);
-    for report in reports {
-        rules.allow(&[libc::SYS_sendmsg], &[int(0, *report)]);
-    }
+fn compiler(rules: &mut Rules, report: i32) {
+    memory(rules, false);
+    rules.allow(&[libc::SYS_sendmsg], &[int(0, report)]);
     // How it waits for its turn: a lock on a file that it shares with its like.
     for command in cpu::LOCK {
         rules.allow(cpu::FCNTL, &[NOT_STDERR, int(1, *command)]);
@@ -152,15 +149,23 @@ fn compiler(rules: &mut Rules, reports: &[i32]) {
     rules.allow(&[libc::SYS_getpriority, libc::SYS_setpriority], &[int(0, 0), int(1, 0)]);
 }
 
-fn runner(rules: &mut Rules, lookups: bool) {
-    let mapping = if cpu::MMAP_IS_OPAQUE { &[][..] } else { &[MAPPING] };
-    rules.allow(&[cpu::MMAP], mapping);
-    rules.allow(&[libc::SYS_mprotect], &[]);
-    rules.allow(cpu::NEW_CODE, &[]);
-    // For `seal`: one more filter, without flags. One of them would make a descriptor of all further calls
-    // (SECCOMP_FILTER_FLAG_NEW_LISTENER).
-    rules.allow(&[libc::SYS_seccomp], &[Bits(0, u32::MAX, libc::SECCOMP_SET_MODE_FILTER), Word(1, 0)]);
-    rules.allow(&[libc::SYS_prctl], &[int(0, libc::PR_SET_MDWE)]);
+/// Memory of one's own, and whether some of it can become executable.
+fn memory(rules: &mut Rules, new_code: bool) {
+    let conditions = if new_code { &[][..] } else { &[NOT_EXECUTABLE] };
+    let mapping = if cpu::MMAP_IS_OPAQUE { Vec::new() } else { [&[MAPPING], conditions].concat() };
+    rules.allow(&[cpu::MMAP], &mapping);
+    rules.allow(&[libc::SYS_mprotect], conditions);
+}
+
+fn runner(rules: &mut Rules, lookups: bool, new_code: bool) {
+    memory(rules, new_code);
+    if new_code {
+        rules.allow(cpu::NEW_CODE, &[]);
+        // For `seal`: one more filter, without flags. One of them would make a descriptor of all further calls
+        // (SECCOMP_FILTER_FLAG_NEW_LISTENER).
+        rules.allow(&[libc::SYS_seccomp], &[Bits(0, u32::MAX, libc::SECCOMP_SET_MODE_FILTER), Word(1, 0)]);
+        rules.allow(&[libc::SYS_prctl], &[int(0, libc::PR_SET_MDWE)]);
+    }
     // The event loop.
     rules.allow(&[libc::SYS_epoll_create1, libc::SYS_epoll_ctl, libc::SYS_eventfd2], &[]);
     rules.allow(cpu::EPOLL_WAIT, &[]);

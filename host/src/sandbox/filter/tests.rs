@@ -8,10 +8,13 @@ use super::{
     *,
 };
 
-const COMPILER: Role = Role::Compiler { reports: &[9, 12] };
-const TCP: Role = Role::Runner { lookups: false };
-const LOOKUPS: Role = Role::Runner { lookups: true };
-const ALL: [Role; 3] = [COMPILER, TCP, LOOKUPS];
+const COMPILER: Role = Role::Compiler { report: 9 };
+const TCP: Role = Role::Runner { lookups: false, new_code: true };
+const LOOKUPS: Role = Role::Runner { lookups: true, new_code: true };
+const BUILT_IN: Role = Role::Runner { lookups: true, new_code: false };
+const ALL: [Role; 4] = [COMPILER, TCP, LOOKUPS, BUILT_IN];
+const NETWORK: [Role; 3] = [TCP, LOOKUPS, BUILT_IN];
+const NEW_CODE: [Role; 2] = [TCP, LOOKUPS];
 
 /// The answer's code and how many instructions it took, in either order of bytes.
 fn ask(rules: &Rules, otherwise: Answer, number: libc::c_long, arguments: &[i64]) -> (u32, usize) {
@@ -59,10 +62,10 @@ fn memory_is_private_and_counted_and_in_the_compiler_never_executable() {
     let refused = wrong.iter().chain(&[own | MAP_HUGETLB]).map(|flags| map(read, *flags)).collect::<Vec<_>>();
     if SEES_MAPPINGS {
         judge(&ALL, cpu::MMAP, &[&allowed[0], &allowed[1]], &refused.iter().map(|r| &r[..]).collect::<Vec<_>>());
-        judge(&[TCP, LOOKUPS], cpu::MMAP, &[&map(code, own)], &[]);
+        judge(&NEW_CODE, cpu::MMAP, &[&map(code, own)], &[]);
     }
     judge(&ALL, libc::SYS_mprotect, &[&[0, 4096, read.into()]], &[]);
-    judge(&[TCP, LOOKUPS], libc::SYS_mprotect, &[&[0, 4096, code.into()]], &[]);
+    judge(&NEW_CODE, libc::SYS_mprotect, &[&[0, 4096, code.into()]], &[]);
     judge(&ALL, libc::SYS_madvise, &[&[0, 4096, 4]], &[&[0, 4096, 12], &[0, 4096, 14]]);
     assert_eq!(ask(&rules(TCP), Answer::Refuse, libc::SYS_memfd_create, &[]).0 & 0xffff, libc::ENOSYS as u32);
 }
@@ -83,9 +86,9 @@ fn standard_error_is_appended_to_and_nothing_else() {
         judge(&ALL, call, &[&[3], &[0]], &[&[2], &[UPPER | 2]]);
     }
     for call in [libc::SYS_connect, libc::SYS_shutdown, libc::SYS_recvfrom, libc::SYS_sendto] {
-        judge(&[TCP, LOOKUPS], call, &[&[3]], &[&[2], &[UPPER | 2]]);
+        judge(&NETWORK, call, &[&[3]], &[&[2], &[UPPER | 2]]);
     }
-    judge(&[LOOKUPS], libc::SYS_bind, &[&[3]], &[&[2]]);
+    judge(&[LOOKUPS, BUILT_IN], libc::SYS_bind, &[&[3]], &[&[2]]);
     for command in [1, 2, 3, libc::F_DUPFD_CLOEXEC, libc::F_GET_SEALS, libc::F_ADD_SEALS].map(i64::from) {
         judge(&ALL, cpu::FCNTL[0], &[&[3, command]], &[&[2, command]]);
     }
@@ -122,19 +125,19 @@ fn sockets_are_of_tcp_or_where_names_are_looked_up_of_udp() {
     let (inet, inet6, stream, datagram) = (2, 10, 1, 2);
     for family in [inet, inet6] {
         let others: [&[i64]; 4] = [&[family, 3, 0], &[family, 5, 0], &[family, stream, 262], &[family, stream, 132]];
-        judge(&[TCP, LOOKUPS], libc::SYS_socket, &[&[family, stream, 0], &[family, stream | FLAGS, 0]], &others);
-        judge(&[LOOKUPS], libc::SYS_socket, &[&[family, datagram | FLAGS, 0]], &[&[family, datagram, 1]]);
+        judge(&NETWORK, libc::SYS_socket, &[&[family, stream, 0], &[family, stream | FLAGS, 0]], &others);
+        judge(&[LOOKUPS, BUILT_IN], libc::SYS_socket, &[&[family, datagram | FLAGS, 0]], &[&[family, datagram, 1]]);
     }
     // Unix, netlink, packet, VM and Bluetooth sockets.
     for family in [1, 16, 17, 40, 31] {
         judge(&[], libc::SYS_socket, &[], &[&[family, stream, 0], &[family, datagram, 0], &[family, 3, 0]]);
     }
     let other: [&[i64]; 4] = [&[3, 1, 9], &[3, 1, 15], &[3, 6, 30], &[3, 0, 1]];
-    judge(&[TCP, LOOKUPS], libc::SYS_setsockopt, &[&[3, 6, 1]], &[&other[..], &[&[2, 6, 1]]].concat());
-    judge(&[TCP, LOOKUPS], libc::SYS_getsockopt, &[&[3, 1, 4]], &[&[3, 1, 17], &[2, 1, 4]]);
+    judge(&NETWORK, libc::SYS_setsockopt, &[&[3, 6, 1]], &[&other[..], &[&[2, 6, 1]]].concat());
+    judge(&NETWORK, libc::SYS_getsockopt, &[&[3, 1, 4]], &[&[3, 1, 17], &[2, 1, 4]]);
     let (fast_open, to_an_address) = ([3, 0, 1, 0x2000_0000], [3, 0, 1, 0, UPPER]);
-    judge(&[TCP, LOOKUPS], libc::SYS_sendto, &[&[3, 0, 1, 0x4000]], &[&fast_open, &to_an_address]);
-    judge(&[COMPILER], libc::SYS_sendmsg, &[&[9], &[12]], &[&[2], &[3], &[10]]);
+    judge(&NETWORK, libc::SYS_sendto, &[&[3, 0, 1, 0x4000]], &[&fast_open, &to_an_address]);
+    judge(&[COMPILER], libc::SYS_sendmsg, &[&[9]], &[&[2], &[3], &[10]]);
     for call in [libc::SYS_listen, libc::SYS_accept4, libc::SYS_socketpair, libc::SYS_sendmmsg, libc::SYS_recvmsg] {
         judge(&[], call, &[], &[&[9], &[3], &[2]]);
     }
@@ -143,8 +146,8 @@ fn sockets_are_of_tcp_or_where_names_are_looked_up_of_udp() {
 #[test]
 fn one_more_filter_takes_the_right_to_new_code_and_to_filters() {
     let listener = 8;
-    judge(&[TCP, LOOKUPS], libc::SYS_seccomp, &[&[1, 0, 1]], &[&[1, listener, 1], &[0, 0], &[2, 0], &[1, UPPER]]);
-    judge(&[TCP, LOOKUPS], libc::SYS_prctl, &[&[65, 1]], &[&[4, 1], &[15, 1], &[38, 1], &[1, 0]]);
+    judge(&NEW_CODE, libc::SYS_seccomp, &[&[1, 0, 1]], &[&[1, listener, 1], &[0, 0], &[2, 0], &[1, UPPER]]);
+    judge(&NEW_CODE, libc::SYS_prctl, &[&[65, 1]], &[&[4, 1], &[15, 1], &[38, 1], &[1, 0]]);
     let sealed = |call, arguments: &[i64]| ask(&sealing(), Answer::Allow, call, arguments).0 == libc::SECCOMP_RET_ALLOW;
     assert!(!sealed(libc::SYS_mprotect, &[0, 1, 5]) && sealed(libc::SYS_mprotect, &[0, 1, 3]));
     assert!(!SEES_MAPPINGS || !sealed(cpu::MMAP, &[0, 1, 4]) && sealed(cpu::MMAP, &[0, 1, 3]));
@@ -173,7 +176,7 @@ fn a_call_is_judged_in_few_steps() {
         for call in CALLS {
             let (answer, steps) = ask(&rules(role), Answer::Refuse, *call, &[]);
             assert_eq!(answer, libc::SECCOMP_RET_ALLOW);
-            assert!(steps <= 13, "{call}: {steps}");
+            assert!(steps <= 14, "{call}: {steps}");
         }
     }
 }

@@ -1,0 +1,47 @@
+//! Supervisor and compiler: what the container's cgroup leaves for compiling.
+//!
+//! In a container its own cgroup is the root of what is mounted; elsewhere /proc says which it is (cgroups(7)). Limits
+//! of a pod or a slice around it are not seen there.
+
+use std::fs;
+
+const MOUNTED: &str = "/sys/fs/cgroup";
+
+/// Bytes between the container's memory in use and its limit; nothing without one.
+pub fn memory_left() -> Option<u64> {
+    let left = |limit: String, used: String| {
+        let bytes = |text: String| text.trim().parse::<u64>().ok();
+        Some(bytes(limit)?.saturating_sub(bytes(used)?))
+    };
+    let version_2 = read_both("", "memory.max", "memory.current");
+    let version_1 = read_both("memory", "memory.limit_in_bytes", "memory.usage_in_bytes");
+    version_2.into_iter().chain(version_1).filter_map(|(limit, used)| left(limit, used)).min()
+}
+
+/// CPUs that the container may use, on average of some 100 ms; nothing without a limit.
+pub fn cpus() -> Option<f64> {
+    // "max" and "-1" are no limit.
+    let cpus = |quota: &str, period: &str| {
+        let [quota, period] = [quota, period].map(|time| time.trim().parse::<u32>().ok());
+        // The kernel gives no less.
+        Some((f64::from(quota?) / f64::from(period?)).max(0.001))
+    };
+    let version_2 = read_both("", "cpu.max", "cpu.max").into_iter().filter_map(|(limit, _)| {
+        let (quota, period) = limit.split_once(' ')?;
+        cpus(quota, period)
+    });
+    let version_1 = read_both("cpu", "cpu.cfs_quota_us", "cpu.cfs_period_us");
+    let version_1 = version_1.iter().filter_map(|(quota, period)| cpus(quota, period));
+    version_2.chain(version_1).min_by(f64::total_cmp)
+}
+
+/// Two files of each cgroup that this process is in: of the one hierarchy of version 2, or of a controller of version 1.
+fn read_both(controller: &str, one: &str, other: &str) -> Vec<(String, String)> {
+    let listed = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let own = listed.lines().filter_map(|line| {
+        let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
+        controllers.split(',').any(|listed| listed == controller).then_some(path)
+    });
+    let read = |cgroup: &str, file: &str| fs::read_to_string(format!("{MOUNTED}/{controller}{cgroup}/{file}")).ok();
+    own.chain([""]).filter_map(|cgroup| Some((read(cgroup, one)?, read(cgroup, other)?))).collect()
+}
