@@ -3,6 +3,7 @@
 import contextlib
 import multiprocessing
 import os
+import pathlib
 import socket
 import statistics
 import threading
@@ -130,6 +131,58 @@ def peak_beside(argv, command, milliseconds, environment=None):
         time.sleep(0.0005)
     os.close(pipe)
     return peak
+
+
+class Cost:
+    """What one whole run took: milliseconds, milliseconds of the processor, page faults; of all its processes."""
+
+    def __init__(self, argv, environment=None):
+        actions = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1, 2)]
+        given = {"PATH": os.environ["PATH"], **(environment or {})}
+        before = time.monotonic_ns()
+        pid = os.posix_spawnp(argv[0], argv, given, file_actions=actions)
+        _, code, usage = os.wait4(pid, 0)
+        self.wall = (time.monotonic_ns() - before) / 1e6
+        self.cpu = 1000 * (usage.ru_utime + usage.ru_stime)
+        self.faults = usage.ru_minflt + usage.ru_majflt
+        self.code = os.waitstatus_to_exitcode(code)
+
+
+@contextlib.contextmanager
+def alone():
+    """Under a real-time policy, so that what else the machine does takes nothing from what is measured."""
+    given = os.sched_getscheduler(0), os.sched_getparam(0)
+    with contextlib.suppress(PermissionError):
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    yield os.sched_getscheduler(0) == os.SCHED_FIFO
+    os.sched_setscheduler(0, *given)
+
+
+@contextlib.contextmanager
+def limited(milliseconds):
+    """This process and what it starts in a cgroup that may use so many milliseconds of a processor in each 100; nothing
+    where none may be made."""
+    version_1 = pathlib.Path("/sys/fs/cgroup/cpu")
+    parent = version_1 if version_1.exists() else pathlib.Path("/sys/fs/cgroup")
+    group = parent / f"wrapper-bench-{os.getpid()}"
+    try:
+        group.mkdir()
+        if parent == version_1:
+            (group / "cpu.cfs_quota_us").write_text(str(1000 * milliseconds))
+        else:
+            (group / "cpu.max").write_text(f"{1000 * milliseconds} 100000")
+    except OSError:
+        yield None
+        return
+
+    def run(argv, environment=None):
+        # A shell joins the group and becomes the program, so that this process is never throttled itself.
+        script = f'echo $$ >{group}/cgroup.procs && exec "$@"'
+        return Cost(["sh", "-c", script, "sh", *argv], environment)
+
+    yield run
+    until(lambda: not (group / "cgroup.procs").read_text(), "the group is empty")
+    group.rmdir()
 
 
 class Timing:
