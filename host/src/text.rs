@@ -7,7 +7,7 @@ use std::io;
 pub fn strerror(error: impl Into<io::Error>) -> String {
     let text = error.into().to_string();
     match text.split_once(" (os error ") {
-        Some((words, _)) => words.into(),
+        Some((message, _)) => message.into(),
         None => text,
     }
 }
@@ -20,7 +20,7 @@ pub fn truncate(text: &str, limit: usize) -> &str {
     text.get(..text.floor_char_boundary(limit)).unwrap_or(text)
 }
 
-/// At most so many bytes of a text, with a mark where it goes on.
+/// At most so many bytes of a text, with an ellipsis if it was truncated.
 pub fn ellipsize(text: &str, limit: usize) -> String {
     const MARK: &str = "…";
     if text.len() <= limit { text.into() } else { truncate(text, limit.saturating_sub(MARK.len())).to_owned() + MARK }
@@ -44,12 +44,34 @@ pub fn is_control(c: char) -> bool {
             | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// The value of a word, in capital or small letters.
+/// The one of these names that was probably meant by another: similar to it, in capital or small letters.
+pub fn closest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let similar = names.into_iter().map(|name| (distance(word, name), name));
+    similar.filter(|(distance, name)| *distance <= (name.len() / 4).max(1)).min().map(|(_, name)| name)
+}
+
+/// Number of bytes to insert, remove or replace to get from one to the other (Levenshtein).
+fn distance(one: &str, other: &str) -> usize {
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (place, a) in (1..).zip(one.bytes()) {
+        let mut left = place;
+        let mut next = vec![left];
+        for (b, (diagonal, above)) in other.bytes().zip(row.iter().zip(row.iter().skip(1))) {
+            let replaced = diagonal + usize::from(!a.eq_ignore_ascii_case(&b));
+            left = replaced.min(above + 1).min(left + 1);
+            next.push(left);
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+/// The value of one of these names, in capital or small letters.
 pub fn choose<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T> {
     let found = choices.iter().find(|(name, _)| text.eq_ignore_ascii_case(name));
     found.map(|(_, choice)| *choice).with_context(|| {
         let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
-        format!("must be {}", names.join(" or "))
+        format!("must be one of: {}", names.join(", "))
     })
 }
 
@@ -66,6 +88,21 @@ mod tests {
             one_line("\u{645}\u{6cc}\u{200c}\u{62e} \u{1f468}\u{200d}\u{1f469}"),
             "\u{645}\u{6cc}\u{200c}\u{62e} \u{1f468}\u{200d}\u{1f469}"
         );
+    }
+
+    #[test]
+    fn a_name_with_a_typo_in_it_is_the_closest_and_any_other_word_is_none() {
+        let names = ["istio-quit", "istio-ready", "http", "echo"];
+        for (word, name) in [
+            ("istio-quitt", Some("istio-quit")),
+            ("istio_quit", Some("istio-quit")),
+            ("ISTIO-REDAY", Some("istio-ready")),
+            ("htp", Some("http")),
+            ("linkerd", None),
+            ("", None),
+        ] {
+            assert_eq!(closest(word, names), name, "{word}");
+        }
     }
 
     #[test]

@@ -25,6 +25,11 @@ struct Aligned<T: ?Sized>(T);
 
 pub const BUILT_IN: &[BuiltIn] = include!(concat!(env!("OUT_DIR"), "/built_in.rs"));
 
+/// The names of all of them.
+pub fn names() -> Vec<&'static str> {
+    BUILT_IN.iter().map(|built_in| built_in.name).collect()
+}
+
 impl BuiltIn {
     pub fn named(name: &[u8]) -> Option<&'static Self> {
         BUILT_IN.iter().find(|built_in| built_in.name.as_bytes() == name)

@@ -2,10 +2,11 @@
 
 use super::{
     Common, Hooks, Settings,
-    built_in::{BUILT_IN, BuiltIn},
+    built_in::BuiltIn,
     memfd,
     preparation::Preparation,
     spec::{Listed, Source, Spec},
+    unknown,
 };
 use crate::{
     log::{Label, Level, Line},
@@ -14,8 +15,8 @@ use crate::{
 use rustix::fs::{Mode, OFlags, open};
 use std::{fs::File, os::fd::AsRawFd, path::Path, sync::Arc};
 
-/// Room for a Python interpreter in a component (18 MB), and little enough to be checked in under two seconds. What a
-/// ConfigMap can hold is a thirty-second of it.
+/// Enough for a Python interpreter in a component (18 MB), and little enough to be checked in under two seconds. A
+/// ConfigMap holds up to 1 MiB.
 const SIZE_LIMIT: u64 = 32 * 1024 * 1024;
 
 /// Largest hook that is compiled beside the command: a larger one takes more memory than its container should lend for
@@ -60,7 +61,7 @@ impl Hook {
     }
 }
 
-/// Reads all hooks. What cannot be read is named in the log.
+/// Reads all hooks. Those that cannot be read are reported in the log.
 pub fn load(before: &[Listed], after: &[Listed], common: &Common) -> Hooks {
     let mut unusable = None;
     let mut read = |listed: &Listed| {
@@ -79,11 +80,8 @@ fn load_one(listed: &Listed, common: &Common) -> Option<Hook> {
     let Listed { spec: Spec { source, label, .. }, settings } = listed;
     let found = match source {
         Source::BuiltIn(built_in) => Ok(Code::BuiltIn(built_in)),
-        Source::File(path) => read_file(path),
-        Source::Unknown => {
-            let names = BUILT_IN.iter().map(|built_in| built_in.name).collect::<Vec<_>>().join(", ");
-            Err(format!("no such built-in hook (there are: {names}); a file has a / in its name or ends in .wasm"))
-        }
+        Source::File(path) => read_file(path).map_err(|why| why + &unknown::hint(path)),
+        Source::Unknown => Err(unknown::explain(&label.source)),
     };
     let checked = found.and_then(|code| match &code {
         Code::BuiltIn(built_in) => settings.check_digest(&built_in.sha256).map(|()| code),
@@ -105,7 +103,7 @@ fn load_one(listed: &Listed, common: &Common) -> Option<Hook> {
 
 fn read_file(path: &Path) -> Result<Code, String> {
     let not_regular = || "not a regular file".to_owned();
-    // Without waiting: a FIFO without a writer would hold the Job up for ever.
+    // Without waiting: a FIFO without a writer would block the Job forever.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let mut file: File = match open(path, flags, Mode::empty()) {
         Ok(file) => file.into(),
@@ -122,7 +120,7 @@ fn read_file(path: &Path) -> Result<Code, String> {
     }
     let copy = memfd::copy_sealed(&mut file, SIZE_LIMIT + 1).map_err(strerror)?;
     match copy.metadata().map_err(strerror)?.len() {
-        0 => Err("empty".into()),
+        0 => Err("the file is empty".into()),
         length if length > SIZE_LIMIT => Err(too_large()),
         length => Ok(BuiltIn::in_file(&copy, length).map_or(Code::Component(copy), Code::BuiltIn)),
     }

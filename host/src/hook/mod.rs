@@ -1,7 +1,7 @@
-//! Supervisor: hooks, from their names in the configuration to reports of how they ended.
+//! Supervisor: hooks, from their names in the configuration to reports of their results.
 //!
-//! Its process only reads a hook's bytes. They are checked and compiled in `compiler` and run in `runner`, each a
-//! process of its own, so that nothing that came from outside is interpreted beside the exit code.
+//! The supervisor only reads a hook's bytes. They are checked and compiled in `compiler` and run in `runner`, each a
+//! process of its own, so that nothing untrusted is interpreted in the process that decides the exit code.
 
 mod address;
 mod allow_list;
@@ -17,8 +17,10 @@ mod report;
 mod runner;
 mod settings;
 mod spec;
+mod unknown;
 
 pub use allow_list::AllowList;
+pub use built_in::names as built_in_names;
 pub use load::load;
 pub use report::{Report, Verdict};
 pub use settings::{Common, Digest, Setting, Settings, Variables};
@@ -41,14 +43,14 @@ use std::time::{Duration, Instant};
 pub struct Hooks {
     before: Vec<Hook>,
     after: Vec<Hook>,
-    /// The first of those that were named that could not be read or is no hook.
+    /// The first one that could not be read or is invalid.
     unusable: Option<Label>,
 }
 
 impl Hooks {
-    /// Has the hooks checked, and goes on to have them compiled while the command runs. What is no hook is named in
-    /// the log and taken out. What could not be checked in time stays: the command does not start, and the sidecar is
-    /// asked to quit all the same.
+    /// Has the hooks checked, and then compiled while the command runs. An invalid one is reported in the log and
+    /// removed. One that could not be checked in time stays: the command does not start, but the sidecar is still asked
+    /// to quit.
     pub fn check(&mut self, common: &Common, supervisor: &mut Supervisor) {
         if self.before.is_empty() && self.after.is_empty() {
             return;
@@ -68,13 +70,13 @@ impl Hooks {
         self.after.retain(&mut may_run);
     }
 
-    /// The first hook that was named and cannot run.
+    /// The first hook that cannot run.
     pub fn unusable(&self) -> Option<&Label> {
         self.unusable.as_ref()
     }
 
-    /// Runs the hooks of a phase in their order; returns how each of them ended. A failing hook does not keep an
-    /// after-hook from running; the first one that fails before the command is the last to run.
+    /// Runs the hooks of a phase in their order; returns the result of each. After the command a failed hook does not
+    /// keep the next from running; before it the first one that fails is the last to run.
     pub fn run(&self, phase: Phase, common: &Common, job: &Job, supervisor: &mut Supervisor) -> Vec<Report> {
         let hooks = self.of(phase);
         let mut reports: Vec<Report> = Vec::new();
@@ -104,7 +106,7 @@ impl Hooks {
     }
 }
 
-/// Runs one hook in a process of its own; returns how it ended.
+/// Runs one hook in a process of its own; returns its verdict.
 fn run_one(hook: &Hook, common: &Common, context: Context, supervisor: &mut Supervisor) -> Verdict {
     let start = Instant::now();
     let line =
@@ -121,14 +123,14 @@ fn run_one(hook: &Hook, common: &Common, context: Context, supervisor: &mut Supe
             return verdict;
         }
     };
-    let (verdict, untold) = match waited {
+    let (verdict, problem) = match waited {
         // The runner itself has logged the reason.
         WaitResult::Ended(ExitStatus::Exited(code)) => (
             Verdict::of(code),
             report::out_of_memory(code, &hook.settings, common.scarce_address_space).map(|why| format!(": {why}")),
         ),
         WaitResult::Ended(ExitStatus::Killed { signal, .. }) => {
-            // Nobody else has a reason to kill it, and it is the first that the kernel takes.
+            // Only the kernel has a reason to kill it, and it is the first process that it kills when memory is short.
             let memory =
                 if i32::from(signal) == SIGKILL { ", perhaps because the container is out of memory" } else { "" };
             (Verdict::Crashed, Some(format!(": {}{memory}", name(signal.into()))))
@@ -136,28 +138,28 @@ fn run_one(hook: &Hook, common: &Common, context: Context, supervisor: &mut Supe
         WaitResult::TimedOut => {
             let Setting { value, by } = &hook.settings.timeout;
             let limit = humantime::format_duration(*value);
-            (Verdict::TimedOut, Some(format!(" after {limit}; {by} gives it more time")))
+            (Verdict::TimedOut, Some(format!(" after {limit}; raise {by}")))
         }
-        WaitResult::Interrupted => (Verdict::EndedEarly, Some(": wrapper was told to stop".into())),
+        WaitResult::Interrupted => (Verdict::EndedEarly, Some(": wrapper was asked to stop".into())),
     };
     let ended = |level, how: &str| {
         let line = line(level, &format!("{}{how}", verdict.as_str())).field("verdict", verdict.as_str());
         line.field("duration", seconds(start)).write();
     };
-    match &untold {
+    match &problem {
         Some(problem) => ended(Level::Error, problem),
         None => ended(Level::Debug, &format!(" after {} ms", start.elapsed().as_millis())),
     }
     let held_up = !matches!(verdict, Verdict::Succeeded | Verdict::EndedEarly);
     if hook.settings.optional && context.phase == Phase::Before && held_up {
         let variable = hook.settings.variables.named("OPTIONAL");
-        line(Level::Warn, &format!("the command may start all the same: {variable} is true")).write();
+        line(Level::Warn, &format!("starting the command anyway: {variable} is true")).write();
     }
     verdict
 }
 
-/// Starts the process that runs the hook, once its code is there; again and again while there may be no more processes
-/// for the moment. Nothing is started once wrapper is asked to stop.
+/// Starts the process that runs the hook, once its code is ready; retries while no more processes can be created.
+/// Nothing is started once wrapper is asked to stop.
 fn launch(
     hook: &Hook,
     common: &Common,

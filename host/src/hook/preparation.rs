@@ -31,7 +31,7 @@ use std::{
 /// Bytes compiled in a millisecond on a slow CPU; a server of 2020 compiles about ten times as many.
 const BYTES_A_MILLISECOND: u64 = 100;
 
-/// A process at work for a hook.
+/// A process that checks or compiles a hook.
 pub struct Preparation {
     /// Its messages: the result if the hook is checked, then the code, then the end of the stream.
     receiver: OwnedFd,
@@ -43,7 +43,7 @@ pub struct Preparation {
 pub enum Validity {
     Valid,
     Invalid,
-    /// It could not be checked in time, and may be valid all the same.
+    /// It could not be checked in time, and may still be valid.
     Unknown,
 }
 
@@ -69,8 +69,8 @@ impl Preparation {
         if readiness != Readiness::Readable {
             supervisor.end_helper(self.process, Instant::now(), policy);
         } else if let Some(ExitStatus::Exited(heap::OUT_OF_MEMORY)) = supervisor.ended(self.process) {
-            let limit = "compiling it takes more memory beside the command than its part of the container's";
-            log::debug(|| format!("{} is compiled when it runs: {limit}", hook.label.name));
+            let limit = "its share of the container's memory is too small";
+            log::debug(|| format!("hook {:?}: compiling it only when it runs: {limit}", hook.label.name));
         }
     }
 }
@@ -128,7 +128,7 @@ fn validity(hook: &mut Hook, deadline: Instant, supervisor: &mut Supervisor) -> 
             format!("its process was killed by {}", name(signal.into()))
         }
         (Readiness::TimedOut | Readiness::Readable, _) => {
-            format!("not within {}", humantime::format_duration(CHECK_TIMEOUT))
+            format!("timed out after {}", humantime::format_duration(CHECK_TIMEOUT))
         }
     };
     Line::new(Level::Error, format!("could not be checked: {why}")).about_source(&hook.label).write();

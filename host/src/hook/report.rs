@@ -1,4 +1,4 @@
-//! Supervisor: how a hook ended, for the log, the exit code and the termination message.
+//! Supervisor: the result of a hook, for the log, the exit code and the termination message.
 
 use super::settings::Settings;
 use crate::{
@@ -32,19 +32,18 @@ impl Report {
     }
 }
 
-/// The one vocabulary for how hooks end, in the log and in the termination message (supervisor).
-
+/// The result of a hook, with the same names in the log and in the termination message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     Succeeded,
-    /// It returned an error or trapped; its process has logged why.
+    /// It returned an error or trapped; its process has logged the reason.
     Failed,
-    /// It returned the error for settings that have to be changed first.
+    /// It returned the error for invalid settings.
     Misconfigured,
     TimedOut,
-    /// Its process died of a signal that the wrapper did not send.
+    /// Its process was killed by a signal that wrapper did not send.
     Crashed,
-    /// wrapper was asked to stop, and could not wait.
+    /// It was killed because wrapper was asked to stop.
     EndedEarly,
     /// It was not run: `--plugin-on` does not match, a gate before it failed, or wrapper was asked to stop.
     Skipped,
@@ -79,21 +78,18 @@ pub fn out_of_memory(code: u8, settings: &Settings, scarce_address_space: bool) 
     let given = getrlimit(Resource::Data).current.unwrap_or(u64::MAX);
     Some(match code {
         heap::OUT_OF_MEMORY if scarce_address_space => {
-            "out of memory: loading it takes more address space than ulimit -v \
-            leaves; raise that limit, or lower "
-                .to_owned()
-                + by
-                + ", which is reserved"
+            format!(
+                "out of memory: loading it takes more address space than ulimit -v allows; raise that or lower {by}"
+            )
         }
         heap::OUT_OF_MEMORY if given < ours => {
-            format!("out of memory: loading it takes more than {}; ulimit -d sets that limit", mib(given))
+            format!("out of memory: loading it takes more than {}; raise ulimit -d", mib(given))
         }
         heap::OUT_OF_MEMORY => {
-            format!("out of memory: loading it takes more than {}; {by} raises that limit", mib(ours))
+            format!("out of memory: loading it takes more than {}; raise {by}", mib(ours))
         }
         heap::TOO_MUCH_KEPT => format!(
-            "out of memory: what it holds and what wrapper keeps for it (requests, headers, bodies) exceeds {}; \
-             {by} raises that limit",
+            "out of memory: its memory and what wrapper holds for it (requests, headers, bodies) exceed {}; raise {by}",
             mib(heap::budget(settings.memory.value) as u64)
         ),
         _ => return None,
