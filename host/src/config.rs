@@ -1,4 +1,4 @@
-//! Supervisor: what the user asked for, as data. `cli` fills it in, and `main` hands its parts on.
+//! Supervisor: the settings of a run, as data. `cli` fills them in, and `main` passes them on.
 
 use crate::{
     hook::{Common, Listed},

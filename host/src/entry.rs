@@ -1,4 +1,4 @@
-//! Supervisor: the entry from C, with what every process of ours inherits from it: open streams, one line for a panic.
+//! Supervisor: the C entry point, and what every process of wrapper inherits from it: open streams, panics in one line.
 
 use crate::log;
 use rustix::{
@@ -8,8 +8,8 @@ use rustix::{
 };
 use std::{ffi::c_int, mem::forget, panic::set_hook};
 
-/// Called by the C runtime. Rust's own entry would change what the command is to inherit before we can look at it: it
-/// ignores SIGPIPE and opens streams that were closed. It also reads `/proc/self/maps` to find the stack's guard page,
+/// Called by the C runtime. Rust's own entry point would change what the command must inherit before it can be saved:
+/// it ignores SIGPIPE and opens closed streams. It also reads `/proc/self/maps` to find the stack's guard page,
 /// which takes longer than all that is done here before the command starts.
 #[cfg_attr(test, expect(dead_code, reason = "the tests have an entry of their own"))]
 #[cfg_attr(not(test), allow(unsafe_code, reason = "the name is the C runtime's"), unsafe(no_mangle))]
@@ -19,15 +19,15 @@ extern "C" fn main() -> c_int {
     crate::run().into()
 }
 
-/// Puts something in the place of streams that are closed, or the next file we open would be taken for one of them and
-/// get our log. The command still finds them closed, as it would without us.
+/// Opens a placeholder for each closed stream; otherwise the next file we open would get its number, and our log. The
+/// command still finds them closed, as it would without wrapper.
 fn reserve_closed_stdio() {
     for fd in [stdin(), stdout(), stderr()] {
         if fcntl_getfd(fd) != Err(Errno::BADF) {
             continue;
         }
-        // Reads as empty, refuses to be written, and needs no /dev/null. The kernel gives it the lowest free number,
-        // which is the one that is missing.
+        // Empty, not writable, and independent of /dev/null. The kernel assigns the lowest free number, which is that
+        // of the closed stream.
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         // Before Linux 6.3 the flag is unknown; since then a node may demand it (sysctl vm.memfd_noexec).
         let placeholder = memfd_create("closed", flags | MemfdFlags::NOEXEC_SEAL);
@@ -38,12 +38,12 @@ fn reserve_closed_stdio() {
     }
 }
 
-/// Reports a panic, which is a bug of ours, in one line, whatever `RUST_BACKTRACE` is.
+/// Reports a panic, which is a bug in wrapper, in one line, whatever `RUST_BACKTRACE` is.
 fn report_panics_in_one_line() {
     set_hook(Box::new(|panic| {
         let text = panic.payload_as_str().unwrap_or("panic");
         let place = panic.location().map(|place| format!(" ({}:{})", place.file(), place.line()));
-        log::error(format!("internal error: {text}{}", place.unwrap_or_default()));
+        log::error(format!("internal error, please report it: {text}{}", place.unwrap_or_default()));
     }));
 }
 

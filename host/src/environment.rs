@@ -1,5 +1,5 @@
 //! All processes: the container's variables and files, read before the sandbox takes both away. Variables are read
-//! where the kernel has put them: some are secrets, and a copy that was freed is still in memory.
+//! in place, on the stack: some are secrets, and a freed copy would still be in memory.
 
 use crate::text::strerror;
 use rustix::fs::{Mode, OFlags, open};
@@ -21,7 +21,7 @@ unsafe extern "C" {
 #[allow(unsafe_code)]
 pub fn variables() -> impl Iterator<Item = &'static [u8]> {
     // SAFETY: a null pointer ends the list (environ(7)), which does not change: there is one thread, no variable is
-    // ever set, and who wipes them looks at none afterwards.
+    // ever set, and a process that has wiped them reads none afterwards.
     let mut next = unsafe { environ };
     from_fn(move || {
         // SAFETY: the same, and each is a string that ends with a zero.
@@ -49,7 +49,7 @@ pub fn wipe() {
 
 /// The bytes of a file: at most one byte more than the limit, by which the reader knows that there is more.
 pub fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, String> {
-    // Without waiting: a FIFO without a writer would hold the hook up.
+    // Without waiting: a FIFO without a writer would block the hook.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file: File = open(path, flags, Mode::empty()).map_err(strerror)?.into();
     if !file.metadata().map_err(strerror)?.is_file() {
@@ -60,7 +60,7 @@ pub fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-/// The text of a file as far as the limit goes: what is cut off ends with a whole line.
+/// The text of a file up to the limit, truncated at the end of a line.
 pub fn read_lines(path: &str, limit: u64) -> Vec<u8> {
     let mut bytes = read_file(Path::new(path), limit).unwrap_or_default();
     if bytes.len() as u64 > limit {

@@ -1,4 +1,4 @@
-//! Supervisor: `--install`: an init container copies this binary into a volume that it shares with an image of others.
+//! Supervisor: `--install`: an init container copies this binary into a volume that it shares with another image.
 //!
 //! The path holds nothing, the previous binary, or all of the new one, at any time.
 
@@ -16,21 +16,25 @@ use std::{
     path::Path,
 };
 
-/// Its name in a directory.
+/// Name of the copy in a directory.
 const NAME: &str = "wrapper";
 
-/// For every user, whatever the umask: the container that runs it is often another user's than the one that installs.
+/// For every user, whatever the umask: the container that runs it often has another user than the one that installs it.
 const EXECUTABLE: u32 = 0o755;
 
-/// Copies this program to a path, or into a directory.
+/// Copies this binary to a path, or into a directory.
 pub fn install(path: &Path) -> Result<()> {
     let target = if path.is_dir() { path.join(NAME) } else { path.to_owned() };
     let doing = || format!("cannot install to {:?}", target.to_string_lossy());
-    let mut program = ourselves().context("cannot read this program").with_context(doing)?;
+    if let Some(directory) = target.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.exists()) {
+        return Err(anyhow!("the directory {:?} does not exist", directory.to_string_lossy())).with_context(doing);
+    }
+    let mut program = ourselves().context("cannot read this binary").with_context(doing)?;
     replace(&mut program, &target).map_err(|error| anyhow!(strerror(error))).with_context(doing)
 }
 
-/// The file that is being run. Without `/proc` the kernel still has the path by which it was started (getauxval(3)).
+/// The file that is being run. Without `/proc` the path by which it was started is in the auxiliary vector
+/// (getauxval(3)).
 fn ourselves() -> Result<File> {
     let path = Path::new("/proc/self/exe");
     File::open(path)
@@ -38,12 +42,12 @@ fn ourselves() -> Result<File> {
         .map_err(|error| anyhow!(strerror(error)))
 }
 
-/// Writes the program beside the target, because a rename does not leave its file system, and puts it there at once.
+/// Writes the binary beside the target, on the same file system, and renames it: the target is replaced atomically.
 fn replace(program: &mut File, target: &Path) -> io::Result<()> {
     if fs::symlink_metadata(target).is_ok_and(|it| !it.is_file() && !it.is_symlink()) {
         return Err(io::Error::other("not a regular file"));
     }
-    // A process number would not do for a name: in its container each that installs has the same.
+    // A process ID would not be unique: each installer may have the same one in its own container.
     let mut random = [0; 8];
     getrandom(&mut random, GetRandomFlags::empty())?;
     let fresh = target.with_file_name(format!(".{NAME}-{:016x}", u64::from_ne_bytes(random)));
@@ -58,6 +62,6 @@ fn write(program: &mut File, path: &Path) -> io::Result<()> {
     let mut file = File::create_new(path)?;
     io::copy(program, &mut file)?;
     file.set_permissions(Permissions::from_mode(EXECUTABLE))?;
-    // The name must not outlive a node's crash without its bytes.
+    // After a crash of the node the name must not exist without its bytes.
     file.sync_all()
 }

@@ -1,4 +1,4 @@
-//! All processes: the Job, the command as it goes on; context of hooks and of the termination message.
+//! All processes: the Job, the state of the command: for the context of hooks and for the termination message.
 
 use crate::outcome::Outcome;
 use std::{
@@ -22,7 +22,7 @@ impl Phase {
     }
 }
 
-/// A Job as it goes on: what is known of it by now.
+/// What is known of the Job so far.
 #[derive(Clone, Debug)]
 pub struct Job {
     pub command: Vec<String>,

@@ -27,22 +27,22 @@ use std::{env, time::Instant};
 use supervise::{Signals, Supervisor};
 
 fn run() -> u8 {
-    // First of all, so that no signal is lost: what comes from now on waits until the command is there.
+    // First of all, so that no signal is lost: from now on they are pending until the command runs.
     let signals = Signals::block_all();
     let started = Instant::now();
     match cli::parse(env::args_os()) {
         Ok(Request::Run(config)) => {
             log::set(config.log);
-            for name in cli::unknown_variables() {
-                log::warn(format!("{name} is none of wrapper's variables; see wrapper --help"));
+            for (name, hint) in cli::unknown_variables() {
+                log::warn(format!("unknown variable {name}; {hint}"));
             }
             match signals.map(Supervisor::new) {
                 Ok(supervisor) => run_job(&config, started, supervisor),
-                Err(error) => fail(&format!("cannot take signals: {}", text::strerror(error))),
+                Err(error) => fail(&format!("cannot block signals: {}", text::strerror(error))),
             }
         }
         Ok(Request::Install(path)) => {
-            // Nobody is there to whom they could be forwarded.
+            // There is no command to forward them to.
             if let Ok(signals) = &signals {
                 signals.restore();
             }
@@ -50,9 +50,10 @@ fn run() -> u8 {
         }
         Ok(Request::Print(text)) => print(&text),
         Err(error) => {
-            let message = format!("{error:#}");
-            if let Some(path) = cli::termination_log() {
-                termination_message::write_usage_error(&path, &message);
+            let (message, report) = (format!("{error:#}"), cli::error_report(env::args_os()));
+            log::set(report.log);
+            if let Some(path) = &report.termination_log {
+                termination_message::write_usage_error(path, report.log.format, &message);
             }
             fail(&message)
         }
@@ -82,13 +83,13 @@ fn run_job(config: &Config, started: Instant, mut supervisor: Supervisor) -> u8 
     code
 }
 
-/// Why the command must not start, if so: a hook that is none, or what became of those before it.
+/// The reason why the command must not start, if there is one: an unusable hook, a signal, a failed before-hook.
 fn why_not_started(hooks: &Hooks, gates: &[Report], supervisor: &Supervisor) -> Option<Outcome> {
     if let Some(hook) = hooks.unusable() {
         return Some(Outcome::not_started(format!("hook {hook} cannot be loaded"), WRAPPER_FAILED));
     }
     match supervisor.stop_signal() {
-        Some(signal) => Some(Outcome::not_started("told to stop before the start", killed_by(signal))),
+        Some(signal) => Some(Outcome::not_started("asked to stop before the start", killed_by(signal))),
         _ if gates.iter().any(Report::failed) => Some(Outcome::not_started("a hook before it failed", WRAPPER_FAILED)),
         _ => None,
     }

@@ -1,10 +1,10 @@
-//! All processes: how a command ended, and the exit code for it.
+//! All processes: the result of the command, and the exit code for it.
 
 use crate::text::choose;
 use std::{fmt, str::FromStr};
 
-/// wrapper's own errors: a bad option, a hook that cannot be loaded, a process that cannot be made. The number is
-/// the one that `env`, `timeout` and `nohup` use for their own.
+/// wrapper's own errors: an invalid option, a hook that cannot be loaded, a process that cannot be created. `env`,
+/// `timeout` and `nohup` use the same number for theirs.
 pub const WRAPPER_FAILED: u8 = 125;
 
 /// The command was found but cannot be executed (POSIX, "Exit Status for Commands").
@@ -28,7 +28,7 @@ pub enum Outcome {
     },
 }
 
-/// After which end of the command something is done.
+/// The outcomes of the command after which hooks run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunOn {
     Always,
@@ -64,7 +64,7 @@ impl Outcome {
         *self == Self::Exited(0)
     }
 
-    /// The name that hooks and programs know it by.
+    /// Its name in JSON and in the environment of programs.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Exited(_) => "exited",
@@ -92,14 +92,13 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// Exit code that a shell reports for a death by signal. The wrapper never dies of the signal itself: as PID 1 it could
-/// not.
+/// Exit code that a shell reports for a process killed by a signal. wrapper never kills itself with the signal: as PID
+/// 1 it cannot.
 pub fn killed_by(signal: u8) -> u8 {
     signal.saturating_add(128)
 }
 
-/// The wrapper's exit code. A hook's failure shows only where the operator asked for it, and only when the command
-/// itself succeeded.
+/// wrapper's exit code. A failed hook changes it only with `--plugin-failure fail`, and only if the command succeeded.
 pub fn exit_code(outcome: &Outcome, hook_failed: bool, hook_failure_counts: bool) -> u8 {
     match outcome.exit_code() {
         0 if hook_failed && hook_failure_counts => WRAPPER_FAILED,
@@ -112,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_end_has_the_exit_code_a_shell_would_report() {
+    fn every_outcome_has_the_exit_code_a_shell_would_report() {
         for status in 0..=255 {
             assert_eq!(Outcome::Exited(status).exit_code(), status);
         }
@@ -123,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hooks_failure_shows_only_when_asked_for_and_when_the_command_succeeded() {
+    fn a_failed_hook_changes_the_exit_code_only_if_configured_and_if_the_command_succeeded() {
         let not_started = Outcome::not_started("", CANNOT_EXECUTE);
         for (outcome, failed, counts, code) in [
             (Outcome::Exited(0), false, true, 0),

@@ -1,7 +1,7 @@
-//! Supervisor: the termination message: one line that `kubectl describe pod` shows for a container that has ended.
+//! Supervisor: the termination message: one line that `kubectl describe pod` shows for a terminated container.
 //!
-//! The kubelet makes a file for it (`terminationMessagePath`) and reads it when the container has ended. The file is
-//! the command's as well; what it wrote stays, and the line comes after it. No file is ever made here.
+//! The kubelet creates a file for it (`terminationMessagePath`) and reads it when the container has terminated. The
+//! command may write to it too; the line is appended. The file is never created here.
 
 use crate::{
     hook::Report,
@@ -21,14 +21,14 @@ use std::{
     path::Path,
 };
 
-/// The longest line, its end included. Kubernetes keeps 4096 bytes of a container's message, and 12 KiB of all
-/// containers' of a pod, each its part: this much for six.
+/// The longest line, its end included. Kubernetes keeps 4096 bytes of a container's message, and 12 KiB of a pod's,
+/// divided between its containers: this much for each of six.
 const LIMIT: usize = 2048;
 
 /// Bytes of a command's path; a long one is cut to leave room for the rest.
 const NAME_LIMIT: usize = 256;
 
-/// Adds the line to the file, if it is there.
+/// Appends the line to the file, if it exists.
 pub fn write(path: &Path, format: Format, job: &Job, code: u8, reports: &[Report]) {
     let Some(outcome) = &job.outcome else { return };
     let line = match format {
@@ -40,14 +40,22 @@ pub fn write(path: &Path, format: Format, job: &Job, code: u8, reports: &[Report
         Ok(()) => {}
         // The same manifest, or image, is used where there is no kubelet.
         Err(error) if error.kind() == io::ErrorKind::NotFound => log::debug(|| problem(strerror(error))),
-        Err(_) if is_link(path) => log::warn(problem("it is a symbolic link, which is not followed".into())),
+        Err(_) if is_link(path) => log::warn(problem("it is a symbolic link, and links are not followed".into())),
         Err(error) => log::warn(problem(strerror(error))),
     }
 }
 
-/// The same for options that are wrong.
-pub fn write_usage_error(path: &Path, message: &str) {
-    let line = ellipsize(&one_line(&format!("exit code {WRAPPER_FAILED}: {message}")), LIMIT - 1);
+/// The same for an invalid option.
+pub fn write_usage_error(path: &Path, format: Format, message: &str) {
+    let line = match format {
+        Format::Text => ellipsize(&one_line(&format!("exit code {WRAPPER_FAILED}: {message}")), LIMIT - 1),
+        Format::Json => {
+            let outcome = Outcome::not_started(ellipsize(message, LIMIT / 4), WRAPPER_FAILED);
+            let mut fields = Map::from_iter([("exit_code".into(), WRAPPER_FAILED.into())]);
+            fields.extend(ended(&outcome));
+            log::json_line(fields)
+        }
+    };
     let _ = append(path, &line);
 }
 
@@ -58,7 +66,7 @@ fn text(job: &Job, outcome: &Outcome, code: u8, reports: &[Report]) -> String {
         line.push_str(&format!(" after {:.1} s", elapsed.as_secs_f64()));
     }
     if let Some(signal) = job.stop_signal {
-        line.push_str(&format!(", told to stop by signal {signal}"));
+        line.push_str(&format!(", asked to stop by signal {signal}"));
     }
     for (index, report) in reports.iter().enumerate() {
         let separator = if index == 0 { "; hooks: " } else { ", " };
@@ -114,10 +122,10 @@ fn name(job: &Job) -> String {
     ellipsize(job.command_name(), NAME_LIMIT)
 }
 
-/// Writes a line at the end of a file, after what stands there.
+/// Appends a line to a file, on a line of its own.
 fn append(path: &Path, line: &str) -> io::Result<()> {
-    // A FIFO or a terminal in its place does not block. The kubelet makes a file and no link: a link is the work of
-    // the command, or of another process that can write there, and leads to a file that is not for this line.
+    // A FIFO or a terminal in its place does not block. The kubelet creates a file and no link: a link was made by the
+    // command, or by another process that can write there, and leads to a file that is not for this line.
     let flags = OFlags::RDWR | OFlags::APPEND | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = open(path, flags, Mode::empty())?;
     let stat = fstat(&file)?;

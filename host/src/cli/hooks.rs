@@ -22,9 +22,9 @@ pub fn listed(arguments: &Arguments) -> Result<(Vec<Listed>, Vec<Listed>)> {
             let by: Arc<str> = arguments.name(&options::PLUGIN_SHA256).into();
             ensure!(
                 digests.len() == after.len(),
-                "{by} has {} digests for {} hooks; give one for each, in their order",
-                digests.len(),
-                after.len()
+                "{by} has {} for {}; set one for each, in their order",
+                count(digests.len(), "digest"),
+                count(after.len(), "hook")
             );
             sha256.extend(digests.into_iter().map(|value| Some(Setting { value, by: by.clone() })));
         }
@@ -40,7 +40,7 @@ pub fn listed(arguments: &Arguments) -> Result<(Vec<Listed>, Vec<Listed>)> {
     let variables = Variables::of(&names);
     for name in options::digest_variables() {
         let known = variables.iter().any(|variables| variables.named("SHA256") == name);
-        ensure!(known, "{name}: no hook of that name is listed, so there is none whose digest it could be");
+        ensure!(known, "{name}: there is no hook of this name");
     }
     let mut before = before
         .into_iter()
@@ -94,7 +94,12 @@ impl Defaults {
         };
         let sha256 = match (one(arguments, own("SHA256"), values::parsed)?, listed) {
             (Some(own), Some(listed)) => {
-                ensure!(own.value == listed.value, "{} and {} differ for the same hook; give one", own.by, listed.by);
+                ensure!(
+                    own.value == listed.value,
+                    "{} and {} differ for the same hook; set one of them",
+                    own.by,
+                    listed.by
+                );
                 Some(own)
             }
             (own, listed) => own.or(listed),
@@ -112,7 +117,7 @@ impl Defaults {
     }
 }
 
-/// A hook's own certificate is of no use without its key.
+/// A client certificate is of no use without its key.
 fn check_identity(arguments: &Arguments, variables: &Variables) -> Result<()> {
     let [certificate, key] = ["TLS_CERT", "TLS_KEY"].map(|setting| variables.named(setting));
     let is_set = |name: &str| Ok::<_, anyhow::Error>(arguments.variable(name, |_| Ok(()))?.is_some());
@@ -125,6 +130,11 @@ fn check_identity(arguments: &Arguments, variables: &Variables) -> Result<()> {
 
 fn by<T>(option: &options::Opt, value: T) -> Setting<T> {
     Setting { value, by: option.on_command_line().into() }
+}
+
+/// `1 hook`, `2 hooks`.
+fn count(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
 /// Value of a hook's own variable.

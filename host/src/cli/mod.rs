@@ -9,7 +9,7 @@ pub use options::unknown_variables;
 
 use crate::{config::Config, hook::Common, log};
 use anyhow::{Result, anyhow};
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use options::Arguments;
 use rustix::process::{Resource, getrlimit};
 use std::{ffi::OsString, path::PathBuf};
@@ -18,7 +18,7 @@ use values::flag;
 /// A request of the user.
 pub enum Request {
     Run(Box<Config>),
-    /// Copy this program to that path.
+    /// Copy this binary to that path.
     Install(PathBuf),
     /// Print this and exit with 0.
     Print(String),
@@ -63,20 +63,47 @@ fn config(arguments: &Arguments) -> Result<Config> {
     })
 }
 
-/// The file for the termination message as its variable names it, for when options cannot be read.
-pub fn termination_log() -> Option<PathBuf> {
-    options::TERMINATION_LOG.in_environment().map(Into::into)
+/// Where an error in the options is reported: in a log of this format, and in the file for the termination message if
+/// there is one.
+pub struct ErrorReport {
+    pub log: log::Settings,
+    pub termination_log: Option<PathBuf>,
 }
 
-/// The first line of clap's message, which names the mistake; its tips and usage fill a screen.
+/// Read from the options as far as they are valid. An option behind an unknown one is not seen; its variable is used.
+pub fn error_report(args: impl IntoIterator<Item = OsString>) -> ErrorReport {
+    let command = options::command().disable_help_flag(true).disable_version_flag(true).ignore_errors(true);
+    let matches = command.try_get_matches_from(args);
+    let arguments = Arguments::new(matches.unwrap_or_default());
+    let format = arguments.or_default(&options::LOG_FORMAT, values::parsed);
+    let termination_log = arguments.one(&options::TERMINATION_LOG, |path| Ok(path.into()));
+    ErrorReport {
+        log: log::Settings { level: log::Level::Error, format: format.unwrap_or(log::Format::Text) },
+        termination_log: termination_log.unwrap_or_default(),
+    }
+}
+
+/// A message of one line for clap's error, whose own fill a screen with tips and usage.
 fn in_one_line(error: &clap::Error) -> String {
-    let text = error.to_string();
-    let line = text.lines().next().unwrap_or_default();
-    let line = line.strip_prefix("error: ").unwrap_or(line);
+    let argument = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(argument)) => argument.as_str(),
+        _ => "",
+    };
+    // Without the name of its value: `--log <error|info|debug>`.
+    let option = argument.split(' ').next().unwrap_or_default();
     match error.kind() {
         ErrorKind::MissingRequiredArgument => {
-            "no command given; usage: wrapper [OPTIONS] [--] COMMAND [ARGS…], see wrapper --help".into()
+            format!("no command given; usage: {}, see wrapper --help", options::USAGE)
         }
-        _ => format!("{line}; see wrapper --help"),
+        ErrorKind::UnknownArgument => format!("unknown option {argument}; {}", options::meant(argument)),
+        ErrorKind::InvalidValue => format!("{argument} needs a value"),
+        ErrorKind::TooManyValues => format!("{option} takes no value"),
+        ErrorKind::ArgumentConflict if option == "--install" => "--install takes no command and no other option".into(),
+        ErrorKind::ArgumentConflict => format!("{option} is given more than once"),
+        _ => {
+            let text = error.to_string();
+            let line = text.lines().next().unwrap_or_default();
+            format!("{}; see wrapper --help", line.strip_prefix("error: ").unwrap_or(line))
+        }
     }
 }

@@ -1,6 +1,6 @@
-//! Supervisor: the table of options, each with its variable and its default, and where a value came from.
+//! Supervisor: the table of options, each with its variable and its default, and the source of each value.
 
-use crate::environment;
+use crate::{environment, hook::built_in_names, text::closest};
 use anyhow::{Context, Result};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use std::{
@@ -22,6 +22,17 @@ pub struct Opt {
 }
 
 impl Opt {
+    /// Its help, with its default and its variable on a line of their own.
+    fn long_help(&self) -> String {
+        let default = self.default.map(|default| format!("[default: {default}] ")).unwrap_or_default();
+        let form = match self.takes {
+            Takes::Nothing => "=true".into(),
+            Takes::One(_) => String::new(),
+            Takes::Several(_, separator) => format!(", separated by {:?}", char::from(separator)),
+        };
+        format!("{}\n{default}[env: {}{form}]", self.help, self.variable)
+    }
+
     /// Its form on the command line.
     pub fn on_command_line(&self) -> String {
         format!("--{}", self.flag)
@@ -33,7 +44,7 @@ impl Opt {
     }
 }
 
-/// The value of a variable, without the white space around it that YAML can leave; an empty one counts as not given.
+/// The value of a variable, without the white space around it that YAML can leave; an empty one counts as not set.
 fn variable(name: &str) -> Option<OsString> {
     let value = env::var_os(name)?;
     let value = value.as_bytes().trim_ascii();
@@ -59,8 +70,8 @@ pub const PLUGIN: Opt = Opt {
     variable: "WRAPPER_PLUGIN_PATH",
     takes: Takes::Several("HOOK", b':'),
     default: None,
-    help: "Hook to run after the command: a file if it has a / or ends in .wasm, else the name of a built-in \
-           hook; NAME=HOOK gives it another name in the log and in its variables; may be repeated",
+    help: "Hook to run after the command: a built-in hook, or a file (has a / or ends in .wasm);\n\
+           NAME=HOOK sets its name in the log and in its variables; repeatable",
 };
 
 pub const BEFORE: Opt = Opt {
@@ -69,7 +80,7 @@ pub const BEFORE: Opt = Opt {
     variable: "WRAPPER_BEFORE_PLUGIN_PATH",
     takes: Takes::Several("HOOK", b':'),
     default: None,
-    help: "Hook to run before the command, which starts only if the hook succeeds; may be repeated",
+    help: "Hook to run before the command, which starts only if the hook succeeds; repeatable",
 };
 
 pub const PLUGIN_ON: Opt = Opt {
@@ -78,7 +89,7 @@ pub const PLUGIN_ON: Opt = Opt {
     variable: "WRAPPER_PLUGIN_ON",
     takes: Takes::One("always|success|failure"),
     default: Some("always"),
-    help: "After which end of the command the hooks run",
+    help: "When to run hooks after the command; HOOK_<NAME>_ON overrides it for one hook",
 };
 
 pub const PLUGIN_TIMEOUT: Opt = Opt {
@@ -89,7 +100,7 @@ pub const PLUGIN_TIMEOUT: Opt = Opt {
     // kubelet gives a pod 30 s to stop (`terminationGracePeriodSeconds`); a hook that takes a third of it leaves room
     // for the command.
     default: Some("10s"),
-    help: "Time limit of each hook, after which it is killed",
+    help: "Time limit of each hook, such as 500ms, 10s or 1m30s; a hook that takes longer is killed",
 };
 
 pub const PLUGIN_MEMORY: Opt = Opt {
@@ -99,7 +110,7 @@ pub const PLUGIN_MEMORY: Opt = Opt {
     takes: Takes::One("SIZE"),
     // Ten times what an ordinary hook uses, and little enough for a small pod's limit.
     default: Some("64MiB"),
-    help: "Linear memory of each hook",
+    help: "Limit on the linear memory of each hook, such as 512KiB or 64MiB",
 };
 
 pub const PLUGIN_PREPARE: Opt = Opt {
@@ -108,8 +119,8 @@ pub const PLUGIN_PREPARE: Opt = Opt {
     variable: "WRAPPER_PLUGIN_PREPARE",
     takes: Takes::One("on|off"),
     default: Some("on"),
-    help: "Compile hooks while the command runs, at the lowest priority; off saves its memory for a moment and \
-           makes hooks start later",
+    help: "Compile hooks while the command runs, at the lowest priority; off: compile them only\n\
+           when the command has exited (less memory beside it, slower hooks)",
 };
 
 pub const PLUGIN_FAILURE: Opt = Opt {
@@ -118,7 +129,7 @@ pub const PLUGIN_FAILURE: Opt = Opt {
     variable: "WRAPPER_PLUGIN_FAILURE",
     takes: Takes::One("ignore|fail"),
     default: Some("ignore"),
-    help: "With fail, a failing hook turns exit code 0 into 125",
+    help: "fail: exit with 125 if a hook failed after a command that succeeded",
 };
 
 pub const PLUGIN_SHA256: Opt = Opt {
@@ -127,7 +138,7 @@ pub const PLUGIN_SHA256: Opt = Opt {
     variable: "WRAPPER_PLUGIN_SHA256",
     takes: Takes::Several("DIGEST", b':'),
     default: None,
-    help: "SHA-256 the hook's bytes must have, one for each --after in its order",
+    help: "Expected SHA-256 of the hook, one for each --after, in their order; repeatable",
 };
 
 pub const ALLOW_HTTP: Opt = Opt {
@@ -137,8 +148,8 @@ pub const ALLOW_HTTP: Opt = Opt {
     takes: Takes::Several("URL", b','),
     // The pod's own loopback, where sidecars listen.
     default: Some("http://localhost:*"),
-    help: "Where hooks may connect: scheme://host[:port], * for any port; giving any replaces the default, may \
-           be repeated",
+    help: "Where hooks may connect: http://host[:port] or https://host[:port], * for any port;\n\
+           setting this replaces the default; repeatable",
 };
 
 pub const PLUGIN_ENV: Opt = Opt {
@@ -147,7 +158,7 @@ pub const PLUGIN_ENV: Opt = Opt {
     variable: "WRAPPER_PLUGIN_ENV",
     takes: Takes::Several("NAME", b','),
     default: None,
-    help: "Variable hooks may read besides those named HOOK_…; may be repeated",
+    help: "Environment variable that hooks may read besides those named HOOK_…; repeatable",
 };
 
 pub const STOP_TIMEOUT: Opt = Opt {
@@ -156,8 +167,8 @@ pub const STOP_TIMEOUT: Opt = Opt {
     variable: "WRAPPER_STOP_TIMEOUT",
     takes: Takes::One("TIME"),
     default: None,
-    help: "How long after the first signal that asks to stop (SIGTERM, SIGINT, SIGQUIT, SIGHUP) the command gets SIGKILL \
-           [default: never]",
+    help: "Send SIGKILL if the command still runs this long after the first stop signal\n\
+           (SIGTERM, SIGINT, SIGQUIT or SIGHUP); default: never",
 };
 
 pub const KILL_GROUP: Opt = Opt {
@@ -166,7 +177,7 @@ pub const KILL_GROUP: Opt = Opt {
     variable: "WRAPPER_KILL_GROUP",
     takes: Takes::Nothing,
     default: None,
-    help: "Send signals to the command's whole process group",
+    help: "Send signals to the command's whole process group, not only to the command",
 };
 
 pub const TERMINATION_LOG: Opt = Opt {
@@ -175,8 +186,8 @@ pub const TERMINATION_LOG: Opt = Opt {
     variable: "WRAPPER_TERMINATION_LOG",
     takes: Takes::One("PATH"),
     default: None,
-    help: "Add a line that tells how the command and the hooks ended to this file, if it is there: Kubernetes shows \
-           /dev/termination-log as the container's message",
+    help: "Append a line with the results of the command and the hooks to this file, if it exists;\n\
+           Kubernetes shows /dev/termination-log as the container's message",
 };
 
 pub const DISABLE_HOOKS: Opt = Opt {
@@ -192,9 +203,9 @@ pub const LOG: Opt = Opt {
     flag: "log",
     alias: None,
     variable: "WRAPPER_LOG",
-    takes: Takes::One("error|info|debug"),
+    takes: Takes::One("error|warn|info|debug"),
     default: Some("info"),
-    help: "From which level on lines are written to stderr",
+    help: "Log level; the log is written to stderr",
 };
 
 pub const LOG_FORMAT: Opt = Opt {
@@ -203,7 +214,7 @@ pub const LOG_FORMAT: Opt = Opt {
     variable: "WRAPPER_LOG_FORMAT",
     takes: Takes::One("text|json"),
     default: Some("text"),
-    help: "How lines are written",
+    help: "Log format",
 };
 
 /// All of them, in the order of the help.
@@ -228,28 +239,47 @@ const ALL: [Opt; 16] = [
 
 const COMMAND: &str = "command";
 
+pub const USAGE: &str = "wrapper [OPTIONS] [--] COMMAND [ARGS]...";
+
 /// Not in the table: it stands alone and has no variable, which would keep every command of a pod from starting.
 const INSTALL: &str = "install";
 
-/// Prefix of our variables.
+/// Prefix of wrapper's own variables.
 const OURS: &[u8] = b"WRAPPER_";
 
 /// Prefix and suffix of the variable of a hook's digest.
 const DIGEST: (&[u8], &[u8]) = (b"HOOK_", b"_SHA256");
 
-/// The names of variables that look like ours and are not, which is most often a typo. For every Service whose name
+/// Names of variables that look like ours and are not, most often because of a typo. For every Service whose name
 /// begins with `wrapper` Kubernetes makes some as well (`WRAPPER_SERVICE_HOST`, `WRAPPER_PORT_80_TCP`); they are left
 /// out.
-pub fn unknown_variables() -> Vec<String> {
+///
+/// Each with the hint for its message.
+pub fn unknown_variables() -> Vec<(String, String)> {
     let names = environment::variables().filter(|variable| variable.starts_with(OURS)).map(|variable| {
         let name = variable.split(|byte| *byte == b'=').next().unwrap_or_default();
         String::from_utf8_lossy(name).into_owned()
     });
     let unknown = names.filter(|name| !ALL.iter().any(|option| option.variable == name));
-    unknown.filter(|name| !name.contains("_SERVICE_") && !name.contains("_PORT")).collect()
+    let unknown = unknown.filter(|name| !name.contains("_SERVICE_") && !name.contains("_PORT"));
+    unknown.map(|name| (name.clone(), meant(&name))).collect()
 }
 
-/// The names of the variables that give a hook's digest; an empty one counts as not given.
+/// Hint for the message about an option or a variable that does not exist.
+pub fn meant(unknown: &str) -> String {
+    // What all names have in common would make any two of them similar.
+    let bare = unknown.strip_prefix("WRAPPER_").unwrap_or(unknown.trim_start_matches('-'));
+    let options = ALL.iter().flat_map(|option| [Some(option.flag), option.alias]).flatten().chain([INSTALL]);
+    let variables = ALL.iter().filter_map(|option| option.variable.strip_prefix("WRAPPER_"));
+    let found = if unknown.starts_with('-') {
+        closest(bare, options).map(|option| format!("--{option}"))
+    } else {
+        closest(bare, variables).map(|variable| format!("WRAPPER_{variable}"))
+    };
+    found.map_or_else(|| "see wrapper --help".into(), |found| format!("did you mean {found}?"))
+}
+
+/// Names of the variables that set a hook's digest; an empty one counts as not set.
 pub fn digest_variables() -> Vec<String> {
     let set = environment::variables().filter_map(|variable| {
         let equals = variable.iter().position(|byte| *byte == b'=')?;
@@ -262,13 +292,13 @@ pub fn digest_variables() -> Vec<String> {
 /// clap splits the command line and prints help; values are parsed where those of variables are.
 pub fn command() -> Command {
     let options = ALL.iter().map(|option| {
-        let default = option.default.map(|default| format!(" [default: {default}]")).unwrap_or_default();
-        let arg = Arg::new(option.flag)
-            .long(option.flag)
-            .visible_aliases(option.alias)
-            .help(format!("{}{default} [env: {}]", option.help, option.variable));
+        let arg = Arg::new(option.flag).long(option.flag).visible_aliases(option.alias).help(option.long_help());
         match option.takes {
             Takes::Nothing => arg.action(ArgAction::SetTrue),
+            // So that a negative number is an invalid value, not an unknown option.
+            Takes::One(value @ ("TIME" | "SIZE")) => {
+                arg.value_name(value).value_parser(value_parser!(OsString)).allow_hyphen_values(true)
+            }
             Takes::One(value) => arg.value_name(value).value_parser(value_parser!(OsString)),
             Takes::Several(value, _) => {
                 arg.value_name(value).value_parser(value_parser!(OsString)).action(ArgAction::Append)
@@ -277,33 +307,45 @@ pub fn command() -> Command {
     });
     Command::new("wrapper")
         .version(env!("CARGO_PKG_VERSION"))
-        .about("Starts a command in a container, supervises it, and runs sandboxed WebAssembly hooks when it has ended")
-        .override_usage("wrapper [OPTIONS] [--] COMMAND [ARGS…]")
-        .after_help(
-            "Exit codes: the command's own; 128+n if signal n killed it; 127 not found, 126 not executable;\n\
-             125 for wrapper's own errors: a bad option, a hook that cannot be loaded.\n\
-             An option on the command line wins over its variable.\n\
-             HOOK_<NAME>_TIMEOUT, _MEMORY, _ALLOW_HTTP, _SHA256 and _ON are for one hook what the options are for all;\n\
-             with HOOK_<NAME>_OPTIONAL=true its failure does not keep the command from starting.",
-        )
+        .about("Starts a command in a container, supervises it, and runs sandboxed WebAssembly hooks when it exits")
+        .override_usage(USAGE)
+        .after_help(format!(
+            "If an option and its environment variable are both set, the option wins.\n\
+             HOOK_<NAME>_TIMEOUT, _MEMORY, _ALLOW_HTTP, _SHA256 and _ON override the options for one hook;\n\
+             with HOOK_<NAME>_OPTIONAL=true its failure does not keep the command from starting.\n\n\
+             Built-in hooks:\n{}\n\n\
+             Exit codes:\n  the command's own; 128+n if signal n killed it; 127 not found; 126 not executable;\n  \
+             125 for wrapper's own errors, such as an invalid option or a hook that cannot be loaded\n\n\
+             Example: run a job, then make its Istio sidecar quit\n  \
+             wrapper --plugin istio-quit --plugin-timeout 20s -- /my-job --verbose",
+            in_columns(&built_in_names()),
+        ))
+        .next_line_help(true)
         .args(options)
         .arg(
             Arg::new(INSTALL)
                 .long(INSTALL)
                 .value_name("PATH")
-                .help("Copy this program to PATH, a file or a directory, and exit: for an image that has none")
+                .help("Copy this binary to PATH, a file or a directory, and exit (for init containers)")
                 .value_parser(value_parser!(PathBuf))
                 .exclusive(true),
         )
         .arg(
             Arg::new(COMMAND)
                 .value_name("COMMAND")
-                .help("The command and its arguments, passed on as they are")
+                // It is in the usage; clap would show it as optional.
+                .hide(true)
                 .value_parser(value_parser!(OsString))
                 .num_args(1..)
                 .trailing_var_arg(true)
                 .required_unless_present(INSTALL),
         )
+}
+
+/// The built-in hooks in the help, a few on each line.
+fn in_columns(names: &[&str]) -> String {
+    let lines: Vec<_> = names.chunks(5).map(|names| format!("  {}", names.join(", "))).collect();
+    lines.join(",\n")
 }
 
 /// The command line, and behind it the variables.
@@ -320,7 +362,7 @@ impl Arguments {
         self.matches.get_many(COMMAND).into_iter().flatten().cloned().collect()
     }
 
-    /// Where to install this program, if that is all that is asked for.
+    /// Where to install this binary, if that is the request.
     pub fn install(&self) -> Option<PathBuf> {
         self.matches.get_one(INSTALL).cloned()
     }
@@ -330,7 +372,7 @@ impl Arguments {
         if self.on_command_line(option) { option.on_command_line() } else { option.variable.into() }
     }
 
-    /// The value of a variable that stands for no option; an empty one counts as not given.
+    /// The value of a variable that is not an option's; an empty one counts as not set.
     pub fn variable<T>(&self, name: &str, parse: impl Fn(&OsStr) -> Result<T>) -> Result<Option<T>> {
         variable(name)
             .map(|value| parse(&value).with_context(|| format!("{name} {:?}", value.to_string_lossy())))
@@ -344,7 +386,7 @@ impl Arguments {
         between_commas(&values).filter(|value| !value.is_empty()).map(parsed).collect()
     }
 
-    /// The one value of an option, if it was given; an empty variable counts as not given.
+    /// The one value of an option, if it was given; an empty variable counts as not set.
     pub fn one<T>(&self, option: &Opt, parse: impl Fn(&OsStr) -> Result<T>) -> Result<Option<T>> {
         let value = match (self.on_command_line(option), option.takes) {
             (true, Takes::Nothing) => Some("true".into()),
@@ -406,5 +448,17 @@ mod tests {
     #[test]
     fn clap_accepts_the_table() {
         command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_fits_into_100_columns_and_shows_every_option_and_hook() {
+        let help = command().render_help().to_string();
+        for line in help.lines() {
+            assert!(line.chars().count() <= 100, "{line}");
+        }
+        for option in &ALL {
+            assert!(help.contains(&option.on_command_line()) && help.contains(option.variable), "{}", option.flag);
+        }
+        assert!(built_in_names().iter().all(|hook| help.contains(hook)) && !help.contains("[COMMAND]"), "{help}");
     }
 }

@@ -30,7 +30,8 @@ pub fn memory(value: &OsStr) -> Result<usize> {
     let size = size.map_err(|_| anyhow!("not a size such as 512KiB, 64MiB or 1GiB"))?;
     match usize::try_from(size.0) {
         Ok(bytes) if (LEAST_MEMORY..=MOST_MEMORY.0).contains(&size.0) => Ok(bytes),
-        _ => bail!("must be between 64KiB and {}", MOST_MEMORY.1),
+        _ if size.0 < LEAST_MEMORY => bail!("too small, it must be between 64KiB and {}", MOST_MEMORY.1),
+        _ => bail!("too large, it must be between 64KiB and {}", MOST_MEMORY.1),
     }
 }
 
@@ -54,8 +55,10 @@ pub fn parsed<T: FromStr<Err = anyhow::Error>>(value: &OsStr) -> Result<T> {
 
 pub fn variable(value: &OsStr) -> Result<String> {
     match text(value)? {
-        name if name.contains('=') => bail!("must be the name of a variable, without ="),
-        name if name.is_empty() || name.contains(char::is_whitespace) => bail!("must be the name of a variable"),
+        name if name.contains('=') => bail!("must be the name of a variable, without =value"),
+        name if name.is_empty() || name.contains(char::is_whitespace) => {
+            bail!("must be the name of a variable; several are separated by \",\" in the variable")
+        }
         name => Ok(name.into()),
     }
 }

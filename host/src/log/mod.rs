@@ -36,7 +36,7 @@ impl FromStr for Level {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> anyhow::Result<Self> {
-        choose(text, &[("error", Self::Error), ("info", Self::Info), ("debug", Self::Debug)])
+        choose(text, &[("error", Self::Error), ("warn", Self::Warn), ("info", Self::Info), ("debug", Self::Debug)])
     }
 }
 
@@ -115,7 +115,7 @@ enum From {
 pub struct Line {
     level: Level,
     message: String,
-    /// Start of the line in the text format: the subject and the author.
+    /// Start of the line in the text format: its subject and its author.
     prefix: String,
     from: From,
     fields: Map<String, Value>,
@@ -203,7 +203,7 @@ fn timestamp(time: SystemTime) -> String {
     UNIX_EPOCH.checked_add(since).map(|time| format_rfc3339_micros(time).to_string()).unwrap_or_default()
 }
 
-/// An object in one line, with what JSON does not escape by itself.
+/// An object in one line, with the characters escaped that JSON need not escape.
 pub fn json_line(fields: Map<String, Value>) -> String {
     let mut line = String::new();
     for c in Value::Object(fields).to_string().chars() {
@@ -226,7 +226,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn json_escapes_what_steers_a_reader() {
+    fn json_escapes_control_characters() {
         let line = Line::new(Level::Info, "a\u{2028}b\u{9b}c\u{7f}\n").into_json();
         assert!(line.contains(r#""a\u2028b\u009bc\u007f\n""#), "{line}");
         let line = Line::new(Level::Info, "a\u{e0041}b\u{61c}").into_json();
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_is_that_of_rfc_3339_whatever_the_clock_says() {
+    fn times_are_rfc_3339_whatever_the_clock_is_set_to() {
         for (time, text) in [
             (UNIX_EPOCH, "1970-01-01T00:00:00.000000Z"),
             (UNIX_EPOCH + Duration::from_micros(1_795_628_024_123_456), "2026-11-25T17:33:44.123456Z"),
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hooks_words_are_marked_as_its_own_wherever_they_stand() {
+    fn a_hooks_own_text_is_marked_wherever_it_is() {
         let hook = Label { name: "x".into(), source: "./x.wasm".into() };
         let text = |line: Line| line.prefix + &line.message;
         let line = || Line::new(Level::Error, "crashed: SIGSEGV");

@@ -1,6 +1,6 @@
 //! All processes: writes lines to stderr, which they share with each other and with the command.
 //!
-//! A log reader that has gone or stalled must not keep a Job from ending: a line that is not taken in time is dropped.
+//! A log reader that has exited or stalled must not block a Job: a line that is not read in time is dropped.
 //! A line that was given up in its middle, or whose writer was killed there, is ended by the next line, whichever
 //! process writes that: every line begins at the start of one.
 
@@ -34,7 +34,7 @@ struct Progress {
     writing: Flag,
 }
 
-/// A byte that is not zero: whoever can write to the page, a hook with a hole in its sandbox too, can write any.
+/// Any value but zero is true: a process that has escaped its sandbox could write any byte.
 #[repr(transparent)]
 struct Flag(AtomicU8);
 
@@ -53,7 +53,7 @@ impl Flag {
     }
 }
 
-/// Where it stands if it cannot be shared.
+/// Used if the page cannot be shared.
 static ALONE: Progress = Progress { torn: Flag::unset(), writing: Flag::unset() };
 
 static SHARED: OnceLock<&'static Progress> = OnceLock::new();
@@ -66,7 +66,7 @@ fn progress() -> &'static Progress {
 #[allow(unsafe_code)]
 pub fn share() {
     let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED);
-    // SAFETY: a new mapping where the kernel likes touches nothing that is there.
+    // SAFETY: a new mapping at an address of the kernel's choice touches no other memory.
     let Ok(page) = (unsafe { mmap_anonymous(null_mut(), size_of::<Progress>(), protection, flags) }) else { return };
     // SAFETY: it is aligned to a page, holds zeros, which are two flags that are not set, and is never unmapped.
     if let Some(page) = unsafe { page.cast::<Progress>().as_ref() } {
@@ -82,7 +82,7 @@ pub fn writer_was_killed() {
     }
 }
 
-/// Writes what the reader takes before the patience is used up, and drops the rest.
+/// Writes what the reader takes within the timeout, and drops the rest.
 pub fn write_line(mut line: String) {
     line.push('\n');
     let progress = progress();
