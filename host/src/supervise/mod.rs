@@ -1,7 +1,7 @@
 //! Supervisor: one thread, one loop, one waiter. It starts the command, forwards signals, reaps orphans, and waits for
 //! the command to exit. It knows nothing of WebAssembly.
 //!
-//! From the moment the command runs nothing here gives up: what fails is reported, and the loop goes on.
+//! Once the command runs, no error ends the loop: it is reported, and the loop goes on.
 
 mod not_executable;
 mod process;
@@ -33,7 +33,7 @@ pub struct Supervisor {
     signals: Signals,
     terminal: Option<Terminal>,
     stop_signal: Option<u8>,
-    /// Signals for the command that came before it was started.
+    /// Signals for the command that arrived before it was started.
     kept: Vec<Received>,
     /// When the first signal asked to stop while after-hooks ran, and whether another one did.
     stop_requested_at: Option<Instant>,
@@ -63,7 +63,7 @@ pub enum WaitResult {
 /// Result of waiting for a message of a process of our own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Readiness {
-    /// There is something to be read, or the end of it.
+    /// There is something to read, or the end of the stream.
     Readable,
     TimedOut,
     /// wrapper was asked to stop.
@@ -80,10 +80,10 @@ pub enum StopPolicy {
     KillOnSecond,
 }
 
-/// Signals that ask to stop and come within this time of the first are one request: some runtimes send each twice.
+/// Stop signals that arrive within this time of the first are one request: some runtimes send each twice.
 const SAME_REQUEST: Duration = Duration::from_millis(100);
 
-/// Between two tries to make a process while there may be no more of them.
+/// Interval of attempts to create a process while the limit on processes is reached.
 const FORK_RETRY: Duration = Duration::from_millis(100);
 
 /// Interval of checks whether wrapper has the terminal by now. There is no signal for that.
@@ -95,7 +95,7 @@ const TRIM_DELAY: Duration = Duration::from_secs(1);
 
 impl Supervisor {
     pub fn new(signals: Signals) -> Self {
-        // Orphans of the command come to PID 1 anyway; elsewhere the kernel has to be asked (prctl(2)).
+        // PID 1 adopts orphans of the command anyway; any other process must become a subreaper (prctl(2)).
         if getpid() != Pid::INIT
             && let Err(error) = set_child_subreaper(Some(getpid()))
         {
@@ -118,7 +118,7 @@ impl Supervisor {
         self.stop_signal
     }
 
-    /// Whether nothing more is to be waited for.
+    /// Whether to wait for nothing more.
     pub fn is_stopping(&self, policy: StopPolicy) -> bool {
         match policy {
             StopPolicy::KillOnFirst => self.stop_signal.is_some(),
@@ -171,7 +171,7 @@ impl Supervisor {
                     look_at = self.give_terminal(&target);
                 }
                 Event::Deadline => {
-                    log::warn("the command did not end within --stop-timeout; killing it");
+                    log::warn("the command did not exit within --stop-timeout; killing it");
                     kill_at = None;
                     target.send(SIGKILL, to_group).ok();
                 }
@@ -209,7 +209,7 @@ impl Supervisor {
         }
     }
 
-    /// Notes a signal that came while a process of our own is waited for; returns whether it ends the wait.
+    /// Records a signal that arrived while a process of our own is waited for; returns whether it ends the wait.
     fn note_signal(&mut self, signal: Received, policy: StopPolicy) -> bool {
         let asks_to_stop = self.signals.asks_to_stop(signal);
         match policy {
@@ -265,7 +265,7 @@ impl Supervisor {
         self.helpers.iter().find(|(pid, _)| *pid == helper).and_then(|(_, ended)| *ended)
     }
 
-    /// Waits for such a process until the deadline and then kills it; returns how it ended by itself.
+    /// Waits for such a process until the deadline and then kills it; returns its status if it was not killed.
     pub fn end_helper(&mut self, helper: Pid, deadline: Instant, policy: StopPolicy) -> Option<ExitStatus> {
         let place = self.helpers.iter().position(|(pid, _)| *pid == helper)?;
         if let (_, ended @ Some(_)) = self.helpers.swap_remove(place) {
@@ -284,7 +284,7 @@ impl Supervisor {
         }
     }
 
-    /// The one place where the wrapper waits. Children come first, so that nothing is sent to a process that is gone.
+    /// The one place where wrapper waits. Children come first, so that no signal is sent to a process that has exited.
     fn next(&mut self, deadline: Option<Instant>, source: Option<BorrowedFd>) -> Event {
         loop {
             match reap::next() {
@@ -299,7 +299,7 @@ impl Supervisor {
                 }
                 Some((pid, ChildEvent::Stopped(signal))) => return Event::Stopped(pid, signal),
                 None if deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
-                    // A message that came in time is not late because it was not read yet.
+                    // A message that arrived in time and was not read yet is not late.
                     return if source.is_some_and(signals::is_readable) { Event::Readable } else { Event::Deadline };
                 }
                 None => {}
@@ -366,7 +366,7 @@ impl Supervisor {
         None
     }
 
-    /// Gives the terminal to a command that was stopped for want of it, or returns when to try again.
+    /// Gives the terminal to a command that was stopped because it lacks it, or returns when to try again.
     fn give_terminal(&self, target: &Target) -> Option<Instant> {
         let terminal = self.terminal.as_ref()?;
         terminal.give(target.child);
@@ -393,7 +393,7 @@ impl Target {
                 log::warn(format!("cannot send {} to the command: not permitted", name(signal.number)));
             }
             Ok(()) => log::debug(|| format!("forwarded {}", name(signal.number))),
-            Err(error) => log::debug(|| format!("not forwarded: {}: {error}", name(signal.number))),
+            Err(error) => log::debug(|| format!("cannot forward {}: {error}", name(signal.number))),
         }
     }
 

@@ -1,5 +1,6 @@
-//! Supervisor: why the kernel did not execute a file, where its error alone does not say: no `#!` line, another CPU, a
-//! missing interpreter. Reads the first bytes of the command's own file, once exec has failed, and nothing else.
+//! Supervisor: explains why the kernel did not execute a file, where its error alone is not clear: no `#!` line,
+//! another CPU, a missing interpreter. Reads the first bytes of the command's own file, once exec has failed, and
+//! nothing else.
 
 use nix::errno::Errno;
 use rustix::{
@@ -8,18 +9,20 @@ use rustix::{
     process::getuid,
     system::uname,
 };
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
 
 /// Enough for the part of an ELF header that names its CPU, and for an interpreter's path of usual length. A longer
 /// one is not named; the kernel itself looks at 256 bytes.
 const LOOKED_AT: usize = 64;
 
-/// Names what the first candidate lacks; nothing where the kernel's error is clear already.
-pub fn lacks(errno: Errno, candidates: &[CString]) -> Option<String> {
-    let file = candidates.iter().find(|file| stat(file.as_c_str()).is_ok())?;
+/// Explains why none of the candidates for this name was executed; nothing where the kernel's error is clear already.
+pub fn lacks(errno: Errno, name: &OsStr, candidates: &[CString]) -> Option<String> {
+    let Some(file) = candidates.iter().find(|file| stat(file.as_c_str()).is_ok()) else {
+        return if errno == Errno::ENOENT { not_found(name.to_str()?) } else { None };
+    };
     match errno {
         Errno::EACCES => forbidden(file),
-        Errno::ETXTBSY => Some("somebody has it open for writing".into()),
+        Errno::ETXTBSY => Some("it is open for writing".into()),
         Errno::ENOENT => Some(missing(file)),
         Errno::ENOEXEC => {
             // Files that are not executable were passed over on the way to the one that is.
@@ -32,6 +35,28 @@ pub fn lacks(errno: Errno, candidates: &[CString]) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// Bytes of a command line that the message repeats word by word. The reason is part of the termination message, which
+/// has little room.
+const SHORT: usize = 80;
+
+/// Subcommands of other programs.
+const SUBCOMMANDS: [&str; 3] = ["help", "list", "version"];
+
+fn not_found(name: &str) -> Option<String> {
+    if SUBCOMMANDS.contains(&name) {
+        return Some("wrapper has no subcommands; see wrapper --help".into());
+    }
+    if name.trim().contains(char::is_whitespace) {
+        let words: Vec<_> = name.split_whitespace().collect();
+        return Some(match name.len() {
+            ..=SHORT => format!("it is a single argument; in a manifest write {words:?}"),
+            _ => "it is a single argument; run a script with sh -c".into(),
+        });
+    }
+    // Not where it was searched: the reason is for hooks too, which see no variable that is not theirs.
+    (!name.is_empty() && !name.contains('/')).then(|| "not found in PATH".into())
 }
 
 fn forbidden(file: &CStr) -> Option<String> {
@@ -61,19 +86,19 @@ fn refused(file: &CStr) -> Option<String> {
     })
 }
 
-/// The file is there, so it is what shall run it that is not.
+/// The file exists, so its interpreter or loader does not.
 fn missing(file: &CStr) -> String {
-    let what = "the file is there, but the interpreter or loader it names is not";
+    let what = "the file exists, but the interpreter or loader it names does not";
     match start(file).as_deref().and_then(interpreter) {
         Some(named) if named.ends_with(b"\r") => {
-            format!("{what}: its first line ends with a carriage return, as on Windows")
+            format!("{what}: its first line ends with a carriage return; use Unix line endings")
         }
         Some(named) => format!("{what}: {:?}", String::from_utf8_lossy(named)),
         None => what.into(),
     }
 }
 
-/// The interpreter is there, too, but cannot be executed either.
+/// The interpreter exists, too, but cannot be executed either.
 fn of_interpreter(interpreter: &[u8]) -> Option<String> {
     let name = String::from_utf8_lossy(interpreter);
     if interpreter.is_empty() {
@@ -105,11 +130,11 @@ fn format(start: &[u8]) -> String {
         [0xcf | 0xce, 0xfa, 0xed, 0xfe, ..] | [0xca, 0xfe, 0xba, 0xbe, 0, 0, 0, 1..=9, ..] => {
             "it is a program for macOS".into()
         }
-        [0, b'a', b's', b'm', ..] => "it is WebAssembly; a hook is given with --plugin".into(),
-        [0xef, 0xbb, 0xbf, b'#', b'!', ..] => "before #! stands a byte order mark: save it without".into(),
+        [0, b'a', b's', b'm', ..] => "it is WebAssembly; run a hook with --plugin".into(),
+        [0xef, 0xbb, 0xbf, b'#', b'!', ..] => "it starts with a byte order mark; save it without one".into(),
         // Text may be cut in the middle of a character.
         _ if !start.contains(&0) && std::str::from_utf8(start).map_or_else(|e| e.error_len().is_none(), |_| true) => {
-            "no #! line: a script needs one, such as #!/bin/sh".into()
+            "it has no #! line; a script needs one, such as #!/bin/sh".into()
         }
         _ => "it is neither a program for Linux nor a script".into(),
     }
@@ -119,7 +144,7 @@ fn elf(start: &[u8]) -> String {
     let (Some(&[class, order]), Some(&[low_type, high_type, low, high])) =
         (start.get(4..6).and_then(|b| b.first_chunk()), start.get(16..20).and_then(|b| b.first_chunk()))
     else {
-        return "it is a program that is cut off".into();
+        return "it is a truncated program".into();
     };
     let word = |bytes: [u8; 2]| if order == 2 { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) };
     let kind = word([low_type, high_type]);
@@ -131,7 +156,7 @@ fn elf(start: &[u8]) -> String {
         (OBJECT, _) => "it is an object file, not a linked program".into(),
         (CORE, _) => "it is a core dump, not a program".into(),
         (_, Some(built)) if *built == here || (*built == "arm" && here.starts_with("arm")) => {
-            "it is a program for this machine, but damaged or cut off".into()
+            "it is a program for this machine, but damaged or truncated".into()
         }
         (_, Some(built)) => format!("it is built for {built}, this machine is {here}"),
         (_, None) => format!("it is built for another CPU (ELF machine {machine}), this machine is {here}"),
@@ -210,11 +235,11 @@ mod tests {
         }
         assert_eq!(format(&header(62, 2, 1, 1)), "it is an object file, not a linked program");
         assert_eq!(format(&header(62, 2, 1, 4)), "it is a core dump, not a program");
-        assert_eq!(format(b"\x7fELF\x02\x01"), "it is a program that is cut off");
+        assert_eq!(format(b"\x7fELF\x02\x01"), "it is a truncated program");
     }
 
     #[test]
-    fn the_interpreter_is_what_the_kernel_takes_for_it() {
+    fn the_interpreter_is_the_one_the_kernel_would_run() {
         let long = format!("#!/{}", "x".repeat(LOOKED_AT));
         for (start, path) in [
             ("#!/bin/sh", Some("/bin/sh")),

@@ -1,4 +1,4 @@
-//! Supervisor: makes processes.
+//! Supervisor: creates processes.
 
 use super::signals::block_all_but_faults;
 use nix::{
@@ -35,7 +35,7 @@ pub fn fork_helper(child: impl FnOnce() -> Infallible) -> Result<Pid, Errno> {
         // A signal to the supervisor's group, or to the command's, is not meant for this process.
         let _ = setpgid(None, None);
         die_first();
-        // The command may run as the same user; it is not to trace this process, or to open its descriptors.
+        // The command may run as the same user; it must not trace this process or open its descriptors.
         let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
         child()
     })
@@ -44,7 +44,7 @@ pub fn fork_helper(child: impl FnOnce() -> Infallible) -> Result<Pid, Errno> {
 /// Has the kernel end this process before all others of the container when memory is short: the command is what the
 /// container is there for. Without /proc nothing changes.
 fn die_first() {
-    /// The greatest value, with which a process is the first (proc_pid_oom_score_adj(5)). Nobody needs a right for it.
+    /// The greatest value, with which a process is killed first (proc_pid_oom_score_adj(5)). It takes no privilege.
     const FIRST: &[u8] = b"1000";
     let file = open("/proc/self/oom_score_adj", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
     let _ = file.and_then(|file| write(&file, FIRST));

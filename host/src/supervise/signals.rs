@@ -36,10 +36,10 @@ const NOT_FORWARDED: [i32; 8] = [
     libc::SIGCHLD,
 ];
 
-/// Stop whoever does not handle them.
+/// Stop a process that does not handle them.
 const STOPPING: [i32; 3] = [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU];
 
-/// Ask a program to end.
+/// Ask a program to exit.
 const ASKING_TO_STOP: [i32; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT, libc::SIGHUP];
 
 /// The wrapper's signals, and the state in which the command will get its own.
@@ -51,7 +51,7 @@ pub struct Signals {
     ignored: u128,
 }
 
-/// A signal that came.
+/// A received signal.
 #[derive(Clone, Copy)]
 pub struct Received {
     pub number: i32,
@@ -72,7 +72,7 @@ pub enum Woken {
 impl Signals {
     /// Blocks all signals, which are read from a descriptor from now on.
     pub fn block_all() -> io::Result<Self> {
-        // Before anything else: the kernel discards signals for PID 1 that come before this line.
+        // Before anything else: until then the kernel discards signals for PID 1.
         let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
         let ignored = (1..=LAST).filter(|signal| is_ignored(*signal)).fold(0, |bits, signal| bits | 1 << signal);
         if is_ignored(libc::SIGCHLD) {
@@ -116,7 +116,7 @@ impl Signals {
         })
     }
 
-    /// Whether a signal is passed on to the command. A SIGPIPE of our own only means that the log's reader has gone.
+    /// Whether a signal is passed on to the command. A SIGPIPE of our own only means that the log's reader has exited.
     /// Signals ignored at entry are passed on, too: a command that still ignores it does not notice.
     pub fn is_forwarded(&self, signal: Received) -> bool {
         !NOT_FORWARDED.contains(&signal.number) && !signal.from_self
@@ -131,7 +131,7 @@ impl Signals {
         self.ignored & 1 << signal != 0
     }
 
-    /// Gives a new process the signal state that the wrapper was given.
+    /// Restores the signal mask and dispositions that wrapper inherited.
     pub fn restore(&self) {
         if self.ignores(libc::SIGCHLD) {
             set(libc::SIGCHLD, libc::SIG_IGN);
@@ -141,19 +141,19 @@ impl Signals {
 }
 
 impl Received {
-    /// Whether it stops whoever does not handle it, until it is continued.
+    /// Whether it stops a process that does not handle it, until it is continued.
     pub fn stops(self) -> bool {
         STOPPING.contains(&self.number)
     }
 
-    /// Whether several that come before they are looked at are one (signal(7)); real-time signals are counted.
+    /// Whether several pending ones are merged into one (signal(7)); real-time signals are queued.
     pub fn is_standard(self) -> bool {
         self.number < FIRST_REAL_TIME
     }
 }
 
-/// Leaves a helper process deaf to everything but its own faults, which the engine turns into traps: who asks for the
-/// end asks the supervisor, which decides whether a hook may finish.
+/// Blocks all signals in a helper process except its own faults, which the engine turns into traps. Stop signals are
+/// for the supervisor, which decides whether a hook may finish.
 pub fn block_all_but_faults() {
     let mut mask = SigSet::all();
     for signal in NOT_FORWARDED {
@@ -195,7 +195,7 @@ pub fn stop_self(signal: i32) {
     let _ = only.thread_block();
 }
 
-/// Whether this can be read now, or has come to its end.
+/// Whether this can be read now, or is at its end.
 pub fn is_readable(source: BorrowedFd) -> bool {
     matches!(poll(&mut [PollFd::from_borrowed_fd(source, PollFlags::IN)], Some(&Timespec::default())), Ok(1..))
 }
@@ -221,8 +221,8 @@ fn set(signal: i32, handler: libc::sighandler_t) {
     disposition(signal, Some(handler));
 }
 
-/// Disposition of a signal before this call, which sets it to `new` if there is one. The libraries at hand know neither
-/// how to ask without setting nor the real-time signals.
+/// Disposition of a signal before this call, which sets it to `new` if there is one. nix can neither query without
+/// setting nor handle real-time signals.
 #[allow(unsafe_code)]
 fn disposition(signal: i32, new: Option<libc::sighandler_t>) -> Option<libc::sighandler_t> {
     let mut old = MaybeUninit::<libc::sigaction>::zeroed();

@@ -1,4 +1,4 @@
-//! Supervisor: starts the command: fork, the signal state it is owed, exec; and the reason if that fails.
+//! Supervisor: starts the command: fork, the signal state that wrapper inherited, exec; and the reason if that fails.
 //!
 //! Not std's `Command`, which runs a file that the kernel refuses as a shell script, as execvp(3) does, and needs a
 //! shell for it.
@@ -28,7 +28,7 @@ use std::{
     ptr::null,
 };
 
-/// Where commands are looked for when PATH is not set (`getconf PATH`).
+/// Search path when PATH is not set (`getconf PATH`).
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
 /// Starts the command in a process group of its own, which gets the terminal if it has that for itself.
@@ -36,7 +36,7 @@ pub fn spawn(command: &[OsString], signals: &Signals, terminal: Option<&Terminal
     let name = command.first().cloned().unwrap_or_default();
     let failed = |errno: Errno, code: u8| {
         let mut reason = strerror(errno);
-        if let Some(lacking) = not_executable::lacks(errno, &candidates(&name)) {
+        if let Some(lacking) = not_executable::lacks(errno, &name, &candidates(&name)) {
             reason = format!("{reason} ({lacking})");
         }
         log::error(format!("cannot start {:?}: {reason}", name.to_string_lossy()));
@@ -47,7 +47,7 @@ pub fn spawn(command: &[OsString], signals: &Signals, terminal: Option<&Terminal
     };
     let program = Program::new(candidates(&name), args);
     let (errors, report) = pipe_with(PipeFlags::CLOEXEC).map_err(|e| failed(from(e), WRAPPER_FAILED))?;
-    // Looked at before there is a group that would be taken for the wrapper's.
+    // Checked before there is a new group, which could be mistaken for wrapper's.
     let gets_terminal = terminal.filter(|terminal| terminal.alone && terminal.is_ours());
     let child = fork_for_exec(|| -> Infallible {
         let _ = setpgid(None, None);
@@ -61,8 +61,8 @@ pub fn spawn(command: &[OsString], signals: &Signals, terminal: Option<&Terminal
     })
     .map_err(|errno| failed(errno, WRAPPER_FAILED))?;
     drop(report);
-    // The pipe closes when the new program starts, and so has its group; until then it may bring the reason why it does
-    // not.
+    // The pipe closes when the new program has started, and thus has its group; otherwise the reason why it has not
+    // comes through it.
     let mut errno = [0; 4];
     match read(&errors, &mut errno) {
         Ok(4) => {

@@ -1,4 +1,4 @@
-//! Supervisor: the terminal's foreground process group, which gets what is typed and may read.
+//! Supervisor: the terminal's foreground process group, which receives input and may read.
 //!
 //! The command has a process group of its own, so that a signal that it sends to its group reaches no other process.
 //! For that group to be able to read, it has to be the terminal's foreground whenever wrapper's group would be it.
@@ -67,13 +67,13 @@ impl Terminal {
 }
 
 /// The wrapper's process group. One from outside its PID namespace, as with unshare(1), has no number here: getpgrp(2)
-/// says 0.
+/// returns 0.
 pub fn our_group() -> Option<Pid> {
     Pid::from_raw(getpgrp().as_raw())
 }
 
 /// Gives the wrapper a group with a number, if it has none and is in the foreground: without one it could not take the
-/// terminal back from the command. The group that had the terminal until now cannot be named either; the shell outside
+/// terminal back from the command. The group that had the terminal until now has no number either; the shell outside
 /// takes it when its job has ended.
 pub fn ensure_group() {
     if our_group().is_none()
