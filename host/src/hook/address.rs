@@ -1,6 +1,6 @@
-//! Compiler and runner: addresses that a name does not open. Whoever controls a name decides what it resolves to, and
-//! must not reach this pod's loopback, its link, a cloud's metadata service, or anything else that is not an ordinary
-//! destination.
+//! Compiler and runner: special-purpose addresses, which a name does not allow. Whoever controls a name decides what it
+//! resolves to, and must not reach this pod's loopback, its link, a cloud's metadata service, or anything else that is
+//! not an ordinary destination.
 //!
 //! Private ranges (10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, fc00::/7) and the shared one (100.64.0.0/10) are ordinary
 //! here: services and pods of a cluster have such addresses, and only their names are known beforehand.
@@ -35,7 +35,7 @@ const V4: &[Block<Ipv4Addr>] = &[
 /// only the sidecar knows where they go.
 const ISTIO: Block<Ipv4Addr> = (Ipv4Addr::new(240, 240, 0, 0), 16, "");
 
-/// IANA's registry of special-purpose IPv6 addresses without the private range, what IANA has not assigned to anybody
+/// IANA's registry of special-purpose IPv6 addresses without the private range, what IANA has not assigned
 /// (RFC 4291: of all addresses those of 2000::/3 are), and what clouds put into the private range. The first block
 /// with an address names it.
 const V6: &[Block<Ipv6Addr>] = &[
@@ -98,7 +98,7 @@ fn is_in<Address: Into<IpAddr>>(address: Address, (first, length, _): Block<Addr
 }
 
 /// An IPv4 address that was written as an IPv6 one is that IPv4 address: mapped (`::ffff:10.0.0.1`), or for
-/// translation on the way, with the prefix that is everybody's (`64:ff9b::10.0.0.1`, RFC 6052) or the one that a
+/// translation on the way, with the well-known prefix (`64:ff9b::10.0.0.1`, RFC 6052) or the one that a
 /// network has for itself (`64:ff9b:1::10.0.0.1`, RFC 8215). Such a network may also put the address elsewhere behind
 /// its prefix; where that cannot be known, [`special_purpose`] refuses.
 pub fn embedded_ipv4(ip: IpAddr) -> IpAddr {
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn each_special_range_begins_and_ends_where_iana_and_the_clouds_say() {
+    fn each_special_range_begins_and_ends_as_documented() {
         for (first, last, before_is_special, behind_is_special) in RANGES {
             assert!(is_special(first) && is_special(last), "{first} to {last}");
             // The first and the last address there is have none beside them.
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn private_and_shared_addresses_are_ordinary_and_so_are_istios_and_everybodys() {
+    fn private_shared_istios_and_public_addresses_are_ordinary() {
         for (first, last) in [
             ("10.0.0.0", "10.255.255.255"),
             ("172.16.0.0", "172.31.255.255"),
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv4_address_within_an_ipv6_one_is_judged_as_itself() {
+    fn an_ipv4_address_within_an_ipv6_one_is_treated_as_the_former() {
         for prefix in ["::ffff:", "64:ff9b::", "64:ff9b:1::"] {
             for (ip, special) in [
                 ("169.254.169.254", true),

@@ -75,7 +75,7 @@ impl AllowList {
         self.0.iter().any(|rule| rule.scheme == Scheme::Https)
     }
 
-    /// Whether the origin is allowed as it is written. For a name this says that it may be looked up.
+    /// Whether the origin is allowed as it is written; a name may then be looked up.
     pub fn allows(&self, origin: &Origin) -> bool {
         self.matching(origin).any(|rule| match &origin.host {
             Host::Localhost => rule.hosts == HostPattern::Exact(Host::Localhost),
@@ -89,8 +89,8 @@ impl AllowList {
         })
     }
 
-    /// Whether an address may be connected to for an origin that is admitted. A name does not open special addresses;
-    /// a rule that names the address itself does.
+    /// Whether an address may be connected to for an origin that is allowed. A name does not allow special-purpose
+    /// addresses; a rule for the address itself does.
     pub fn allows_address(&self, origin: &Origin, address: IpAddr) -> bool {
         let named = self.matching(origin).any(|rule| rule.names_address(address));
         named || (matches!(origin.host, Host::Name(_)) && special_purpose(address).is_none())
@@ -105,7 +105,7 @@ impl AllowList {
 impl Rule {
     fn names_address(&self, address: IpAddr) -> bool {
         match &self.hosts {
-            // Not what a translator would make of it: its loopback is not ours.
+            // Not a translated address (NAT64): the translator's loopback is not ours.
             HostPattern::Exact(Host::Localhost) => address.to_canonical().is_loopback(),
             HostPattern::Exact(Host::Ip(ip)) => embedded_ipv4(*ip) == embedded_ipv4(address),
             HostPattern::Exact(Host::Name(_)) | HostPattern::Subdomains(_) => false,
@@ -160,10 +160,10 @@ fn name(text: &str) -> Result<String> {
             && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
     };
     ensure!(name.len() <= LONGEST && name.split('.').all(label), "{text:?} is not a host name");
-    // A name that ends in a number is meant as an address, and was not one (WHATWG URL, "ends in a number").
+    // A name that ends in a number is meant as an address, but is not one (WHATWG URL, "ends in a number").
     let last = name.rsplit('.').next().unwrap_or_default();
     let number = last.bytes().all(|byte| byte.is_ascii_digit()) || last.starts_with("0x");
-    ensure!(!number, "{text:?} is neither a host name nor an IP address in its usual form");
+    ensure!(!number, "{text:?} is neither a host name nor an IP address in its standard form");
     Ok(name)
 }
 
@@ -208,7 +208,7 @@ impl FromStr for Rule {
             _ => bail!("must start with http:// or https://"),
         };
         ensure!(!rest.contains(char::is_whitespace), "must be one URL; several are separated by \",\" in the variable");
-        ensure!(!rest.contains(['/', '?', '#']), "must end after the host and port");
+        ensure!(!rest.contains(['/', '?', '#']), "must end after the host and port; paths cannot be restricted");
         let (host, port) = split_port(rest)?;
         let port = match port {
             None => Some(scheme.port()),
@@ -217,6 +217,9 @@ impl FromStr for Rule {
         };
         let hosts = match host.strip_prefix("*.") {
             Some(parent) => HostPattern::Subdomains(name(parent)?),
+            None if host == "*" => {
+                bail!("cannot allow every host, only subdomains (*.example.com) and every port (:*)")
+            }
             None => HostPattern::Exact(Host::parse(host)?),
         };
         Ok(Self { scheme, hosts, port })
@@ -225,7 +228,7 @@ impl FromStr for Rule {
 
 /// Splits `host:port`, where an IPv6 host is in brackets.
 fn split_port(authority: &str) -> Result<(&str, Option<&str>)> {
-    ensure!(!authority.contains('@'), "a user name does not belong here");
+    ensure!(!authority.contains('@'), "must not contain a user name");
     let end = match authority.find(']') {
         Some(bracket) => bracket + 1,
         None if authority.starts_with('[') => bail!("the bracket is not closed"),
@@ -236,7 +239,7 @@ fn split_port(authority: &str) -> Result<(&str, Option<&str>)> {
         ("", _) => bail!("no host"),
         (host, Some(port)) => Ok((host, Some(port))),
         (host, None) if rest.is_empty() => Ok((host, None)),
-        _ => bail!("nothing may stand between ] and the port"),
+        _ => bail!("only a port may follow the ]"),
     }
 }
 

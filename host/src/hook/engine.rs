@@ -16,7 +16,7 @@ const WASM_STACK: usize = 512 * 1024;
 /// That, and what the host's functions need on top when a hook calls them.
 const STACK: usize = 1024 * 1024;
 
-/// What becomes of WebAssembly.
+/// Form of the code that WebAssembly is compiled to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
     /// This processor's own instructions.
@@ -29,7 +29,7 @@ impl Code {
     /// What hooks are compiled to unless the container forbids it.
     ///
     /// On RISC-V Cranelift copies sixteen bytes at a time with instructions of the vector extension, and panics on a
-    /// processor that lacks it (wasmtime's issue 13959). 32-bit Arm is interpreted whatever is said here.
+    /// processor that lacks it (wasmtime's issue 13959). 32-bit Arm is always interpreted.
     pub fn usual() -> Self {
         match cfg!(target_arch = "riscv64") && !hardware_has(b'V') {
             true => Self::Interpreted,
@@ -42,7 +42,7 @@ impl Code {
     pub fn allowed() -> Self {
         match Self::usual() {
             Self::Machine if executable_memory_is_forbidden() => {
-                log::debug(|| "executable memory is forbidden here, the hook is interpreted".into());
+                log::debug(|| "executable memory is forbidden, interpreting the hook".into());
                 Self::Interpreted
             }
             usual => usual,
@@ -67,7 +67,7 @@ fn executable_memory_is_forbidden() -> bool {
 /// Whether the kernel lists one of RISC-V's extensions, which have letters.
 #[allow(unsafe_code)]
 fn hardware_has(extension: u8) -> bool {
-    // SAFETY: getauxval(3) reads what the kernel told the process when it started.
+    // SAFETY: getauxval(3) reads the auxiliary vector.
     let listed = unsafe { libc::getauxval(libc::AT_HWCAP) };
     listed >> (extension - b'A') & 1 == 1
 }

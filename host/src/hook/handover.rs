@@ -64,14 +64,14 @@ pub fn receive_file(socket: &OwnedFd) -> Option<File> {
     files.flatten().next().map(File::from)
 }
 
-/// One after the other: of the processes that compile beside the command only one is at work, so that ten hooks take no
-/// more memory than one. Held as a lock that the kernel gives back when its process ends, however that happens.
+/// One after the other: of the processes that compile beside the command only one works at a time, so that ten hooks
+/// take no more memory than one. It is a file lock, which the kernel releases when the process exits.
 pub struct Turn(File);
 
 impl Turn {
     pub fn new() -> io::Result<Self> {
         let file = memfd::create("turn")?;
-        // Nobody is to keep anything in it.
+        // No process can store anything in it.
         memfd::seal(&file)?;
         Ok(Self(file))
     }

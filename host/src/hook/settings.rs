@@ -27,7 +27,7 @@ impl Settings {
     pub fn check_digest(&self, found: &Digest) -> Result<(), String> {
         match &self.sha256 {
             Some(Setting { value, by }) if found != value => {
-                Err(format!("its SHA-256 is {found}, not the one of {by}"))
+                Err(format!("its SHA-256 is {found}, but {by} expects {value}"))
             }
             _ => Ok(()),
         }

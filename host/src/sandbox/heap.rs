@@ -99,7 +99,7 @@ fn count(used: usize, block: *mut u8) -> *mut u8 {
     block
 }
 
-// SAFETY: every call is passed on to the system's allocator as it came. Counting does not allocate.
+// SAFETY: every call is passed on to the system's allocator unchanged. Counting does not allocate.
 #[allow(unsafe_code)]
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {

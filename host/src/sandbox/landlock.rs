@@ -29,7 +29,7 @@ pub fn landlock(ports: Option<&[u16]>) -> Layer {
     };
     match restrict() {
         Ok(RulesetStatus::FullyEnforced) => Ok("landlock"),
-        Ok(RulesetStatus::PartiallyEnforced) => Ok("landlock as far as this kernel has it"),
+        Ok(RulesetStatus::PartiallyEnforced) => Ok("landlock (partial on this kernel)"),
         Ok(RulesetStatus::NotEnforced) => Err("landlock (not in this kernel)".into()),
         Err(error) => Err(format!("landlock ({error})")),
     }

@@ -76,7 +76,7 @@ const OPEN_FILES: u64 = 64;
 /// container may give any size, and no limit on data counts it.
 const STACK: u64 = 8 << 20;
 
-/// Memory besides the hook's: the compiler at work, tables, stacks; and address space for it and the program.
+/// Memory besides the hook's: compiling, tables, stacks; and address space for them and the program.
 const HOST_MEMORY: u64 = 512 << 20;
 
 /// Address space of a memory whose bounds the processor keeps: 4 GiB, and room before and behind it.
@@ -155,9 +155,9 @@ pub fn runner_memory(memory: usize) -> u64 {
     HOST_MEMORY + MEMORIES as u64 * memory as u64
 }
 
-/// Why a hook is not checked whose process has run out of memory.
+/// Message for a hook whose check ran out of memory.
 pub fn too_large_to_check() -> String {
-    format!("out of memory: that takes more than {} MiB, the limit for it", COMPILER_SPACE >> 20)
+    format!("out of memory: checking it takes more than {} MiB", COMPILER_SPACE >> 20)
 }
 
 /// Takes away the last right that loading code needs: from here on no memory becomes executable.
@@ -219,7 +219,7 @@ fn kernel_refuses_new_code() -> bool {
 fn no_new_code(kernel: bool, filter: Result<(), String>) -> Layer {
     match filter {
         Ok(()) if kernel || filter::SEES_MAPPINGS => Ok("W^X"),
-        Ok(()) => Ok("W^X as far as this kernel has it"),
+        Ok(()) => Ok("W^X (partial on this kernel)"),
         Err(_) if kernel => Ok("W^X"),
         Err(error) => Err(format!("W^X ({error})")),
     }
@@ -227,7 +227,7 @@ fn no_new_code(kernel: bool, filter: Result<(), String>) -> Layer {
 
 /// Takes all capabilities from this process, in every set.
 fn drop_capabilities() -> Layer {
-    // First the limit for programs it might execute, which takes a capability itself. The kernel knows about 41 of 64.
+    // First the bounding set, which takes a capability itself. The kernel knows about 41 of 64.
     let numbers = (0..u64::BITS).map(|number| CapabilitySet::from_bits_retain(1 << number));
     for capability in numbers {
         if remove_capability_from_bounding_set(capability) == Err(Errno::INVAL) {
@@ -244,7 +244,7 @@ fn drop_capabilities() -> Layer {
     }
 }
 
-/// Closes every descriptor but these and stderr: what the command reads and writes is not a hook's business.
+/// Closes every descriptor but these and stderr: a hook has no access to what the command reads and writes.
 pub fn close_fds_except(keep: &[i32]) {
     let mut keep = keep.to_vec();
     keep.push(libc::STDERR_FILENO);

@@ -2,8 +2,8 @@
 
 use wasmparser::WasmFeatures;
 
-/// WebAssembly as every toolchain emits it. Threads would let a hook keep cores busy, and a 64-bit memory is what
-/// the memory limit was not made for.
+/// WebAssembly as every toolchain emits it. Threads would let a hook keep cores busy, and the memory limit was not made
+/// for 64-bit memories.
 pub const FEATURES: WasmFeatures = WasmFeatures::WASM2
     .union(WasmFeatures::TAIL_CALL)
     .union(WasmFeatures::EXTENDED_CONST)
@@ -13,12 +13,12 @@ pub const FEATURES: WasmFeatures = WasmFeatures::WASM2
     // No hook needs a garbage collector, and the engine is built without one.
     .difference(WasmFeatures::GC_TYPES);
 
-/// Every interface of wit/ with its functions. Hooks built for a later patch version are served as long as they call
+/// Every interface of wit/ with its functions. Hooks built for a later patch version are supported if they import
 /// nothing else.
 const DECLARED: &[(&str, &[&str])] = include!(concat!(env!("OUT_DIR"), "/declared.rs"));
 
-/// The WASI 0.2 interfaces that are there. Of files and sockets a hook finds none, but what its language's runtime
-/// imports has to be linked.
+/// The WASI 0.2 interfaces that hooks can import. Those for files and sockets deny every call, but runtimes of some
+/// languages import them.
 pub const WASI: [(&str, &[&str]); 7] = [
     (
         "wasi:cli",
@@ -51,7 +51,7 @@ const HOOK: &str = "wrapper:hook";
 pub const VERSION: &str = "0.1.0";
 const GIVEN: [&str; 2] = ["context", "logging"];
 
-/// The versions that are served: those in which later ones only add.
+/// The supported versions: within a series, later ones only add.
 const HOOK_SERIES: &str = "0.1.";
 const WASI_SERIES: &str = "0.2.";
 
@@ -84,7 +84,7 @@ impl<'a> Interface<'a> {
         WASI.iter().any(|(package, _)| *package == self.package)
     }
 
-    /// Whether its version belongs to a series that is served. Prereleases promise nothing.
+    /// Whether its version belongs to a supported series. Prereleases are not compatible.
     pub fn is_of_series(&self) -> bool {
         let patch = self.version.strip_prefix(if self.is_ours() { HOOK_SERIES } else { WASI_SERIES });
         patch.is_some_and(|patch| !patch.is_empty() && patch.bytes().all(|byte| byte.is_ascii_digit()))
@@ -97,7 +97,7 @@ impl<'a> Interface<'a> {
         names.is_some_and(|names| names.contains(&self.short)) && self.is_of_series()
     }
 
-    /// The functions that it has here.
+    /// Its functions.
     pub fn functions(&self) -> &'static [&'static str] {
         DECLARED.iter().find(|(declared, _)| *declared == self.name).map_or(&[], |(_, functions)| functions)
     }

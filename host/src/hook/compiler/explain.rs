@@ -1,6 +1,5 @@
-//! Compiler and runner: names what a rejected file is, and what would make it a hook: files given by mistake,
-//! recognised by their first bytes; modules that are not components; components for another WASI or with proposals that
-//! hooks are not given.
+//! Compiler and runner: explains what a rejected file is, and how to make a hook of it: other files, recognised by
+//! their first bytes; modules that are not components; components for another WASI or with unsupported proposals.
 
 use super::contract::{FEATURES, Interface};
 use wasmparser::{BinaryReaderError, Parser, Payload, WasmFeatures};
@@ -18,18 +17,18 @@ const GC: WasmFeatures = WasmFeatures::GC
     .union(WasmFeatures::CUSTOM_DESCRIPTORS)
     .union(WasmFeatures::CM_GC);
 
-/// Each proposal that is not served: its name, and what leaves it out.
+/// Each unsupported proposal: its name, and how to build without it.
 const PROPOSALS: [(WasmFeatures, &str, &str); 14] = [
-    (WasmFeatures::STACK_SWITCHING, "stack switching", "build it without"),
+    (WasmFeatures::STACK_SWITCHING, "stack switching", "build it without this proposal"),
     (
         GC,
         "garbage collection or typed references",
-        "choose a language, or a mode of its compiler, that brings its own memory management",
+        "use a language, or a compiler mode, with its own memory management",
     ),
     (
         WasmFeatures::EXCEPTIONS.union(WasmFeatures::LEGACY_EXCEPTIONS),
         "exception handling",
-        "build it with -fno-exceptions and without setjmp, in Rust with panic=abort",
+        "build it with -fno-exceptions and without setjmp (Rust: panic=abort)",
     ),
     (WasmFeatures::MEMORY64.union(WasmFeatures::CM64), "64-bit memory", "build it for wasm32, not wasm64"),
     (
@@ -39,9 +38,9 @@ const PROPOSALS: [(WasmFeatures, &str, &str); 14] = [
     ),
     (WasmFeatures::CUSTOM_PAGE_SIZES, "custom page sizes", "link it without --page-size"),
     (WasmFeatures::WIDE_ARITHMETIC, "wide arithmetic", "build it without the target feature wide-arithmetic"),
-    (WasmFeatures::MEMORY_CONTROL, "memory control", "build it without"),
-    (WasmFeatures::COMPACT_IMPORTS, "compact imports", "build it without"),
-    (WasmFeatures::CM_VALUES, "component values", "leave values out of its world"),
+    (WasmFeatures::MEMORY_CONTROL, "memory control", "build it without this proposal"),
+    (WasmFeatures::COMPACT_IMPORTS, "compact imports", "build it without this proposal"),
+    (WasmFeatures::CM_VALUES, "component values", "remove values from its world"),
     (WasmFeatures::CM_NESTED_NAMES, "nested package names", "name its packages namespace:package"),
     (WasmFeatures::CM_FIXED_LENGTH_LISTS, "fixed-length lists", "use plain lists in its world"),
     (WasmFeatures::CM_MAP, "maps", "use lists of pairs in its world"),
@@ -52,7 +51,7 @@ const PROPOSALS: [(WasmFeatures, &str, &str); 14] = [
     ),
 ];
 
-/// Proposals that are looked for in one file; each costs another pass over all of it.
+/// Proposals that are detected in one file; each takes another pass over all of it.
 const LOOKS: usize = 6;
 
 /// Explains why a component is invalid; `validate` reads it again with other features.
@@ -84,8 +83,8 @@ pub fn unsupported(
     let found = PROPOSALS.iter().find(|(features, ..)| features.intersects(missing));
     match found {
         _ if known && missing.intersects(ASYNC) => later_wasi("0.3"),
-        Some((_, name, mend)) if known => format!("uses {name}, a proposal that hooks are not given; {mend}"),
-        _ if truncated => "not a valid component: unexpected end-of-file; is it cut off? copy it again".into(),
+        Some((_, name, fix)) if known => format!("uses {name}, a proposal that hooks cannot use; {fix}"),
+        _ if truncated => "not a valid component: unexpected end-of-file; it is truncated, copy it again".into(),
         // Errors inside an interface are several lines, from the outside to the inside.
         _ => format!("not a valid component: {}", error.message().replace('\n', ": ")),
     }
@@ -94,8 +93,9 @@ pub fn unsupported(
 /// The message for a component of a WASI after 0.2.
 pub fn later_wasi(version: &str) -> String {
     format!(
-        "built for WASI {version}, which wrapper does not run yet; build it for WASI 0.2 (componentize-qjs: --sync; Rust: \
-         target wasm32-wasip2, spin-sdk 5, without the crate wasip3; elsewhere: a world of WASI 0.2 without async)"
+        "built for WASI {version}, which wrapper does not support yet; build it for WASI 0.2 (componentize-qjs: \
+         --sync; Rust: target wasm32-wasip2, spin-sdk 5, without the crate wasip3; elsewhere: a world of WASI 0.2 \
+         without async)"
     )
 }
 
@@ -129,38 +129,38 @@ fn names(bytes: &[u8]) -> Vec<String> {
     names
 }
 
-/// Advice for files that are no components.
-const MEND: &str = "hooks are WebAssembly components, build it for wasm32-wasip2";
+/// Advice for files that are not components.
+const ADVICE: &str = "hooks are WebAssembly components, build it for wasm32-wasip2";
 
-/// Recognises files given by mistake, and says what to do.
+/// Recognises files that are not components, and explains what to do.
 pub fn sniff(bytes: &[u8]) -> Result<(), String> {
     Err(match bytes {
         [0, b'a', b's', b'm', 0x0d, 0, 1, 0, ..] => return Ok(()),
         [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => module(bytes),
-        [0, b'a', b's', b'm', ..] => format!("a kind of WebAssembly that is not known here; {MEND}"),
+        [0, b'a', b's', b'm', ..] => format!("an unknown version of WebAssembly; {ADVICE}"),
         // wasmtime's machine code is an ELF file with an ABI of its own (ELFOSABI_WASMTIME).
         [0x7f, b'E', b'L', b'F', _, _, _, 200, ..] => {
-            "machine code compiled from a component, which is never trusted; give the component itself".into()
+            "machine code compiled from a component, which is never trusted; use the component itself".into()
         }
-        [0x7f, b'E', b'L', b'F', ..] => format!("native code (ELF), as Wrapper4's plugins were; {MEND}"),
+        [0x7f, b'E', b'L', b'F', ..] => format!("native code (ELF), such as a plugin of Wrapper4; {ADVICE}"),
         [0x1f, 0x8b, ..] => "compressed with gzip; unpack it".into(),
         [0x28, 0xb5, 0x2f, 0xfd, ..] => "compressed with zstd; unpack it".into(),
         [b'P', b'K', 3, 4, ..] => "a zip archive; unpack it".into(),
         [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => "compressed with xz; unpack it".into(),
         // "\0asm" in base64. A ConfigMap decodes what is in `binaryData`, and not what is in `data`.
         [b'A', b'G', b'F', b'z', b'b', ..] => {
-            "base64 text, not the bytes themselves; decode it (a ConfigMap has it in binaryData, not in data)".into()
+            "base64 text, not the decoded bytes; decode it (in a ConfigMap use binaryData, not data)".into()
         }
         _ if begins(bytes, &["(component", "(module", ";;", "(;"]) => {
-            "WebAssembly text, not binary; turn it into a component with `wasm-tools parse`".into()
+            "WebAssembly text, not binary; convert it with `wasm-tools parse`".into()
         }
         _ if begins(bytes, &["<!doctype", "<html", "<?xml"]) => {
-            format!("a web page, perhaps of a download that failed; {MEND}")
+            format!("a web page, perhaps of a failed download; {ADVICE}")
         }
         _ if begins(bytes, &["version https://git-lfs"]) => {
-            "a pointer of Git LFS, not the file itself; fetch it with `git lfs pull`".into()
+            "a Git LFS pointer, not the file itself; fetch it with `git lfs pull`".into()
         }
-        _ => format!("not WebAssembly; {MEND}"),
+        _ => format!("not WebAssembly; {ADVICE}"),
     })
 }
 
@@ -179,7 +179,7 @@ fn module(bytes: &[u8]) -> String {
     let mut preview1 = false;
     let mut foreign = None;
     let mut typed = false;
-    // A damaged module is a module, too.
+    // A damaged module is still a module.
     for payload in Parser::new(0).parse_all(bytes).map_while(Result::ok) {
         match payload {
             Payload::ImportSection(section) => {
@@ -190,7 +190,7 @@ fn module(bytes: &[u8]) -> String {
                     }
                 }
             }
-            // Where wit-bindgen leaves the world that the module is to be made a component of.
+            // wit-bindgen stores the world of the future component there.
             Payload::CustomSection(section) if section.name().starts_with("component-type") => typed = true,
             _ => {}
         }
@@ -198,26 +198,24 @@ fn module(bytes: &[u8]) -> String {
     let start = "not a component but a core module; build it for wasm32-wasip2";
     let adapt = "`wasm-tools component new --adapt wasi_snapshot_preview1.command.wasm`";
     let general = format!(
-        "{start}, or where the compiler has no such target (Go, Zig, AssemblyScript) for WASI 0.1, and make that a \
-         component with {adapt}"
+        "{start}, or where the compiler has no such target (Go, Zig, AssemblyScript) for WASI 0.1, and convert that \
+         with {adapt}"
     );
     match foreign {
-        _ if typed && !preview1 => format!("{start}, or make it a component with `wasm-tools component new`"),
-        _ if typed => format!("{start}, or make it a component with {}", adapt.replace("command", "reactor")),
+        _ if typed && !preview1 => format!("{start}, or convert it with `wasm-tools component new`"),
+        _ if typed => format!("{start}, or convert it with {}", adapt.replace("command", "reactor")),
         None if preview1 => {
             format!(
-                "{start}, or where the compiler has no such target (Go, Zig, AssemblyScript) make it a component with {adapt}"
+                "{start}, or where the compiler has no such target (Go, Zig, AssemblyScript) convert it with {adapt}"
             )
         }
         None => general,
-        Some(("gojs" | "go", _)) => format!("{general}; this one is for JavaScript: Go's GOOS is to be wasip1, not js"),
+        Some(("gojs" | "go", _)) => format!("{general}; this one is for JavaScript: set GOOS=wasip1, not js"),
         Some(("env", "abort")) => {
-            format!(
-                "{general}; this one needs env.abort: AssemblyScript builds for WASI with @assemblyscript/wasi-shim"
-            )
+            format!("{general}; this one imports env.abort: build AssemblyScript with @assemblyscript/wasi-shim")
         }
         Some((module, name)) => {
-            format!("{general}; this one needs {:?}, which is not of WASI", format!("{module}.{name}"))
+            format!("{general}; this one imports {:?}, which is not part of WASI", format!("{module}.{name}"))
         }
     }
 }

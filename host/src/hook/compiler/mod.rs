@@ -22,11 +22,11 @@ use rustix::{fd::OwnedFd, process::nice};
 use std::{convert::Infallible, fs::File, io::Write, os::fd::AsRawFd};
 use wasmtime::Engine;
 
-/// Of what the container has left when compiling begins, this part. The command has hardly begun by then: what it will
-/// need is not known, and a quarter leaves it most.
+/// Compiling may use one part in this many of the container's free memory. The command has just started: how much it
+/// will need is not known, and a quarter leaves it most.
 const SHARE: u64 = 4;
 
-/// With less the smallest of hooks is not compiled: the engine itself needs a few MiB.
+/// With less than this not even the smallest hook is compiled: the engine itself needs a few MiB.
 const LEAST_SHARE: u64 = 8 << 20;
 
 /// Checks and compiles one hook, and reports on this socket.
@@ -42,10 +42,10 @@ pub fn run(hook: &Hook, component: &File, common: &Common, report: &OwnedFd, tur
         exit_now(0)
     };
     if share < LEAST_SHARE {
-        log::debug(|| "hooks are compiled when they run: the container has little memory left".into());
+        log::debug(|| "compiling hooks only when they run: the container has little memory left".into());
         exit_now(0);
     }
-    // From here on the command runs, and has priority.
+    // From here on the command runs and has priority.
     let _ = nice(19);
     sandbox::limit_memory(share);
     if let Some(turn) = turn {
@@ -54,7 +54,7 @@ pub fn run(hook: &Hook, component: &File, common: &Common, report: &OwnedFd, tur
     // The runner takes code only from an engine like its own, to whose settings the hook's memory can belong.
     let engine = engine::new(hook.settings.memory.value, common.scarce_address_space, kind);
     if let Err(error) = engine.and_then(|engine| compile(component, &engine, report, file)) {
-        log::debug(|| format!("hook {} is compiled when it runs: {error}", hook.label));
+        log::debug(|| format!("hook {:?}: compiling it only when it runs: {error}", hook.label.name));
     }
     exit_now(0)
 }

@@ -1,4 +1,4 @@
-//! Compiler and runner: validates a component and checks that it is a hook and imports only what hooks are given.
+//! Compiler and runner: validates a component and checks that it is a hook and imports only what hooks can use.
 //! Errors are one line: what is wrong, and how to fix it.
 
 use super::{
@@ -124,24 +124,24 @@ fn import(name: &str, functions: &[String]) -> Result<(), String> {
         _ if !interface.is_given() && interface.is_wasi() && interface.version.starts_with("0.2.0-") => {
             Err(format!("imports {name:?}, a draft of WASI 0.2; build it with tools of 2024 or later"))
         }
-        _ if !interface.is_given() => Err(format!("imports {name:?}, which hooks are not given")),
+        _ if !interface.is_given() => Err(format!("imports {name:?}, which hooks cannot use")),
         Some(function) if interface.is_ours() => {
-            Err(format!("{}; it needs {}.{function}", other_version(interface.version), interface.name))
+            Err(format!("{}; it imports {}.{function}", other_version(interface.version), interface.name))
         }
         Some(function) => {
-            Err(format!("needs {function} of {name:?}, which this wrapper does not have; use a newer one"))
+            Err(format!("imports {function} of {name:?}, which this wrapper does not have; use a newer one"))
         }
         None => Ok(()),
     }
 }
 
 fn other_version(version: &str) -> String {
-    format!("built for wrapper:hook {version}, this wrapper serves {VERSION}; use a newer wrapper")
+    format!("built for wrapper:hook {version}, this wrapper supports {VERSION}; use a newer wrapper")
 }
 
 fn run(exports: &[(String, Export)]) -> Result<(), String> {
-    let mend = "build it with wrapper_hook::hook!, or as a program with a `main`, for wasm32-wasip2";
-    let mut found = "nothing of that name";
+    let fix = "build it with wrapper_hook::hook!, or as a program with a `main`, for wasm32-wasip2";
+    let mut found = "there is no such export";
     for (name, export) in exports {
         let interface = Interface::parse(name);
         match (interface.name, export) {
@@ -149,11 +149,11 @@ fn run(exports: &[(String, Export)]) -> Result<(), String> {
             (RUN, _) if !interface.is_of_series() => return Err(other_version(interface.version)),
             (RUN | MAIN, _) => found = "its `run` has another signature",
             ("wasi:http/incoming-handler" | "wasi:http/handler", _) => found = "it is an HTTP server",
-            ("run", Export::Function) => found = "its bare `run` is not in a versioned interface",
+            ("run", Export::Function) => found = "its `run` is not in a versioned interface",
             _ => {}
         }
     }
-    Err(format!("does not export run: {found}; a hook exports {RUN}@{VERSION} or {MAIN}@0.2: {mend}"))
+    Err(format!("does not export run: {found}; a hook exports {RUN}@{VERSION} or {MAIN}@0.2: {fix}"))
 }
 
 #[cfg(test)]
@@ -161,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn imports_are_judged_by_interface_version_and_function() {
+    fn imports_are_checked_by_interface_version_and_function() {
         let known = ["get-phase".to_owned()];
         let unknown = ["get-weather".to_owned()];
         let method = ["[method]fields.get".to_owned()];

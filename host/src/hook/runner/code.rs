@@ -22,7 +22,7 @@ pub fn of_component(file: &File, hook: &Hook, common: &Common, inherited: &Inher
     if let Some(code) = &inherited.code {
         match load(code, &engine) {
             Ok(component) => return Ok(component),
-            Err(error) => log::debug(|| format!("prepared code is not used: {error}")),
+            Err(error) => log::debug(|| format!("not using the precompiled code: {error}")),
         }
     }
     let bytes = memfd::read(file)?;

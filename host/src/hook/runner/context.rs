@@ -1,5 +1,5 @@
-//! Runner: what a hook learns of the Job, as typed values and as variables for programs that do not know wrapper. The
-//! supervisor makes it when the hook's time begins.
+//! Runner: the context of a hook: the Job, as typed values and as variables for programs that do not know wrapper. The
+//! supervisor creates it when the hook's time begins.
 
 use crate::{
     environment,
@@ -10,7 +10,7 @@ use crate::{
 };
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// All that one hook can ask for.
+/// The context of one hook.
 #[derive(Clone, Debug)]
 pub struct Context {
     pub job: Job,
@@ -30,7 +30,7 @@ impl Context {
     }
 
     /// The variables a hook sees: those named `HOOK_…` that are not another hook's, the ones the operator listed for
-    /// all hooks, and then those of the Job, which so cannot be forged.
+    /// all hooks, and then those of the Job, which thus cannot be forged.
     ///
     /// `EXIT_CODE` and `EXIT_STATUS` are named as systemd names them for `ExecStopPost=`.
     pub fn variables(&self, named: &Variables, listed: &[String]) -> Vec<(String, String)> {
@@ -40,7 +40,7 @@ impl Context {
             .filter(|(name, _)| (name.starts_with("HOOK_") && !named.hide(name)) || is_listed(name))
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
-        // Output becomes lines of a log, where colours are control characters (no-color.org).
+        // Output is written to the log, where colours are control characters (no-color.org).
         if !variables.iter().any(|(name, _)| name == "NO_COLOR") {
             variables.push(("NO_COLOR".into(), "1".into()));
         }
@@ -67,7 +67,7 @@ impl Context {
             own.push(("WRAPPER_STOP_SIGNAL", signal.to_string()));
         }
         own.push(("WRAPPER_COMMAND", job.command.join(" ")));
-        variables.retain(|(name, _)| !own.iter().any(|(fact, _)| fact == name));
+        variables.retain(|(name, _)| !own.iter().any(|(own, _)| own == name));
         variables.extend(own.into_iter().map(|(name, value)| (name.into(), value)));
         variables
     }

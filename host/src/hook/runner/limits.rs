@@ -1,5 +1,5 @@
-//! Runner: limits of what a hook can make the host spend. Time is the supervisor's business; everything else is counted
-//! here, in numbers that no honest hook comes near.
+//! Runner: limits on the host's resources that a hook can use. The supervisor limits the time; everything else is
+//! limited here, with numbers far above what an ordinary hook needs.
 //!
 //! What the host keeps in wasmtime's implementation of WASI 0.2 (48.0), function by function. The last column is how
 //! `tests/guests/examples/limits_host_memory.rs` calls it, or else the test in `tests/sandbox/limits.rs`.
@@ -24,7 +24,7 @@
 //! | `get-random-bytes` | for as long as the call takes | `RANDOM_BYTES` | `random_bytes…` |
 //! | instances, with their globals and functions; tables | as long as the hook runs | `INSTANCES`, `TABLE_ELEMENTS` | `instances_count…` |
 //!
-//! Each of these limits is for one thing, and a hook can have many of them. All of it together, and whatever is missing
+//! Each of these limits is for one thing, and a hook can have many of them. All of it together, and anything missing
 //! here, is counted by the allocator (`sandbox/heap.rs`), and ends the hook when it exceeds the budget.
 
 use crate::sandbox::{MEMORIES, heap};
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_memory_refuses_itself_costs_nothing() {
+    fn growth_beyond_a_memorys_own_maximum_is_not_counted() {
         let mut limits = Limits::new(100);
         assert!(!limits.memory_growing(0, 100, Some(50)).unwrap());
         assert!(limits.memory_growing(0, 100, Some(100)).unwrap());

@@ -1,5 +1,5 @@
 //! Runner: links what hooks are granted, HTTP and their own context. Files and sockets are linked, because some
-//! languages' libraries import them, but every use is refused and logged.
+//! languages' runtimes import them, but every use is denied and logged.
 
 use super::{
     limits::{AUTHORITY_BYTES, METHOD_BYTES},
@@ -69,7 +69,7 @@ fn uses_only_sdk_imports(component: &Component) -> bool {
 fn deny_files_and_sockets(linker: &mut Linker<State>) -> Result<()> {
     linker.allow_shadowing(true);
     instance(linker, "wasi:filesystem/preopens")?.func_wrap("get-directories", |store, (): ()| {
-        // Some languages' libraries call this at every start, even if the program uses no files.
+        // Some languages' runtimes call this at every start, even if the program uses no files.
         log_denied(store.data(), Level::Debug, "files");
         Ok((Vec::<(Resource<Descriptor>, String)>::new(),))
     })?;
@@ -100,7 +100,7 @@ fn deny_files_and_sockets(linker: &mut Linker<State>) -> Result<()> {
 }
 
 fn log_denied(state: &State, level: Level, what: &str) {
-    state.output.admit(&format!("not allowed: {what}; hooks have HTTP and nothing else"), |line| {
+    state.output.admit(&format!("not allowed: {what}; hooks have only HTTP"), |line| {
         Line::new(level, line).about_hook(&state.context.hook).write();
     });
 }

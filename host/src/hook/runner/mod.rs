@@ -75,7 +75,7 @@ pub fn run(hook: &Hook, common: &Common, context: &Context) -> u8 {
     let connector = files.parse(&hook.label);
     let failure = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => ManuallyDrop::new(runtime).block_on(execute(hook, common, context, connector, inherited)).err(),
-        Err(error) => Some(Failure::Found(format!("cannot run: {error}"))),
+        Err(error) => Some(Failure::Found(format!("cannot create the event loop: {error}"))),
     };
     let Some(failure) = failure else { return SUCCEEDED };
     let (failed, misconfigured) = (Verdict::Failed.as_str(), Verdict::Misconfigured.as_str());

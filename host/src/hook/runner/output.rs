@@ -1,5 +1,4 @@
-//! Runner: turns a hook's output into lines of our log, marked with its name, and no more of them than a log should
-//! carry.
+//! Runner: writes a hook's output to the log, line by line, marked with its name, and limits it.
 
 use crate::log::{Label, Level, Line};
 use bytes::Bytes;
@@ -33,7 +32,7 @@ pub struct Output {
     left: Arc<Mutex<Left>>,
 }
 
-/// Rest of a hook's share; nothing once something was cut.
+/// Rest of a hook's share; nothing once something was truncated.
 struct Left {
     bytes: usize,
     lines: usize,
@@ -60,7 +59,7 @@ impl Output {
         })
     }
 
-    /// Writes the part of a line that still fits, and logs once that output was cut.
+    /// Writes the part of a line that still fits, and logs once that output was truncated.
     pub fn admit(&self, line: &str, write: impl FnOnce(&str)) {
         let mut left = lock(&self.left);
         if left.lines == 0 || line.is_empty() {

@@ -1,4 +1,4 @@
-//! Runner: explains in one line why a hook failed. The engine's own errors are several lines, with the cause last.
+//! Runner: explains in one line why a hook failed. The engine's own errors have several lines, with the cause last.
 
 use rustc_demangle::demangle;
 use std::{
@@ -8,18 +8,18 @@ use std::{
 use wasmtime::{Error, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
-/// Functions of a trap's backtrace that are named: the innermost show where, the others how it got there.
+/// Functions of a trap's backtrace in the message: the innermost ones.
 const FRAMES: usize = 3;
 
-/// Why a hook did not do its work.
+/// Reason why a hook failed.
 pub enum Failure {
-    /// With a message of wrapper: it trapped, say.
+    /// Found by wrapper, such as a trap, with wrapper's message.
     Found(String),
-    /// With a message of the hook.
+    /// Reported by the hook, with its message.
     Failed(String),
-    /// The same, and its settings have to be changed first.
+    /// The same, because of its settings.
     Misconfigured(String),
-    /// Logged by the supervisor, because that takes memory.
+    /// Logged by the supervisor, because logging takes memory.
     OutOfMemory,
 }
 
@@ -29,7 +29,7 @@ impl From<wasmtime::Error> for Failure {
     }
 }
 
-/// Functions of a language's own library, through which a panic goes on its way to the trap.
+/// Functions of a language's standard library between a panic and its trap.
 const RUNTIME_FRAMES: [&str; 9] =
     ["std::", "core::", "alloc::", "__rust", "rust_", "<std::", "<core::", "<alloc::", "abort"];
 
@@ -43,10 +43,17 @@ pub fn explain(error: &Error, memory_by: &str) -> Option<String> {
         Some(trap) => format!("trapped: {}", trap.to_string().trim_start_matches("wasm trap: ")),
         None => root_cause(error),
     };
-    // The engine's message when a hook starts with more than it may have.
-    let mend =
-        if cause.ends_with("exceeds memory limits") { format!("; {memory_by} gives it more") } else { String::new() };
-    Some(cause + &mend + &backtrace(error))
+    Some(too_much_memory(&cause, memory_by).unwrap_or(cause) + &backtrace(error))
+}
+
+/// The engine's message for a hook that starts with more memory than it may have, with a size in place of pages.
+fn too_much_memory(cause: &str, memory_by: &str) -> Option<String> {
+    let pages = cause.strip_prefix("memory minimum size of ")?.strip_suffix(" pages exceeds memory limits")?;
+    let kib = pages.parse::<u64>().ok()?.checked_mul(64)?;
+    Some(format!(
+        "a memory of {:.1} MiB exceeds the limit on all of its memories; raise {memory_by}",
+        kib as f64 / 1024.0
+    ))
 }
 
 /// The root cause, without the layers that led to it.
@@ -68,8 +75,8 @@ fn is(error: &Error, kind: ErrorKind) -> bool {
     })
 }
 
-/// The place where the hook failed, as far as the component says: function names are in its `name` section, source
-/// lines in its debug information.
+/// The place where the hook failed, if the component has it: function names are in its `name` section, source lines in
+/// its debug information.
 fn backtrace(error: &Error) -> String {
     let mut text = String::new();
     let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return text };

@@ -31,7 +31,7 @@ impl Answer {
 #[derive(Clone, Copy, Debug)]
 pub enum Condition {
     /// The lower 32 bits, under this mask, are this value. The kernel reads no more of an argument that is an `int` in
-    /// C, whatever the caller left in the upper ones.
+    /// C, whatever is in the upper ones.
     Bits(u8, u32, u32),
     /// The lower 32 bits are not this value.
     Not(u8, u32),
@@ -67,7 +67,7 @@ impl Rules {
 
 /// What a filter has to know of the CPU.
 pub struct Machine {
-    /// The token by which the kernel says whose numbers of system calls are used (`AUDIT_ARCH_…`, linux/audit.h).
+    /// The kernel's token for the table of system calls in use (`AUDIT_ARCH_…`, linux/audit.h).
     pub token: u32,
     /// The first number of a second table under the same token, whose calls are all refused: x32 on x86-64.
     pub other_table: Option<u32>,
@@ -93,7 +93,7 @@ const NUMBER: u32 = 0;
 const ARCHITECTURE: u32 = 4;
 const ARGUMENTS: u32 = 16;
 
-/// The program that answers as the rules say, and `otherwise` where none applies.
+/// The program that returns the answer of the rule that applies, and `otherwise` if none does.
 pub fn assemble(rules: &Rules, otherwise: Answer, machine: &Machine) -> Result<Code, TryFromIntError> {
     let ways: Vec<_> = rules.0.iter().collect();
     let mut judge = search(&ways, otherwise, machine)?;
@@ -134,8 +134,8 @@ fn first_of(ways: &Ways, otherwise: Answer, machine: &Machine) -> Result<Code, T
     Ok(code)
 }
 
-/// Answers if all conditions hold, and otherwise goes on behind. Made from its end, where the length of what is to be
-/// skipped is known.
+/// Returns the answer if all conditions hold, and otherwise continues behind. Assembled from its end, so that the
+/// length of each jump is known.
 fn all_of(conditions: &[Condition], then: Answer, machine: &Machine) -> Result<Code, TryFromIntError> {
     let low = |argument: u8| ARGUMENTS + 8 * u32::from(argument) + if machine.big_endian { 4 } else { 0 };
     let high = |argument: u8| ARGUMENTS + 8 * u32::from(argument) + if machine.big_endian { 0 } else { 4 };
@@ -168,8 +168,8 @@ fn all_of(conditions: &[Condition], then: Answer, machine: &Machine) -> Result<C
     Ok(code)
 }
 
-/// Goes one way or the other, neither of which comes back. A conditional jump reaches 255 instructions, one without a
-/// condition any.
+/// Branches to one of two blocks, both of which return. A conditional jump reaches 255 instructions, an unconditional
+/// one any number.
 fn branch(test: u16, value: u32, yes: Code, no: Code) -> Result<Code, TryFromIntError> {
     let jumps = match u8::try_from(yes.len()) {
         Ok(over) => vec![Instruction { jf: over, ..instruction(test, value) }],
@@ -195,7 +195,7 @@ fn instruction(code: u16, k: u32) -> Instruction {
     Instruction { code, jt: 0, jf: 0, k }
 }
 
-/// Hands the program to the kernel, which from here on asks it at each system call of this process. There is no way
+/// Passes the program to the kernel, which from here on runs it at each system call of this process. There is no way
 /// back, and it takes `no_new_privs`.
 #[allow(unsafe_code)]
 pub fn install(mut program: Code) -> std::io::Result<()> {
@@ -268,7 +268,7 @@ mod tests {
         Machine { token: TOKEN, other_table: Some(0x4000_0000), big_endian: true },
     ];
 
-    /// What the rules answer to a call with one argument that matters, whatever the CPU's order of bytes.
+    /// The rules' answer to a call with one relevant argument, in either byte order.
     #[track_caller]
     fn ask(rules: &Rules, number: u32, argument: u64) -> Answer {
         let answers = BOTH.map(|machine| {

@@ -1,5 +1,4 @@
-//! Compiler and runner: differences between CPUs: the kernel's token for each, and which system calls do what elsewhere
-//! others do.
+//! Compiler and runner: differences between CPUs: the kernel's token for each, and system calls that have other names.
 
 use super::bpf::{Condition, Machine};
 use libc::c_long;
@@ -59,7 +58,7 @@ pub const LOCK: &[libc::c_int] = &[libc::F_SETLKW];
 #[cfg(target_arch = "arm")]
 pub const LOCK: &[libc::c_int] = &[libc::F_SETLKW, F_SETLKW64];
 
-/// Each takes a clock first. On 32-bit CPUs there are two of each since 2038 became an issue; a C library asks the new
+/// Each takes a clock first. On 32-bit CPUs there are two of each since 2038 became an issue; a C library tries the new
 /// one first.
 #[cfg(not(target_arch = "arm"))]
 pub const CLOCKS: &[c_long] = &[libc::SYS_clock_getres, libc::SYS_clock_gettime, libc::SYS_clock_nanosleep];
@@ -103,7 +102,7 @@ pub const SIGRETURN: &[c_long] = &[];
 #[cfg(any(target_arch = "arm", target_arch = "s390x"))]
 pub const SIGRETURN: &[c_long] = &[libc::SYS_sigreturn];
 
-/// What the engine tells a CPU whose caches do not see new code by themselves.
+/// How the engine makes new code visible to a CPU whose caches are not coherent.
 #[cfg(target_arch = "aarch64")]
 pub const NEW_CODE: &[c_long] = &[libc::SYS_membarrier];
 #[cfg(target_arch = "riscv64")]

@@ -12,7 +12,7 @@ use bpf::{
     Rules, int,
 };
 
-/// Whether it can judge what is mapped.
+/// Whether it can check what is mapped.
 pub const SEES_MAPPINGS: bool = !cpu::MMAP_IS_OPAQUE;
 
 /// Whose filter it is.
@@ -25,7 +25,7 @@ pub enum Role {
     Runner { lookups: bool, new_code: bool },
 }
 
-/// What everything needs, whatever the arguments: memory and its own end. It names no file, process or address.
+/// Calls that every process needs, with any arguments: memory and its own exit. None names a file, process or address.
 const CALLS: &[libc::c_long] = &[
     libc::SYS_brk,
     libc::SYS_close,
@@ -53,7 +53,7 @@ const CALLS: &[libc::c_long] = &[
 /// argument.
 const NOT_STDERR: Condition = Not(0, libc::STDERR_FILENO.cast_unsigned());
 
-/// What may be asked or changed of a descriptor: nothing by which the kernel would send signals (F_SETOWN).
+/// Allowed commands of fcntl(2): none that makes the kernel send signals (F_SETOWN).
 const FCNTL: [i32; 6] =
     [libc::F_GETFD, libc::F_SETFD, libc::F_GETFL, libc::F_DUPFD_CLOEXEC, libc::F_GET_SEALS, libc::F_ADD_SEALS];
 
@@ -69,7 +69,7 @@ const MAPPING: Condition = Bits(
 const NOT_EXECUTABLE: Condition = Bits(2, libc::PROT_EXEC.cast_unsigned(), 0);
 const EXECUTABLE: Condition = Bits(2, libc::PROT_EXEC.cast_unsigned(), libc::PROT_EXEC.cast_unsigned());
 
-/// A clock of everybody, or one's own: the number of another process's is negative (clock_getcpuclockid(3)).
+/// A system clock, or one of this process: the number of another process's is negative (clock_getcpuclockid(3)).
 const OWN_CLOCK: Condition = Bits(0, 1 << 31, 0);
 
 /// Waiting and waking, of one's own memory or not, by any clock. No priority inheritance, no requeueing.
@@ -122,9 +122,9 @@ fn rules(role: Role) -> Rules {
         rules.allow(cpu::FUTEX, &[Bits(1, FUTEX_COMMAND, command.cast_unsigned())]);
     }
     rules.allow(&[libc::SYS_madvise], &[int(2, libc::MADV_DONTNEED)]);
-    // The engine takes an answer of ENOSYS for an older kernel, and copies what it would have mapped.
+    // With ENOSYS, as on an older kernel, the engine copies what it would have mapped.
     rules.add(&[libc::SYS_memfd_create], &[], Answer::Missing);
-    // What could name another process names this one. The limits are read, by the allocator; they are not set.
+    // Only for this process. The allocator reads the limits; they are not set.
     rules.allow(&[libc::SYS_prlimit64], &[int(0, 0), Word(2, 0)]);
     rules.allow(&[libc::SYS_sched_getaffinity], &[int(0, 0)]);
     // How a panic ends the process.
@@ -143,9 +143,9 @@ fn compiler(rules: &mut Rules, report: i32) {
     for command in cpu::LOCK {
         rules.allow(cpu::FCNTL, &[NOT_STDERR, int(1, *command)]);
     }
-    // It keeps to its share of memory: without capabilities a hard limit can be lowered only.
+    // It limits itself to its share of memory: without capabilities a hard limit can only be lowered.
     rules.allow(&[libc::SYS_prlimit64], &[int(0, 0), Bits(1, u32::MAX, libc::RLIMIT_DATA)]);
-    // How it steps back behind the command: PRIO_PROCESS, this one.
+    // It lowers its own priority below the command's (PRIO_PROCESS).
     rules.allow(&[libc::SYS_getpriority, libc::SYS_setpriority], &[int(0, 0), int(1, 0)]);
 }
 
@@ -169,7 +169,7 @@ fn runner(rules: &mut Rules, lookups: bool, new_code: bool) {
     // The event loop.
     rules.allow(&[libc::SYS_epoll_create1, libc::SYS_epoll_ctl, libc::SYS_eventfd2], &[]);
     rules.allow(cpu::EPOLL_WAIT, &[]);
-    // TCP, by the protocol that the kernel chooses: others, such as MPTCP, are not what Landlock judges.
+    // TCP, with the kernel's default protocol: Landlock does not check others, such as MPTCP.
     for family in [libc::AF_INET, libc::AF_INET6] {
         let mut socket = |kind: i32| {
             rules.allow(&[libc::SYS_socket], &[int(0, family), Bits(1, KIND, kind.cast_unsigned()), int(2, 0)]);
@@ -180,14 +180,14 @@ fn runner(rules: &mut Rules, lookups: bool, new_code: bool) {
         }
     }
     if lookups {
-        // Landlock keeps TCP from it, and nothing can listen.
+        // Landlock denies it for TCP, and listen(2) is not allowed.
         rules.allow(&[libc::SYS_bind], &[NOT_STDERR]);
     }
     rules.allow(&[libc::SYS_connect, libc::SYS_getpeername, libc::SYS_getsockname, libc::SYS_shutdown], &[NOT_STDERR]);
     rules.allow(&[libc::SYS_getsockopt], &[NOT_STDERR, int(1, libc::SOL_SOCKET), int(2, libc::SO_ERROR)]);
     rules.allow(&[libc::SYS_setsockopt], &[NOT_STDERR, int(1, libc::IPPROTO_TCP), int(2, libc::TCP_NODELAY)]);
     rules.allow(&[libc::SYS_recvfrom], &[NOT_STDERR]);
-    // To whom the socket is connected, and to nobody else. A fast open would connect without being judged.
+    // To the peer of the socket only. A fast open would connect to an address that Landlock has not checked.
     let slow = Bits(3, libc::MSG_FASTOPEN.cast_unsigned(), 0);
     rules.allow(&[libc::SYS_sendto], &[NOT_STDERR, slow, Word(4, 0)]);
     let [recv, send] = cpu::RECV_SEND;

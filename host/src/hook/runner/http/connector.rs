@@ -67,7 +67,7 @@ impl Connector {
         Some(ports)
     }
 
-    /// Connects to an address that passes: the first that accepts.
+    /// Connects to the first allowed address that accepts.
     pub async fn connect(
         &self,
         origin: &Origin,
@@ -80,7 +80,7 @@ impl Connector {
         if let (Host::Name(_), [], Some(address)) = (&origin.host, addresses.as_slice(), found.first()) {
             let special_purpose = special_purpose(*address).unwrap_or_default();
             let log_message = format!(
-                "not allowed: {origin} has the address {address}, which a name does not open ({special_purpose})"
+                "not allowed: {origin} resolves to {address} ({special_purpose}), which must be allowed as an address"
             );
             return Err(Failure { error: Error::DestinationIpProhibited, log_message: Some(log_message) });
         }
@@ -91,7 +91,7 @@ impl Connector {
                 Ok(Encrypted { stream, asked }) => (Box::new(stream), asked),
                 Err((error, why)) => return Err(Failure { error, log_message: Some(format!("{origin}: {why}")) }),
             },
-            // No rule is for HTTPS, and so no request of it comes this far.
+            // Without a rule for HTTPS no request of it is allowed.
             (Scheme::Https, None) => return Err(Error::HttpRequestDenied.into()),
         };
         Ok(Connection { stream, seen: Arc::new(Seen { sent: AtomicBool::new(false), asked }), _permit: permit })
@@ -103,7 +103,7 @@ impl Connector {
     }
 }
 
-/// Why there is no connection: the error for the hook, and for the log what the operator should know.
+/// Why there is no connection: the error for the hook and the message for the log.
 pub struct Failure {
     pub error: Error,
     pub log_message: Option<String>,
@@ -127,7 +127,7 @@ pub struct Seen {
     /// Whether bytes of the request have been handed to the kernel: a server that closes after the request may have
     /// processed it, one that closes before has not.
     pub sent: AtomicBool,
-    /// Whether a certificate was asked for that the hook does not have.
+    /// Whether the server requested a client certificate that the hook does not have.
     asked: Arc<AtomicBool>,
 }
 

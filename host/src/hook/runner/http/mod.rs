@@ -1,5 +1,5 @@
 //! Runner: HTTP requests: checked, connected, sent, answered. No redirect is followed and no proxy variable is read;
-//! every wait ends before the hook's time does.
+//! every wait ends before the hook's deadline.
 
 mod connector;
 mod race;
@@ -36,18 +36,18 @@ use tokio::{
 };
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks, io::TokioIo};
 
-/// Connections at once. A hook asks one sidecar or notifies one service; more would make it a load generator.
+/// Connections at once. A hook talks to one sidecar or notifies one service; more would make it a load generator.
 const CONNECTIONS: usize = 8;
 
 /// A wait ends this long before the hook is killed, so that the hook can still log what it waited for.
 const REPORT_MARGIN: Duration = Duration::from_millis(200);
 
-/// Bytes that hyper may buffer of an answer's head: twice the 8 KiB that servers usually send at most. Besides, hyper
-/// takes a hundred headers and no more.
+/// Bytes that hyper may buffer of a response's head: twice the 8 KiB that servers usually send at most. Besides, hyper
+/// accepts at most a hundred headers.
 const HEAD_LIMIT: usize = 16 * 1024;
 
-/// Methods that no hook can use, in whatever letters, as in browsers: they make a proxy a tunnel to where no rule
-/// applies, or have a server repeat headers that others put in.
+/// Methods that no hook can use, in any case, as in browsers: they make a proxy a tunnel to where no rule applies, or
+/// have a server repeat headers that others added.
 const FORBIDDEN: [&str; 3] = ["CONNECT", "TRACE", "TRACK"];
 
 /// Bytes of a request's body that are taken from the hook at once. Two such pieces are kept for every request that is
@@ -56,7 +56,7 @@ const BODY_CHUNK: usize = 16 * 1024;
 
 type Answer = (Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>);
 
-/// A hook's way out, with everything that limits it.
+/// A hook's HTTP client, with everything that limits it.
 #[derive(Clone)]
 pub struct Outbound {
     allow: Setting<AllowList>,
@@ -83,7 +83,7 @@ impl Outbound {
     async fn send(self, mut request: Request<WasiBody>, options: RequestOptions) -> Result<Answer, Error> {
         self.check_method(request.method())?;
         let origin = self.check_origin(request.uri())?;
-        // A request that waits in the queue until the time is up must not connect after all.
+        // A request that has waited in the queue until the deadline must not connect.
         let permit = timeout(self.limit_to_deadline(None), self.permits.clone().acquire_owned()).await;
         let permit = permit.map_err(|_| Error::ConnectionTimeout)?.map_err(|_| Error::ConnectionLimitReached)?;
         if self.limit_to_deadline(None).is_zero() {
@@ -143,10 +143,10 @@ impl Outbound {
         let (refusal, error) = match Origin::of(uri) {
             Ok(origin) if self.allow.value.allows(&origin) => return Ok(origin),
             Ok(origin) => {
-                let mend = self.allow.written(&origin);
-                (format!("not allowed: {origin}; to allow it: {mend}"), Error::HttpRequestDenied)
+                let option = self.allow.written(&origin);
+                (format!("not allowed: {origin}; to allow it: {option}"), Error::HttpRequestDenied)
             }
-            // Not the URL itself: what is malformed may be a secret.
+            // Not the URL itself: a malformed one may be a secret.
             Err(why) => (format!("not allowed: {why:#}"), Error::HttpRequestUriInvalid),
         };
         self.log(Some(refusal));
@@ -163,7 +163,7 @@ impl Outbound {
         }
     }
 
-    /// Maps hyper's error before there is an answer to one of `wasi:http`, and logs what that cannot express.
+    /// Maps hyper's error before the response to one of `wasi:http`, and logs what that cannot express.
     fn failure(&self, error: &hyper::Error, origin: &Origin, seen: &Seen) -> Error {
         if let Some((error, why)) = self.connector.explain(error, seen) {
             self.log(Some(format!("{origin}: {why}")));
@@ -171,7 +171,9 @@ impl Outbound {
         }
         if error.is_parse_too_large() {
             let most = HEAD_LIMIT >> 10;
-            self.log(Some(format!("{origin}: its answer has more than 100 headers, or more than {most} KiB of them")));
+            self.log(Some(format!(
+                "{origin}: its response has more than 100 headers, or more than {most} KiB of them"
+            )));
         }
         match lost_connection(error) {
             true if seen.sent.load(Ordering::Relaxed) => Error::ConnectionTerminated,
@@ -222,7 +224,7 @@ fn declare_length(request: &mut Request<WasiBody>) {
     }
 }
 
-/// hyper's error while an answer's body comes in. What ends before its announced end is not the protocol's fault.
+/// Maps hyper's error while a response's body is received. A body that ends early is not a protocol error.
 fn broken_off(error: &hyper::Error) -> Error {
     match lost_connection(error) {
         true => Error::HttpResponseIncomplete,
@@ -231,7 +233,7 @@ fn broken_off(error: &hyper::Error) -> Error {
     }
 }
 
-/// Whether the connection ended, in whatever way, before what was read from it did.
+/// Whether the connection was lost before the end of the response.
 fn lost_connection(error: &hyper::Error) -> bool {
     if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
         return true;
@@ -252,8 +254,8 @@ fn lost_connection(error: &hyper::Error) -> bool {
     false
 }
 
-/// An answer's body as it comes in. It ends with an error when nothing comes for too long, and in any case before
-/// the hook's time is up.
+/// A response's body while it is received. It ends with an error when nothing is received for too long, and in any case
+/// before the hook's deadline.
 struct TimedBody {
     body: Incoming,
     between: Duration,

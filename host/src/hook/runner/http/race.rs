@@ -1,5 +1,5 @@
 //! Runner: connects to a host with several addresses as in RFC 8305 ("Happy Eyeballs"): the next address is tried while
-//! the one before still waits, and the first connection is taken.
+//! the previous attempt is still pending, and the first connection is used.
 
 use std::{
     collections::VecDeque,
@@ -20,8 +20,8 @@ use wasmtime_wasi_http::Error;
 const HEAD_START: Duration = Duration::from_millis(250);
 
 /// Attempts of one request at the same time. Each holds a descriptor; eight requests with this many stay below the
-/// limit of the process. Whoever makes room has had this many head starts: a second, in which a lost packet has been
-/// sent again (RFC 6298).
+/// limit of the process. An attempt that is dropped has had this many head starts: a second, in which a lost packet has
+/// been sent again (RFC 6298).
 const ATTEMPTS: usize = 4;
 
 /// Addresses of one host that are tried. More than this would take longer than a hook has.
@@ -31,8 +31,8 @@ const ADDRESSES: usize = 32;
 pub async fn connect(addresses: &[IpAddr], port: u16) -> Result<TcpStream, Error> {
     let mut race = Race::new(interleave(addresses), port);
     let stream = poll_fn(|cx| race.poll(cx)).await?;
-    // Writes are complete messages. The kernel would keep it back until the other side has confirmed what came
-    // before, which takes that side up to 40 ms: after a TLS handshake, or between a head and its body.
+    // Writes are complete messages. The kernel would delay each until the previous one is acknowledged, which can take
+    // 40 ms: after a TLS handshake, or between a head and its body.
     let _ = stream.set_nodelay(true);
     Ok(stream)
 }
@@ -129,7 +129,7 @@ enum Failure {
     Refused,
     Unreachable,
     NoAnswer,
-    /// Somebody was there: the connection was accepted and closed before it was used.
+    /// The connection was accepted and then closed before it was used.
     Closed,
 }
 
@@ -172,13 +172,13 @@ mod tests {
     }
 
     #[test]
-    fn a_host_with_very_many_addresses_is_not_tried_at_all_of_them() {
+    fn only_the_first_addresses_of_a_host_with_very_many_are_tried() {
         let many: Vec<IpAddr> = (0..=255).map(|last| IpAddr::from([10, 0, 0, last])).collect();
         assert_eq!(interleave(&many).len(), ADDRESSES);
     }
 
     #[test]
-    fn a_refusal_counts_only_if_no_address_said_anything_else() {
+    fn a_refusal_counts_only_if_every_address_refused() {
         let of = |errno| Failure::of(&io::Error::from_raw_os_error(errno));
         let refused = of(libc::ECONNREFUSED);
         for nothing in [libc::EADDRNOTAVAIL, libc::ENETUNREACH, libc::EAFNOSUPPORT] {

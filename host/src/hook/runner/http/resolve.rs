@@ -72,14 +72,14 @@ pub struct Names {
 }
 
 impl Names {
-    /// Malformed lines are skipped, and the others stand.
+    /// Malformed lines are skipped.
     pub fn parse(files: Files) -> Self {
         let conf = ResolvConf::parse(&String::from_utf8_lossy(&files.resolv_conf));
         let hosts = String::from_utf8_lossy(&files.hosts).into_owned();
         Self { hosts, servers: conf.servers(), conf }
     }
 
-    /// The origin's addresses, looked up once: what is judged is what is connected to.
+    /// The origin's addresses, looked up once: the addresses that are checked are the ones that are connected to.
     pub async fn addresses(&self, origin: &Origin) -> Result<Vec<IpAddr>, Error> {
         match &origin.host {
             Host::Localhost => Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]),
@@ -91,7 +91,7 @@ impl Names {
         }
     }
 
-    /// Asks for the name, and for it in each search domain, until there is an address.
+    /// Looks up the name, and the name in each search domain, until there is an address.
     async fn search(&self, name: &str, absolute: bool) -> Result<Vec<IpAddr>, Error> {
         let mut error = Error::DnsError { rcode: None, info_code: None };
         for candidate in self.conf.candidates(name, absolute) {
@@ -107,10 +107,10 @@ impl Names {
         Err(error)
     }
 
-    /// The addresses of both kinds, or of one if the other's are too long in coming.
+    /// The addresses of both kinds, or of one if the query for the other takes too long.
     async fn look_up(&self, name: &Name<Vec<u8>>) -> io::Result<Vec<IpAddr>> {
         let late = || Err(io::Error::from(ErrorKind::TimedOut));
-        let (mut v6, mut v4) = (pin!(self.ask(name, Rtype::AAAA)), pin!(self.ask(name, Rtype::A)));
+        let (mut v6, mut v4) = (pin!(self.query(name, Rtype::AAAA)), pin!(self.query(name, Rtype::A)));
         let (mut found_v6, mut found_v4) = (None, None);
         let mut enough = pin!(sleep(PATIENCE.iter().sum()));
         while found_v6.is_none() || found_v4.is_none() {
@@ -130,7 +130,7 @@ impl Names {
         Ok(found.iter().collect())
     }
 
-    async fn ask(&self, name: &Name<Vec<u8>>, kind: Rtype) -> io::Result<Answer> {
+    async fn query(&self, name: &Name<Vec<u8>>, kind: Rtype) -> io::Result<Answer> {
         for patience in PATIENCE {
             if let Ok(answer) = timeout(patience, self.servers.query((name, kind))).await {
                 return answer;
@@ -150,7 +150,7 @@ fn listed(hosts: &str, name: &str) -> Vec<IpAddr> {
     hosts.lines().filter_map(address_of).collect()
 }
 
-/// As many name servers as the C library asks (MAXNS).
+/// As many name servers as the C library uses (MAXNS).
 const SERVERS: usize = 3;
 
 /// As many search domains as Kubernetes lets a pod have.
@@ -173,7 +173,7 @@ struct ResolvConf {
 }
 
 impl ResolvConf {
-    /// Lines and words that are malformed or unknown are skipped.
+    /// Malformed or unknown lines and options are skipped.
     fn parse(text: &str) -> Self {
         let mut conf = Self { servers: Vec::new(), domains: Vec::new(), dots: 1, tcp: false };
         for line in text.lines() {

@@ -41,7 +41,7 @@ const ROOTS_FOLDER: &str = "SSL_CERT_DIR";
 const FILE_LIMIT: u64 = 4 << 20;
 const FILES_LIMIT: u64 = 16 << 20;
 
-/// The files of these variables, read before the sandbox is entered and not yet understood.
+/// The files of these variables, read before the sandbox is entered and not parsed yet.
 #[derive(Default)]
 pub struct Files {
     roots: Vec<Pem>,
@@ -79,7 +79,7 @@ impl Files {
         };
         let mut files: Vec<PathBuf> =
             entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()).collect();
-        // So that what is beyond the limit is the same in each run.
+        // So that each run reads the same files below the limit.
         files.sort();
         for file in files {
             let read: usize = self.roots.iter().map(|pem| pem.bytes.len()).sum();
@@ -132,7 +132,7 @@ fn read_identity(variables: &[String; 2]) -> Option<Result<[Pem; 2], String>> {
 
 /// Trusted roots and the hook's own certificate.
 pub struct Trust {
-    /// Nothing that could be used, and why.
+    /// An error if the hook's own certificate cannot be used.
     config: Result<ClientConfig, String>,
     /// Whether roots were added to the public ones.
     roots_added: bool,
@@ -152,7 +152,7 @@ impl Trust {
             let (usable, _) = roots.add_parsable_certificates(found);
             // A folder has other files as well.
             if usable == 0 && !pem.source.starts_with(ROOTS_FOLDER) {
-                problems.push(format!("{}: no certificate in it", pem.source));
+                problems.push(format!("{}: no certificate in the file", pem.source));
             }
         }
         for problem in problems {
@@ -167,7 +167,7 @@ impl Trust {
         let mut config = self.config.clone().map_err(|why| (Error::ConfigurationError, why))?;
         let asked = Arc::new(AtomicBool::new(false));
         if !self.has_identity {
-            config.client_auth_cert_resolver = Arc::new(Nobody { asked: asked.clone() });
+            config.client_auth_cert_resolver = Arc::new(NoCertificate { asked: asked.clone() });
         }
         let connect = async { TlsConnector::from(Arc::new(config)).connect(name(origin)?, stream).await };
         match connect.await {
@@ -183,33 +183,33 @@ impl Trust {
     /// the log.
     pub fn explain(&self, error: &(dyn std::error::Error + 'static), asked: &AtomicBool) -> Option<(Error, String)> {
         let cause = rustls_error(error)?;
-        let (error, mut words) = tls_errors::explain(cause, self.roots_added);
+        let (error, mut message) = tls_errors::explain(cause, self.roots_added);
         if matches!(cause, rustls::Error::AlertReceived(_)) && asked.load(Ordering::Relaxed) {
-            words += &self.wanted();
+            message += &self.wanted();
         }
-        Some((error, words))
+        Some((error, message))
     }
 
     /// Hint for a server that requested a certificate, got none, and closed the connection.
     fn wanted(&self) -> String {
         let [certificate, key] = &self.identity_variables;
-        format!("; it asked for a client certificate, which {certificate} and {key} name")
+        format!("; it requested a client certificate: set {certificate} and {key}")
     }
 }
 
-/// A connection that is encrypted, and whether the other side has asked for a certificate that we do not have.
+/// An encrypted connection, and whether the server has requested a client certificate that the hook does not have.
 pub struct Encrypted {
     pub stream: TlsStream<TcpStream>,
     pub asked: Arc<AtomicBool>,
 }
 
-/// Sends no certificate, and notes that one was requested.
+/// Sends no certificate, and records that one was requested.
 #[derive(Debug)]
-struct Nobody {
+struct NoCertificate {
     asked: Arc<AtomicBool>,
 }
 
-impl ResolvesClientCert for Nobody {
+impl ResolvesClientCert for NoCertificate {
     fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
         self.asked.store(true, Ordering::Relaxed);
         None
@@ -228,16 +228,16 @@ fn config(roots: RootCertStore, identity: Option<Result<[Pem; 2], String>>) -> R
     let [certificate, key] = identity?;
     let chain: Vec<_> = CertificateDer::pem_slice_iter(&certificate.bytes).flatten().collect();
     if chain.is_empty() {
-        return Err(format!("{}: no certificate in it", certificate.source));
+        return Err(format!("{}: no certificate in the file", certificate.source));
     }
     let private = PrivateKeyDer::from_pem_slice(&key.bytes)
-        .map_err(|_| format!("{}: no private key in it that is not encrypted", key.source))?;
+        .map_err(|_| format!("{}: no unencrypted private key in the file", key.source))?;
     config.with_client_auth_cert(chain, private).map_err(|error| match error {
         rustls::Error::InconsistentKeys(_) => {
             format!("{} is not the key of the certificate in {}", key.source, certificate.source)
         }
         rustls::Error::InvalidCertificate(_) => format!("{}: malformed", certificate.source),
-        _ => format!("{}: neither an RSA key of 2048 bits or more, nor one for ECDSA or Ed25519", key.source),
+        _ => format!("{}: unsupported key, it must be RSA (2048 bits or more), ECDSA or Ed25519", key.source),
     })
 }
 
@@ -249,7 +249,7 @@ fn name(origin: &Origin) -> io::Result<ServerName<'static>> {
     })
 }
 
-/// The error of TLS beneath others, of which an I/O error hides what it was made of from `source`.
+/// The TLS error inside another; the `source` of an I/O error leaves it out.
 fn rustls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
     let mut next = Some(error);
     while let Some(error) = next {

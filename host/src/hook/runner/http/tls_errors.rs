@@ -1,9 +1,12 @@
-//! Runner: explains TLS errors to operators. The library's own messages are meant for programmers.
+//! Runner: explains TLS errors for operators. The library's own messages are for programmers.
 
 use rustls::{AlertDescription, CertificateError, Error as TlsError, PeerIncompatible};
 use std::time::{Duration, UNIX_EPOCH};
 use tokio_rustls::rustls::{self, pki_types::UnixTime};
 use wasmtime_wasi_http::Error;
+
+/// Message for a violation of a rule that has none of its own.
+const INVALID: &str = "it is invalid";
 
 /// Names of a certificate that are reported.
 const NAMES: usize = 3;
@@ -12,23 +15,22 @@ const NAMES: usize = 3;
 pub fn explain(error: &TlsError, roots_added: bool) -> (Error, String) {
     match error {
         TlsError::InvalidCertificate(why) => {
-            let words = format!("its certificate is not trusted: {}", certificate(why, roots_added));
-            (Error::TlsCertificateError, words)
+            (Error::TlsCertificateError, format!("certificate not trusted: {}", certificate(why, roots_added)))
         }
-        TlsError::NoCertificatesPresented => (Error::TlsCertificateError, "it has no certificate".into()),
+        TlsError::NoCertificatesPresented => (Error::TlsCertificateError, "the server sent no certificate".into()),
         TlsError::AlertReceived(alert) => {
-            let words = refusal(*alert);
-            let alert_message = Some(words.to_owned());
+            let reason = refusal(*alert);
+            let alert_message = Some(reason.to_owned());
             (
                 Error::TlsAlertReceived { alert_id: Some(u8::from(*alert)), alert_message },
-                format!("it refused: {words}"),
+                format!("the server closed the TLS connection: {reason}"),
             )
         }
         TlsError::InvalidMessage(_) => {
-            (Error::TlsProtocolError, "no TLS: what it answers is something else, perhaps plain HTTP".into())
+            (Error::TlsProtocolError, "no TLS: the response is not TLS, perhaps plain HTTP".into())
         }
         TlsError::PeerIncompatible(why) => (Error::TlsProtocolError, format!("no TLS: {}", incompatible(why))),
-        _ => (Error::TlsProtocolError, "no TLS: it breaks the protocol".into()),
+        _ => (Error::TlsProtocolError, "no TLS: the server violates the protocol".into()),
     }
 }
 
@@ -40,35 +42,35 @@ fn certificate(why: &CertificateError, roots_added: bool) -> String {
     };
     match why {
         UnknownIssuer if roots_added => {
-            "it is issued neither by a public CA nor by one in SSL_CERT_FILE or SSL_CERT_DIR".into()
+            "it was issued neither by a public CA nor by one in SSL_CERT_FILE or SSL_CERT_DIR".into()
         }
-        UnknownIssuer => "it is not issued by a public CA; a private CA is added with SSL_CERT_FILE".into(),
+        UnknownIssuer => "it was not issued by a public CA; set SSL_CERT_FILE to add a private one".into(),
         ExpiredContext { not_after, .. } => format!("it expired on {}", date(not_after)),
         Expired => "it has expired".into(),
         NotValidYetContext { time, not_before } => {
-            format!("it is not valid before {}, and here it is {}", date(not_before), date(time))
+            format!("it is not valid before {}, and this machine's time is {}", date(not_before), date(time))
         }
         NotValidYet => "it is not valid yet".into(),
         NotValidForNameContext { expected, presented } => {
             let expected = expected.to_str();
             match presented.as_slice() {
-                [] => format!("it is not valid for {expected} and names no host at all (subjectAltName)"),
-                presented => format!("it is not valid for {expected} but for {}", names(presented)),
+                [] => format!("it is not valid for {expected} and has no host name at all (subjectAltName)"),
+                presented => format!("it is not valid for {expected}, only for {}", names(presented)),
             }
         }
         NotValidForName => "it is not valid for this host".into(),
         UnsupportedSignatureAlgorithmContext { signature_algorithm_id: id, .. }
         | UnsupportedSignatureAlgorithmForPublicKeyContext { signature_algorithm_id: id, .. } => algorithm(id),
-        BadSignature => "it is not signed by the CA it names, or with a key that is too short".into(),
-        InvalidPurpose | InvalidPurposeContext { .. } => "it is not one for servers (extended key usage)".into(),
+        BadSignature => "it is not signed by its issuer, or the key is too short".into(),
+        InvalidPurpose | InvalidPurposeContext { .. } => "it is not a server certificate (extended key usage)".into(),
         BadEncoding => "it is malformed".into(),
         Revoked => "it has been revoked".into(),
-        UnhandledCriticalExtension => "it has a critical extension that is not understood".into(),
+        UnhandledCriticalExtension => "it has an unsupported critical extension".into(),
         Other(error) => match error.0.downcast_ref() {
             Some(error) => chain(error).into(),
-            None => "it breaks a rule".into(),
+            None => INVALID.into(),
         },
-        _ => "it breaks a rule".into(),
+        _ => INVALID.into(),
     }
 }
 
@@ -82,26 +84,26 @@ fn chain(error: &webpki::Error) -> &'static str {
     };
     match error {
         CaUsedAsEndEntity => "it is a CA certificate used as a server certificate (CA:TRUE)",
-        EndEntityUsedAsCa => "it is issued with a certificate that is not a CA's (CA:FALSE)",
-        UnsupportedCertVersion => "it is not of version 3 of X.509",
-        NameConstraintViolation => "its CA may not issue it for this name (name constraints)",
-        PathLenConstraintViolated => "its CA may not have another CA below it (path length)",
+        EndEntityUsedAsCa => "its issuer's certificate is not a CA certificate (CA:FALSE)",
+        UnsupportedCertVersion => "it is not an X.509 version 3 certificate",
+        NameConstraintViolation => "its CA must not issue it for this name (name constraints)",
+        PathLenConstraintViolated => "its CA must not have another CA below it (path length)",
         MaximumPathDepthExceeded | MaximumPathBuildCallsExceeded | MaximumSignatureChecksExceeded => {
             "the chain from its CA is too long"
         }
-        UnsupportedCriticalExtension => "it has a critical extension that is not understood",
+        UnsupportedCriticalExtension => "it has an unsupported critical extension",
         MalformedExtensions
         | MalformedDnsIdentifier
         | MalformedNameConstraint
         | ExtensionValueInvalid
         | SignatureAlgorithmMismatch => "it is malformed",
-        _ => "it breaks a rule",
+        _ => INVALID,
     }
 }
 
 /// An algorithm that no signature may have, by its identifier in DER.
 fn algorithm(id: &[u8]) -> String {
-    /// Algorithms that are no longer accepted, by the bytes of their object identifiers.
+    /// Algorithms that are no longer accepted, by their object identifiers in DER.
     const OLD: [(&[u8], &str); 4] = [
         (&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x05], "SHA-1"), // sha1WithRSAEncryption
         (&[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x01], "SHA-1"),             // ecdsa-with-SHA1
@@ -109,12 +111,12 @@ fn algorithm(id: &[u8]) -> String {
         (&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x04], "MD5"),   // md5WithRSAEncryption
     ];
     match OLD.iter().find(|(old, _)| id.windows(old.len()).any(|part| part == *old)) {
-        Some((_, name)) => format!("it is signed with {name}, which is not accepted any more"),
-        None => "it is signed with an algorithm that is not supported".into(),
+        Some((_, name)) => format!("it is signed with {name}, which is no longer accepted"),
+        None => "it is signed with an unsupported algorithm".into(),
     }
 }
 
-/// The first names of a certificate, without what the library puts around each.
+/// The first names of a certificate, without the type that the library writes around each.
 fn names(presented: &[String]) -> String {
     let bare = |name: &String| match name.split_once('(') {
         Some((_, inner)) => inner.trim_end_matches(')').trim_matches('"').to_owned(),
@@ -128,10 +130,10 @@ fn names(presented: &[String]) -> String {
 }
 
 fn date(time: &UnixTime) -> String {
-    // A certificate may name a year that no calendar here has.
+    // A certificate may have a year that the format does not.
     match UNIX_EPOCH.checked_add(Duration::from_secs(time.as_secs())) {
         Some(time) if within_calendar(time) => humantime::format_rfc3339_seconds(time).to_string(),
-        _ => "a date far away".into(),
+        _ => "a date after the year 9999".into(),
     }
 }
 
@@ -141,37 +143,39 @@ fn within_calendar(time: std::time::SystemTime) -> bool {
     time.duration_since(UNIX_EPOCH).is_ok_and(|since| since < YEAR_10000)
 }
 
-/// Why the other side ends the connection (RFC 8446, section 6).
+/// Reason for which the server closed the connection (RFC 8446, section 6).
 fn refusal(alert: AlertDescription) -> &'static str {
     match alert {
         AlertDescription::HandshakeFailure | AlertDescription::InsufficientSecurity => {
-            "handshake failure, it accepts nothing of what was offered"
+            "handshake failure: no cipher or parameter in common"
         }
-        AlertDescription::CertificateRequired | AlertDescription::NoCertificate => "a client certificate is required",
+        AlertDescription::CertificateRequired | AlertDescription::NoCertificate => "client certificate required",
         AlertDescription::BadCertificate => "bad client certificate",
         AlertDescription::UnsupportedCertificate => "unsupported kind of client certificate",
-        AlertDescription::CertificateRevoked => "the client certificate is revoked",
-        AlertDescription::CertificateExpired => "the client certificate has expired",
-        AlertDescription::CertificateUnknown => "the client certificate is not accepted",
-        AlertDescription::UnknownCA => "the client certificate's CA is unknown to it",
+        AlertDescription::CertificateRevoked => "client certificate revoked",
+        AlertDescription::CertificateExpired => "client certificate expired",
+        AlertDescription::CertificateUnknown => "client certificate not accepted",
+        AlertDescription::UnknownCA => "unknown CA of the client certificate",
         AlertDescription::AccessDenied => "access denied",
-        AlertDescription::ProtocolVersion => "it speaks neither TLS 1.2 nor TLS 1.3",
-        AlertDescription::UnrecognisedName => "it does not know this name",
+        AlertDescription::ProtocolVersion => "neither TLS 1.2 nor TLS 1.3 supported",
+        AlertDescription::UnrecognisedName => "unknown server name",
         AlertDescription::InternalError => "internal error",
-        AlertDescription::NoApplicationProtocol => "it does not speak HTTP/1.1",
-        AlertDescription::DecryptError => "a signature is wrong",
+        AlertDescription::NoApplicationProtocol => "HTTP/1.1 not supported",
+        AlertDescription::DecryptError => "invalid signature",
         AlertDescription::CloseNotify | AlertDescription::UserCanceled => "closed",
-        _ => "the handshake broke a rule",
+        _ => "handshake failure",
     }
 }
 
 fn incompatible(why: &PeerIncompatible) -> &'static str {
     match why {
         PeerIncompatible::ServerDoesNotSupportTls12Or13 | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig => {
-            "it speaks neither TLS 1.2 nor TLS 1.3"
+            "the server supports neither TLS 1.2 nor TLS 1.3"
         }
-        PeerIncompatible::ExtendedMasterSecretExtensionRequired => "it lacks the extended master secret",
-        _ => "it and this program have no algorithm in common",
+        PeerIncompatible::ExtendedMasterSecretExtensionRequired => {
+            "the server does not support the extended master secret"
+        }
+        _ => "no algorithm in common with the server",
     }
 }
 
@@ -180,16 +184,16 @@ mod tests {
     use super::*;
     use std::sync::Arc;
 
-    /// All of these in one line each, and nothing in them that looks like a program's text.
+    /// Each in one line, and without the library's debug output.
     #[test]
-    fn each_reason_is_plain_words() {
+    fn each_reason_is_a_plain_sentence() {
         let at = |seconds| UnixTime::since_unix_epoch(Duration::from_secs(seconds));
         let other = |error| CertificateError::Other(rustls::OtherError(Arc::new(error)));
         let sha1 = vec![0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x05];
-        for (why, words) in [
-            (CertificateError::UnknownIssuer, "a private CA is added with SSL_CERT_FILE"),
+        for (why, expected) in [
+            (CertificateError::UnknownIssuer, "set SSL_CERT_FILE to add a private one"),
             (CertificateError::ExpiredContext { time: at(2), not_after: at(1) }, "expired on 1970-01-01T00:00:01Z"),
-            (CertificateError::ExpiredContext { time: at(2), not_after: at(u64::MAX) }, "far away"),
+            (CertificateError::ExpiredContext { time: at(2), not_after: at(u64::MAX) }, "after the year 9999"),
             (CertificateError::NotValidYetContext { time: at(1), not_before: at(2) }, "not valid before 1970-"),
             (
                 CertificateError::UnsupportedSignatureAlgorithmContext {
@@ -199,21 +203,21 @@ mod tests {
                 "SHA-1",
             ),
             (other(webpki::Error::CaUsedAsEndEntity), "a CA certificate used as a server certificate"),
-            (other(webpki::Error::EndEntityUsedAsCa), "not a CA's"),
+            (other(webpki::Error::EndEntityUsedAsCa), "not a CA certificate"),
             (other(webpki::Error::UnsupportedCertVersion), "version 3"),
-            (CertificateError::InvalidPurpose, "not one for servers"),
-            (CertificateError::BadSignature, "not signed by the CA it names"),
-            (CertificateError::ApplicationVerificationFailure, "breaks a rule"),
+            (CertificateError::InvalidPurpose, "not a server certificate"),
+            (CertificateError::BadSignature, "not signed by its issuer"),
+            (CertificateError::ApplicationVerificationFailure, "it is invalid"),
         ] {
-            let (_, said) = explain(&TlsError::InvalidCertificate(why), false);
-            assert!(said.starts_with("its certificate is not trusted: it ") && said.contains(words), "{said}");
-            assert!(!said.contains(['{', '[', '"']) && !said.contains("Context"), "{said}");
-            assert_eq!(said.contains("SSL_CERT_FILE"), words.contains("SSL_CERT_FILE"), "{said}");
+            let (_, text) = explain(&TlsError::InvalidCertificate(why), false);
+            assert!(text.starts_with("certificate not trusted: it") && text.contains(expected), "{text}");
+            assert!(!text.contains(['{', '[', '"']) && !text.contains("Context"), "{text}");
+            assert_eq!(text.contains("SSL_CERT_FILE"), expected.contains("SSL_CERT_FILE"), "{text}");
         }
     }
 
     #[test]
-    fn a_certificates_names_are_told_without_what_is_around_them_and_not_all_of_many() {
+    fn only_the_first_names_of_a_certificate_are_reported_and_without_their_type() {
         let presented: Vec<String> =
             ["DnsName(\"a.example\")", "IpAddress(10.0.0.1)", "DirectoryName", "DnsName(\"d\")"].map(Into::into).into();
         assert_eq!(names(&presented), "a.example, 10.0.0.1, DirectoryName, …");
@@ -221,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_added_a_ca_is_not_told_to_add_one() {
+    fn with_an_added_ca_the_message_does_not_recommend_to_add_one() {
         let unknown = TlsError::InvalidCertificate(CertificateError::UnknownIssuer);
         assert!(explain(&unknown, true).1.ends_with("nor by one in SSL_CERT_FILE or SSL_CERT_DIR"));
     }
