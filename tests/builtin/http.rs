@@ -132,7 +132,7 @@ fn assert_misconfigured(mut run: Command, words: &str) {
 // Requests.
 
 #[test]
-fn the_default_body_tells_of_a_command_that_succeeded() {
+fn the_default_body_describes_a_command_that_succeeded() {
     let peer = Peer::with_status(200);
     let done = telling(&peer.url("/hook"), &[]).with(&["sleep", "0.2"]).done();
     assert_eq!((done.code(), done.line()), (0, format!("wrapper: http: sent to {}", origin(&peer)).as_str()));
@@ -150,7 +150,7 @@ fn the_default_body_tells_of_a_command_that_succeeded() {
 }
 
 #[test]
-fn the_default_body_tells_of_a_command_that_failed_whatever_its_arguments_hold() {
+fn the_default_body_describes_a_command_that_failed_whatever_its_arguments() {
     let peer = Peer::with_status(200);
     let mut run = telling(&peer.url("/"), &[]).with(&["sh", "-c", "exit 7"]).with(&AWKWARD);
     run.arg(OsStr::from_bytes(b"not \xff UTF-8"));
@@ -167,7 +167,7 @@ fn the_default_body_tells_of_a_command_that_failed_whatever_its_arguments_hold()
 }
 
 #[test]
-fn the_default_body_tells_of_a_command_that_was_killed() {
+fn the_default_body_describes_a_command_that_was_killed() {
     let peer = Peer::with_status(200);
     assert_eq!(telling(&peer.url("/"), &[]).with(&["sh", "-c", "kill -9 $$"]).done().code(), 137);
     let (facts, _) = Told::to(&peer).facts();
@@ -181,7 +181,7 @@ fn the_default_body_tells_of_a_command_that_was_killed() {
 }
 
 #[test]
-fn the_default_body_tells_of_a_command_that_was_not_started() {
+fn the_default_body_describes_a_command_that_was_not_started() {
     let peer = Peer::with_status(200);
     assert_eq!(telling(&peer.url("/"), &[]).with(&["/no/such/program"]).done().code(), 127);
     assert_eq!(
@@ -197,7 +197,7 @@ fn the_default_body_tells_of_a_command_that_was_not_started() {
 }
 
 #[test]
-fn the_default_body_tells_of_a_command_that_is_about_to_start() {
+fn the_default_body_describes_a_command_that_is_about_to_start() {
     let peer = Peer::with_status(200);
     let mut run = wrapper().with(&["--before", "http", "sh", "-c", "echo started; exit 7"]);
     run.env("HOOK_HTTP_URL", peer.url("/"));
@@ -216,7 +216,7 @@ fn the_default_body_tells_of_a_command_that_is_about_to_start() {
 }
 
 #[test]
-fn a_command_longer_than_any_buffer_is_told_whole() {
+fn a_command_longer_than_any_buffer_is_sent_whole() {
     let peer = Peer::with_status(200);
     let long = "é".repeat(50_000);
     assert_eq!(telling(&peer.url("/"), &[]).with(&["true", &long]).done().code(), 0);
@@ -301,7 +301,7 @@ fn facts_in_a_body_of_text_stand_as_they_are() {
 }
 
 #[test]
-fn what_a_body_is_says_its_content_type_before_its_first_character_does() {
+fn the_content_type_decides_what_a_body_is_before_its_first_character_does() {
     for (kind, body, sent) in [
         ("application/json", r#""{command}""#, r#""true \"\\""#),
         ("application/vnd.api+JSON; charset=utf-8", "\"{command}\"", r#""true \"\\""#),
@@ -331,7 +331,7 @@ fn a_variable_that_is_granted_is_put_in_its_place() {
 }
 
 #[test]
-fn a_variable_that_is_not_granted_is_told_with_the_option_that_would_and_nothing_is_sent() {
+fn a_variable_that_is_not_granted_is_named_with_the_option_that_would_and_nothing_is_sent() {
     for setting in ["BODY", "HEADERS"] {
         let peer = Peer::with_status(200);
         let mut run = telling(&peer.url("/"), &[(setting, "X-Pod: {POD_NAME}")]);
@@ -518,7 +518,7 @@ fn the_log_names_scheme_host_and_port_and_no_secret_however_it_ends() {
 }
 
 #[test]
-fn a_url_that_is_malformed_is_not_told_either() {
+fn a_malformed_url_is_not_logged_either() {
     let peer = Peer::with_status(200);
     for url in [
         "hooks.example/services/S3CRET",
@@ -539,7 +539,7 @@ fn a_url_that_is_malformed_is_not_told_either() {
 }
 
 #[test]
-fn a_header_that_is_malformed_is_not_told_either() {
+fn a_malformed_header_is_not_logged_either() {
     let peer = Peer::with_status(200);
     for header in ["Authorization Bearer S3CRET", "Authorization=Basic S3CRET:x", "X-Key: S3CRET\u{1}"] {
         let mut run = with_secrets(&peer.url("/"));
@@ -554,7 +554,7 @@ fn a_header_that_is_malformed_is_not_told_either() {
 // Whom it may tell.
 
 #[test]
-fn a_server_with_tls_and_a_private_ca_is_told_the_exit_code_where_that_is_allowed() {
+fn a_server_with_tls_and_a_private_ca_is_notified_where_that_is_allowed() {
     let server = TlsServer::start("localhost", false);
     let ca = tempfile::NamedTempFile::new().unwrap();
     fs::write(ca.path(), &server.ca).unwrap();
@@ -569,7 +569,7 @@ fn a_server_with_tls_and_a_private_ca_is_told_the_exit_code_where_that_is_allowe
 }
 
 #[test]
-fn a_server_with_tls_that_is_not_allowed_is_told_nothing_and_the_log_names_the_option() {
+fn a_server_with_tls_that_is_not_allowed_is_not_notified_and_the_log_names_the_option() {
     let server = TlsServer::start("localhost", false);
     let ca = tempfile::NamedTempFile::new().unwrap();
     fs::write(ca.path(), &server.ca).unwrap();
@@ -586,7 +586,7 @@ fn a_server_with_tls_that_is_not_allowed_is_told_nothing_and_the_log_names_the_o
 // As it is used.
 
 #[test]
-fn a_cron_monitor_hears_of_the_start_and_of_the_exit_code() {
+fn a_cron_monitor_is_notified_of_the_start_and_the_exit_code() {
     let monitor = Peer::with_status(200);
     let mut run = wrapper().with(&["--before", "start=http", "--plugin", "ping=http", "sh", "-c", "exit 7"]);
     run.env("HOOK_START_URL", monitor.url("/5bf66975-d4c7/start"));
@@ -600,7 +600,7 @@ fn a_cron_monitor_hears_of_the_start_and_of_the_exit_code() {
 }
 
 #[test]
-fn a_chat_hears_of_failures_alone() {
+fn a_chat_is_notified_of_failures_alone() {
     for (script, text) in [
         ("exit 0", None),
         ("exit 7", Some("Job `sh -c exit 7` in \"batch\" exited with 7")),

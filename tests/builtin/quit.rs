@@ -320,7 +320,7 @@ fn one_that_closes_its_connections_because_it_ends_is_gone_which_is_success() {
 }
 
 #[test]
-fn who_resets_every_connection_on_one_address_is_never_absent_although_the_other_address_refuses() {
+fn a_sidecar_that_resets_every_connection_on_one_address_is_never_absent_although_the_other_refuses() {
     let istio = sidecar("istio-quit");
     for address in ["127.0.0.1:0", "[::1]:0"] {
         let listener = TcpListener::bind(address).unwrap();
@@ -341,7 +341,7 @@ fn who_resets_every_connection_on_one_address_is_never_absent_although_the_other
 }
 
 #[test]
-fn with_wait_gone_who_resets_every_connection_is_not_gone() {
+fn with_wait_gone_a_sidecar_that_resets_every_connection_is_not_gone() {
     let istio = sidecar("istio-quit");
     let agreed = AtomicUsize::new(0);
     let peer = Peer::start("127.0.0.1:0", move |stream, _| match agreed.fetch_add(1, Ordering::SeqCst) {
@@ -399,7 +399,7 @@ fn one_that_is_busy_until_the_time_is_up_did_not_agree_and_its_answer_is_named()
 }
 
 #[test]
-fn who_listens_at_another_address_when_the_sidecar_is_gone_is_not_asked() {
+fn another_server_at_another_address_is_not_asked_when_the_sidecar_is_gone() {
     let envoy = sidecar("envoy-quit");
     network::alone(|| {
         let closes = Peer::start("127.0.0.1:9901", |stream, _| drop(stream));
@@ -468,7 +468,7 @@ fn one_that_does_not_answer_is_asked_again_after_five_seconds() {
 }
 
 #[test]
-fn the_first_of_the_usual_addresses_where_somebody_listens_is_asked() {
+fn the_first_of_the_usual_addresses_that_is_open_is_used() {
     each(|sidecar| {
         network::alone(|| {
             for place in 0..sidecar.ports.len() {
@@ -663,7 +663,7 @@ fn a_setting_that_is_none_is_named_and_nothing_is_sent() {
 }
 
 #[test]
-fn with_wait_gone_the_end_comes_when_nobody_listens_any_more() {
+fn with_wait_gone_it_ends_when_the_port_is_closed() {
     each(|sidecar| {
         for on in ["true", "1", "Yes"] {
             let peer = Peer::with_status(200);
@@ -686,7 +686,7 @@ fn with_wait_gone_the_end_comes_when_nobody_listens_any_more() {
 }
 
 #[test]
-fn with_wait_gone_one_that_stays_is_told_before_the_hooks_time_is_up() {
+fn with_wait_gone_one_that_stays_is_reported_before_the_hooks_deadline() {
     each(|sidecar| {
         // Once it has agreed it goes on answering, or is silent, or closes every connection.
         let peers = [agree as fn(TcpStream), hold, drop].map(|goes_on| {

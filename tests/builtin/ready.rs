@@ -166,7 +166,7 @@ fn no_other_answer_than_2xx_opens_a_gate() {
 }
 
 #[test]
-fn one_that_is_never_ready_is_125_and_the_command_is_not_started_and_the_after_hooks_are_told() {
+fn one_that_is_never_ready_is_125_and_the_command_is_not_started_and_the_after_hooks_run() {
     each(|gate| {
         let peer = Peer::with_status(503);
         let run = gate.before_at(&peer, &[]).plugin("echo").with(&["--plugin-timeout", "3s"]).with(&COMMAND);
@@ -209,7 +209,7 @@ fn a_gates_own_time_is_kept() {
 }
 
 #[test]
-fn what_is_misconfigured_is_125_and_named_and_nobody_is_asked() {
+fn a_wrong_setting_is_125_and_named_and_no_request_is_sent() {
     const TIME: &str = "a time such as 500ms, 10s or 1m30s";
     let peer = Peer::with_status(200);
     for (setting, value, what) in [
@@ -226,7 +226,7 @@ fn what_is_misconfigured_is_125_and_named_and_nobody_is_asked() {
 }
 
 #[test]
-fn a_gate_waits_for_longer_than_other_hooks_may_run_if_it_is_told_to() {
+fn a_gates_own_timeout_may_be_longer_than_that_of_other_hooks() {
     let (peer, ready) = starting();
     let gate = ISTIO.before_at(&peer, &[("TIMEOUT", "1m")]);
     let run = gate.with(&["--plugin-timeout", "1s"]).with(&COMMAND).running();
@@ -282,8 +282,8 @@ fn a_stop_signal_ends_the_wait_at_once_and_the_command_is_not_started() {
                 assert!(told.elapsed() < Duration::from_secs(8), "{role:?} {:?}: {done:?}", told.elapsed());
                 assert_eq!((done.code(), done.stdout.as_str()), (code, ""), "{role:?}: {done:?}");
                 let lines = done.lines();
-                assert_eq!(lines[0], "wrapper: hook \"istio-ready\": ended-early: wrapper was told to stop");
-                assert!(lines[1].ends_with("was not started: told to stop before the start"), "{lines:?}");
+                assert_eq!(lines[0], "wrapper: hook \"istio-ready\": ended-early: wrapper was asked to stop");
+                assert!(lines[1].ends_with("was not started: asked to stop before the start"), "{lines:?}");
             }
         }
     });
@@ -483,7 +483,7 @@ fn a_period_that_is_longer_than_the_gates_time_does_not_shorten_it() {
 }
 
 #[test]
-fn an_answer_is_told_rather_than_that_another_address_refuses() {
+fn a_response_is_reported_rather_than_a_refusal_of_another_address() {
     let peer = Peer::with_status(503);
     let urls = format!("{},{NOBODY}", peer.url("/ready"));
     let done = ENVOY.before(&[("URL", &urls), ("TIMEOUT", "3s")]).with(&COMMAND).done();

@@ -1,7 +1,8 @@
 //! Options come before the command, variables are their defaults, and errors are reported before anything starts.
 
 use crate::harness::{Run, wrapper};
-use std::path::Path;
+use serde_json::Value;
+use std::{path::Path, process::Command};
 
 #[test]
 fn everything_from_the_command_on_is_passed_on_verbatim() {
@@ -41,25 +42,65 @@ fn a_bad_option_is_125_in_one_line_and_nothing_starts() {
     for (args, words) in [
         (&["--nosuch"][..], "--nosuch"),
         (&["--plugin", "nosuch"], "no such built-in hook (there are: cloudsql-quit, "),
-        (&["--plugin", ""], "no such built-in hook"),
+        (&["--plugin", ""], "the name is empty"),
         (&["--plugin-timeout", "10x"], r#"--plugin-timeout "10x": not a time such as 500ms, 10s or 1m30s"#),
         (&["--plugin-timeout", "0s"], "more than 0"),
         (&["--plugin-memory", "1KiB"], "between 64KiB and 4GiB"),
-        (&["--plugin-on", "sometimes"], "must be always or success or failure"),
-        (&["--plugin-failure", "maybe"], "must be ignore or fail"),
+        (&["--plugin-on", "sometimes"], "must be one of: always, success, failure"),
+        (&["--plugin-failure", "maybe"], "must be one of: ignore, fail"),
         (&["--allow-http", "localhost"], "http://"),
         (&["--allow-http", "http://localhost:0"], "port"),
-        (&["--plugin-env", "A=B"], "without ="),
+        (&["--plugin-env", "A=B"], "without =value"),
         (&["--plugin-sha256", "00", "--plugin", "echo"], "64 hexadecimal digits"),
         (&["--stop-timeout=-1s"], "--stop-timeout \"-1s\": not a time"),
-        (&["--log", "loud"], "must be error or info or debug"),
-        (&["--log-format", "xml"], "must be text or json"),
+        (&["--log", "loud"], "must be one of: error, warn, info, debug"),
+        (&["--log-format", "xml"], "must be one of: text, json"),
     ] {
         let done = wrapper().with(args).with(&["touch", marker.to_str().unwrap()]).done();
         assert_eq!(done.code(), 125, "{args:?}");
         assert!(done.line().starts_with("wrapper: ") && done.line().contains(words), "{args:?}: {}", done.line());
         assert!(!Path::new(&marker).exists(), "{args:?} started the command");
     }
+}
+
+#[test]
+fn a_mistake_in_the_command_line_is_explained() {
+    for (args, message) in [
+        (&["--plugins", "echo"][..], "unknown option --plugins; did you mean --plugin?"),
+        (&["--Kill-gruop"], "unknown option --Kill-gruop; did you mean --kill-group?"),
+        (&["--verbose"], "unknown option --verbose; see wrapper --help"),
+        (&["-v"], "unknown option -v; see wrapper --help"),
+        (&["--plugin", "--"], "--after <HOOK> needs a value"),
+        (&["--kill-group=true"], "--kill-group takes no value"),
+        (&["--log", "info", "--log", "debug"], "--log is given more than once"),
+        (&["--stop-timeout", "-5s"], "--stop-timeout \"-5s\": not a time such as 500ms, 10s or 1m30s"),
+        (&["--plugin-memory", "64"], "--plugin-memory \"64\": too small, it must be between 64KiB and 4GiB"),
+        (&["--allow-http", "http://a/b"], "must end after the host and port; paths cannot be restricted"),
+        (&["--allow-http", "http://*"], "cannot allow every host, only subdomains (*.example.com) and every port (:*)"),
+    ] {
+        let done = wrapper().with(args).with(&["true"]).done();
+        assert!(done.code() == 125 && done.line().starts_with("wrapper: "), "{args:?}: {done:?}");
+        assert!(done.line().ends_with(message), "{args:?}: {done:?}");
+    }
+}
+
+#[test]
+fn an_invalid_option_is_logged_in_the_format_of_the_log() {
+    let message = |run: Command| {
+        let done = run.done();
+        assert_eq!(done.code(), 125, "{done:?}");
+        serde_json::from_str::<Value>(done.line()).map(|line| line["message"].clone())
+    };
+    for args in [&["--nosuch"][..], &["--plugin-timeout", "x"], &[]] {
+        assert!(message(wrapper().with(&["--log-format", "json"]).with(args)).is_ok(), "{args:?}");
+        let mut run = wrapper().with(args);
+        run.env("WRAPPER_LOG_FORMAT", "json");
+        assert!(message(run).is_ok(), "{args:?}");
+        assert!(message(wrapper().with(args)).is_err(), "{args:?}");
+    }
+    let twice = wrapper().with(&["--log-format", "json", "--log", "info", "--log", "info", "true"]);
+    assert_eq!(message(twice).unwrap(), "--log is given more than once");
+    assert!(message(wrapper().with(&["--log-format", "jsn", "true"])).is_err());
 }
 
 #[test]
@@ -135,22 +176,22 @@ fn after_and_plugin_are_one_option() {
 }
 
 #[test]
-fn a_variable_whose_name_is_a_slip_is_told_and_changes_nothing() {
-    for (name, told) in [
-        ("WRAPPER_PLUGINS", true),
-        ("WRAPPER_PLUGIN_TIMOUT", true),
-        ("WRAPPER_LOG", false),
-        ("MY_WRAPPER_LOG", false),
+fn an_unknown_variable_is_logged_and_changes_nothing() {
+    for (name, hint) in [
+        ("WRAPPER_HOOKS", Some("see wrapper --help")),
+        ("WRAPPER_PLUGIN_TIMOUT", Some("did you mean WRAPPER_PLUGIN_TIMEOUT?")),
+        ("WRAPPER_LOG", None),
+        ("MY_WRAPPER_LOG", None),
         // Variables that Kubernetes sets for a Service.
-        ("WRAPPER_SERVICE_HOST", false),
-        ("WRAPPER_UI_SERVICE_PORT_HTTP", false),
-        ("WRAPPER_PORT_80_TCP_ADDR", false),
+        ("WRAPPER_SERVICE_HOST", None),
+        ("WRAPPER_UI_SERVICE_PORT_HTTP", None),
+        ("WRAPPER_PORT_80_TCP_ADDR", None),
     ] {
         let mut run = wrapper().with(&["sh", "-c", "exit 7"]);
         run.env(name, "info");
         let done = run.done();
         assert_eq!(done.code(), 7, "{name}");
-        let line = format!("wrapper: {name} is none of wrapper's variables; see wrapper --help\n");
-        assert_eq!(done.stderr, if told { line.as_str() } else { "" }, "{name}");
+        let line = hint.map(|hint| format!("wrapper: unknown variable {name}; {hint}\n"));
+        assert_eq!(done.stderr, line.unwrap_or_default(), "{name}");
     }
 }

@@ -48,7 +48,7 @@ fn telling(path: &Path) -> Command {
 }
 
 #[test]
-fn the_line_tells_how_the_command_and_each_hook_ended() {
+fn the_line_has_the_results_of_the_command_and_of_each_hook() {
     let log = Log::new("");
     let mut run = telling(&log.path).plugin("echo").plugin("quit=istio-quit").with(&["sh", "-c", "exit 7"]);
     run.env("HOOK_QUIT_STARTUP", "soon");
@@ -59,7 +59,7 @@ fn the_line_tells_how_the_command_and_each_hook_ended() {
 }
 
 #[test]
-fn every_end_has_its_words() {
+fn every_outcome_has_its_text() {
     for (command, words) in [
         (&["sh", "-c", "kill -9 $$"][..], r#"exit code 137: "sh" was killed by signal 9 after 0."#),
         (&["nosuch"], r#"exit code 127: "nosuch" was not started: No such file or directory"#),
@@ -73,7 +73,7 @@ fn every_end_has_its_words() {
 }
 
 #[test]
-fn every_verdict_has_its_words() {
+fn every_verdict_has_its_text() {
     let log = Log::new("");
     let mut run = telling(&log.path).with(&["--plugin-timeout", "6s"]);
     run.env("HOOK_LATE_ON", "failure");
@@ -90,16 +90,23 @@ fn a_hook_that_cannot_be_loaded_is_the_reason() {
 }
 
 #[test]
-fn an_option_that_is_wrong_is_told_where_the_variable_says() {
+fn an_invalid_option_is_reported_in_the_file_of_the_variable_or_the_option() {
     let log = Log::new("");
     let mut run = telling(&log.path).with(&["true"]);
     run.env("WRAPPER_PLUGIN_TIMEOUT", "10x");
     assert_eq!(run.done().code(), 125);
     assert!(log.line().starts_with(r#"exit code 125: WRAPPER_PLUGIN_TIMEOUT "10x": not a time"#), "{}", log.line());
+
+    let log = Log::new("");
+    let run = wrapper().with(&["--log-format", "json", "--termination-log", log.path.to_str().unwrap(), "--nosuch"]);
+    assert_eq!(run.with(&["true"]).done().code(), 125);
+    let line: Value = serde_json::from_str(&log.line()).unwrap();
+    assert_eq!((&line["exit_code"], &line["outcome"]), (&125.into(), &"not-started".into()));
+    assert_eq!(line["reason"], "unknown option --nosuch; see wrapper --help");
 }
 
 #[test]
-fn a_gate_that_did_not_open_is_told_with_the_hooks_that_followed() {
+fn a_failed_gate_is_reported_with_the_hooks_that_followed() {
     let log = Log::new("");
     let mut run = telling(&log.path).with(&["--before", "gate=http-ready", "--plugin", "echo", "true"]);
     run.env("HOOK_GATE_URL", "http://127.0.0.1:9/").env("HOOK_GATE_ABSENT", "fail").env("HOOK_GATE_STARTUP", "0");
@@ -109,13 +116,13 @@ fn a_gate_that_did_not_open_is_told_with_the_hooks_that_followed() {
 }
 
 #[test]
-fn the_signal_that_stopped_the_pod_is_told() {
+fn the_signal_that_stopped_the_pod_is_reported() {
     let log = Log::new("");
     let mut running = telling(&log.path).with(&["sh", "-c", "echo ready; exec sleep 60"]).running();
     running.until_stdout_has("ready");
     running.signal(15);
     assert_eq!(running.done().code(), 143);
-    assert!(log.line().ends_with(" s, told to stop by signal 15"), "{}", log.line());
+    assert!(log.line().ends_with(" s, asked to stop by signal 15"), "{}", log.line());
 }
 
 #[test]
@@ -183,7 +190,7 @@ fn a_name_cannot_break_the_line() {
 }
 
 #[test]
-fn where_there_is_no_file_none_is_made_and_nothing_said() {
+fn a_missing_file_is_not_created_and_nothing_is_logged() {
     let log = Log::new("");
     let missing = log.path.with_file_name("missing");
     let done = telling(&missing).with(&["sh", "-c", "exit 7"]).done();
@@ -192,7 +199,7 @@ fn where_there_is_no_file_none_is_made_and_nothing_said() {
 }
 
 #[test]
-fn what_cannot_be_written_is_told_in_the_log_and_changes_nothing() {
+fn a_failed_write_is_logged_and_changes_nothing() {
     let log = Log::new("");
     let fifo = log.path.with_file_name("fifo");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
@@ -207,14 +214,14 @@ fn what_cannot_be_written_is_told_in_the_log_and_changes_nothing() {
 }
 
 #[test]
-fn a_symbolic_link_is_not_followed_and_the_log_says_so() {
+fn a_symbolic_link_is_not_followed_and_that_is_logged() {
     let log = Log::new("somebody else's\n");
     for target in [log.path.as_path(), Path::new("nowhere")] {
         let link = log.path.with_file_name("link");
         std::os::unix::fs::symlink(target, &link).unwrap();
         let done = telling(&link).with(&["sh", "-c", "exit 7"]).done();
         assert_eq!(done.code(), 7);
-        assert!(done.line().ends_with("it is a symbolic link, which is not followed"), "{done:?}");
+        assert!(done.line().ends_with("it is a symbolic link, and links are not followed"), "{done:?}");
         let mut refused = telling(&link).with(&["true"]);
         refused.env("WRAPPER_PLUGIN_TIMEOUT", "soon");
         assert_eq!(refused.done().code(), 125);

@@ -100,7 +100,7 @@ fn the_image_is_small() {
 }
 
 #[test]
-fn the_image_starts_wrapper_as_nobody_in_particular() {
+fn the_image_starts_wrapper_as_an_unprivileged_user() {
     if !podman::is_there() {
         return;
     }

@@ -194,7 +194,7 @@ fn pods_that_were_restricted_still_are_when_they_are_wrapped() {
 }
 
 #[test]
-fn a_labelled_job_without_a_command_is_refused_with_words() {
+fn a_labelled_job_without_a_command_is_rejected_with_a_message() {
     let [plain, _] = plain_and_rich();
     let label = |mut job: Value| {
         job["spec"]["template"]["metadata"] = json!({"labels": {"wrapper.example/inject": "istio-quit"}});
@@ -214,7 +214,7 @@ fn a_labelled_job_without_a_command_is_refused_with_words() {
 }
 
 #[test]
-fn a_label_that_names_no_hook_for_a_sidecar_is_refused_with_words() {
+fn a_label_that_names_no_hook_for_a_sidecar_is_rejected_with_a_message() {
     let [plain, _] = plain_and_rich();
     let naming = |hook: &str| {
         let mut job = plain.clone();

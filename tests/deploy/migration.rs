@@ -114,11 +114,11 @@ impl Origin {
         (ready, quit)
     }
 
-    fn says_ready(&self) -> String {
+    fn answers_ready(&self) -> String {
         format!("wrapper: {}: {} is ready", self.gate, self.proxy)
     }
 
-    fn says_quit(&self) -> String {
+    fn answers_quit(&self) -> String {
         format!("wrapper: {}: asked {} to quit (200)", self.quit, self.proxy)
     }
 
@@ -193,7 +193,7 @@ fn the_command_is_started_with_its_arguments_when_the_proxy_is_ready_and_not_bef
         ready.store(true, Ordering::SeqCst);
         let done = run.done();
         assert_eq!((done.code(), done.stdout.as_str()), (7, "--date today\n"), "{done:?}");
-        assert_eq!(done.lines()[0], origin.says_ready());
+        assert_eq!(done.lines()[0], origin.answers_ready());
         // scuttle does both with the same settings, linkerd-await only with --shutdown.
         let quits = usize::from(origin.name == "scuttle");
         assert_eq!((origin.asked(&proxy).1, done.lines().len()), (quits, 1 + quits), "{done:?}");
@@ -221,7 +221,7 @@ fn a_job_that_is_faster_than_its_proxy_waits_for_it_at_its_end() {
     let proxy = Peer::start(&format!("127.0.0.1:{port}"), |mut stream, _| {
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     });
-    assert_ended(&run.done(), 7, "ended\n", &[SCUTTLE.says_quit()]);
+    assert_ended(&run.done(), 7, "ended\n", &[SCUTTLE.answers_quit()]);
     assert_eq!(SCUTTLE.asked(&proxy), (0, 1));
 }
 
@@ -243,7 +243,7 @@ fn the_command_starts_anyway_after_its_timeout_and_the_proxy_is_asked_to_quit() 
         let done = origin.run("Start anyway after a timeout", proxy.port(), "echo started; exit 7").done();
         let warning =
             format!("wrapper: {}: warning: {}; starting the command anyway", origin.gate, origin.not_ready(&proxy));
-        assert_ended(&done, 7, "started\n", &[warning, origin.says_quit()]);
+        assert_ended(&done, 7, "started\n", &[warning, origin.answers_quit()]);
         assert_eq!(origin.asked(&proxy).1, 1);
         assert_took(&done, 4.0, 15.0);
     });
@@ -255,7 +255,7 @@ fn the_command_is_not_started_after_its_timeout_and_the_proxy_is_asked_to_quit()
         let (proxy, _) = proxy(false);
         let done = origin.run("Fail after a timeout", proxy.port(), "echo started; exit 7").done();
         let failure = failed(origin.gate, &origin.not_ready(&proxy));
-        assert_ended(&done, 125, "", &[failure, origin.says_quit()]);
+        assert_ended(&done, 125, "", &[failure, origin.answers_quit()]);
         assert_eq!(origin.asked(&proxy).1, 1);
         assert_took(&done, 4.0, 15.0);
     });
@@ -269,7 +269,7 @@ fn the_same_manifest_runs_without_a_proxy_after_five_seconds_and_with_one_at_onc
         let nobodys = free_port();
         let (without, with) = (run(nobodys), run(proxy.port()));
         let done = with.done();
-        assert_ended(&done, 7, "started\n", &[origin.says_ready(), origin.says_quit()]);
+        assert_ended(&done, 7, "started\n", &[origin.answers_ready(), origin.answers_quit()]);
         let done = without.done();
         assert_eq!((done.code(), done.stdout.as_str()), (7, "started\n"), "{done:?}");
         let absent = format!("warning: {} is considered absent: ", origin.proxy);
@@ -284,7 +284,7 @@ fn the_same_manifest_runs_without_a_proxy_after_five_seconds_and_with_one_at_onc
 }
 
 #[test]
-fn where_hooks_are_disabled_the_command_starts_at_once_and_nobody_is_asked() {
+fn with_hooks_disabled_the_command_starts_at_once_and_no_sidecar_is_probed() {
     both(|origin| {
         let (proxy, _) = proxy(false);
         for (end, code) in ENDS {

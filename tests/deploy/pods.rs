@@ -54,7 +54,7 @@ fn a_pod_with_a_sidecar_completes_when_its_job_has_ended_and_not_before() {
 }
 
 #[test]
-fn without_wrapper_the_same_pod_stays_until_somebody_asks_the_sidecar() {
+fn without_wrapper_the_same_pod_keeps_running_until_the_sidecar_is_asked_to_quit() {
     if !podman::is_there() {
         return;
     }
@@ -77,7 +77,7 @@ fn a_job_that_fails_keeps_its_code_and_the_pod_completes() {
 }
 
 #[test]
-fn a_job_that_is_told_to_stop_ends_in_its_own_way_and_then_the_sidecar_quits() {
+fn a_job_that_is_asked_to_stop_exits_in_its_own_way_and_then_the_sidecar_quits() {
     if !podman::is_there() {
         return;
     }
@@ -93,7 +93,7 @@ fn a_job_that_is_told_to_stop_ends_in_its_own_way_and_then_the_sidecar_quits() {
 }
 
 #[test]
-fn a_job_that_ignores_being_told_to_stop_is_killed_early_enough_for_the_hook() {
+fn a_job_that_ignores_sigterm_is_killed_early_enough_for_the_hook() {
     if !podman::is_there() {
         return;
     }
@@ -123,7 +123,7 @@ fn without_a_stop_timeout_such_a_job_takes_wrapper_and_the_hook_along() {
 }
 
 #[test]
-fn a_pod_that_is_told_to_stop_ends_within_its_grace_period_with_the_jobs_code() {
+fn a_pod_that_is_asked_to_stop_exits_within_its_grace_period_with_the_jobs_code() {
     if !podman::is_there() {
         return;
     }
@@ -156,7 +156,7 @@ fn with_config_map(digest: &str) -> Pod {
 }
 
 #[test]
-fn a_hook_from_a_config_map_runs_if_it_has_the_digest_that_was_said() {
+fn a_hook_from_a_config_map_runs_if_it_has_the_expected_digest() {
     if !podman::is_there() {
         return;
     }

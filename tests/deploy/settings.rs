@@ -60,7 +60,7 @@ fn is_install(invocation: &Invocation) -> bool {
 }
 
 #[test]
-fn what_every_manifest_tells_wrapper_it_takes_and_every_hook_does_its_work() {
+fn wrapper_accepts_the_options_of_every_manifest_and_every_hook_succeeds() {
     let invocations: Vec<_> =
         invocations(all()).into_iter().filter(|(place, _)| !place.ends_with("migration.md")).collect();
     let places: BTreeSet<_> = invocations.iter().map(|(place, _)| place.as_str()).collect();
@@ -92,7 +92,7 @@ fn what_every_manifest_tells_wrapper_it_takes_and_every_hook_does_its_work() {
 }
 
 #[test]
-fn what_wrapper_would_not_take_is_noticed() {
+fn an_invalid_option_of_a_manifest_is_detected() {
     let peer = Peer::with_status(200);
     let code = |invocation: Invocation| run(&invocation, &peer, "exit 7", Path::new("/dev/null")).code();
     let options = |words: &[&str]| Invocation {
@@ -111,7 +111,7 @@ fn what_wrapper_would_not_take_is_noticed() {
 #[test]
 fn every_variable_of_wrapper_in_a_manifest_is_in_its_help() {
     let help = wrapper().with(&["--help"]).done().stdout;
-    let known = |name: &str| help.contains(&format!("[env: {name}]"));
+    let known = |name: &str| ["]", "=", ","].iter().any(|end| help.contains(&format!("[env: {name}{end}")));
     assert!(known("WRAPPER_PLUGIN_PATH") && !known("WRAPPER_PLUGIN"));
     for (place, invocation) in invocations(all()) {
         for (name, _) in invocation.env.iter().filter(|(name, _)| name.starts_with("WRAPPER_")) {
@@ -189,7 +189,7 @@ fn a_file_of_a_manifest_is_below_something_that_it_mounts() {
 }
 
 #[test]
-fn the_monitor_hears_of_the_start_and_of_the_exit_code_and_the_sidecar_quits_last() {
+fn the_monitor_is_notified_of_the_start_and_the_exit_code_and_the_sidecar_quits_last() {
     let cron_job = file("deploy/cronjob-monitor.yaml").remove(0);
     let invocation = Invocation::read(&pod(&cron_job).unwrap()["containers"][0], None).unwrap();
     let peer = Peer::with_status(200);

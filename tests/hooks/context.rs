@@ -40,7 +40,7 @@ fn a_hook_knows_that_the_command_was_not_started_and_why() {
     assert_tells(
         &told,
         &[
-            r#"outcome Some(NotStarted { reason: "No such file or directory", exit_code: 127 })"#,
+            r#"outcome Some(NotStarted { reason: "No such file or directory (not found in PATH)", exit_code: 127 })"#,
             "succeeded false",
             "started at None",
             "elapsed ms None",
@@ -112,7 +112,7 @@ fn a_program_learns_that_the_command_was_not_started() {
         &[
             "variable EXIT_CODE=not-started",
             "variable EXIT_STATUS=127",
-            "variable WRAPPER_REASON=No such file or directory",
+            "variable WRAPPER_REASON=No such file or directory (not found in PATH)",
         ],
     );
 }

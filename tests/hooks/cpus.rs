@@ -90,7 +90,7 @@ fn every_signal_is_forwarded_as_itself() {
 }
 
 #[test]
-fn a_pod_that_is_told_to_stop_ends_with_the_commands_code_after_its_hook() {
+fn a_pod_that_is_asked_to_stop_exits_with_the_commands_code_after_its_hook() {
     let script = "trap 'exit 9' TERM; echo ready; while :; do sleep 0.01; done";
     let mut running = with_component("echo").with(&["sh", "-c", script]).running();
     running.until_stdout_has("ready");

@@ -44,7 +44,7 @@ fn no_more_is_read_than_the_limit_of_a_file_that_hides_its_size() {
 }
 
 #[test]
-fn a_file_that_may_not_be_read_is_told_in_the_systems_words() {
+fn an_unreadable_file_is_reported_with_the_systems_error() {
     let hook = guests::bytes(&fs::read(repository("hooks/dist/echo.wasm")).unwrap());
     let (_directory, program) = wrapper_for_everyone();
     for (mode, code, words) in [(0o600, 125, ": Permission denied"), (0o644, 7, "")] {

@@ -17,27 +17,27 @@ const NO_TOOLS: i32 = 77;
 const HANGS: Duration = Duration::from_secs(700);
 
 #[test]
-fn a_program_in_rust_tells_how_the_command_ended() {
-    tells_how_the_command_ended("rust");
+fn a_program_in_rust_reports_the_result_of_the_command() {
+    reports_the_result_of_the_command("rust");
 }
 
 #[test]
-fn a_program_in_c_tells_how_the_command_ended() {
-    tells_how_the_command_ended("c");
+fn a_program_in_c_reports_the_result_of_the_command() {
+    reports_the_result_of_the_command("c");
 }
 
 #[test]
-fn a_hook_in_javascript_tells_how_the_command_ended() {
-    tells_how_the_command_ended("javascript");
+fn a_hook_in_javascript_reports_the_result_of_the_command() {
+    reports_the_result_of_the_command("javascript");
 }
 
 #[test]
-fn a_hook_in_python_tells_how_the_command_ended() {
-    tells_how_the_command_ended("python");
+fn a_hook_in_python_reports_the_result_of_the_command() {
+    reports_the_result_of_the_command("python");
 }
 
 #[test]
-fn a_script_built_for_wasi_0_3_is_told_how_it_is_built_for_0_2() {
+fn the_message_for_a_script_built_for_wasi_0_3_explains_how_to_build_it_for_0_2() {
     let Some(_) = build("javascript") else { return };
     // The same as the build script, without the flag that the error names.
     let output = tempfile::Builder::new().suffix(".wasm").tempfile().unwrap().into_temp_path();
@@ -55,14 +55,14 @@ fn a_script_built_for_wasi_0_3_is_told_how_it_is_built_for_0_2() {
     assert_eq!(done.code(), 125, "{done:?}");
     assert!(
         done.line().contains(
-            "built for WASI 0.3, which wrapper does not run yet; build it for WASI 0.2 (componentize-qjs: --sync"
+            "built for WASI 0.3, which wrapper does not support yet; build it for WASI 0.2 (componentize-qjs: --sync"
         ),
         "{done:?}"
     );
 }
 
 #[test]
-fn a_program_in_go_is_told_the_step_that_makes_it_a_component() {
+fn the_message_for_a_program_in_go_explains_how_to_make_it_a_component() {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("main.go"), "package main\n\nfunc main() { println(\"hello\") }\n").unwrap();
     let module = directory.path().join("main.wasm");
@@ -76,11 +76,11 @@ fn a_program_in_go_is_told_the_step_that_makes_it_a_component() {
     }
     let done = wrapper().plugin(&module).with(&["true"]).done();
     assert_eq!(done.code(), 125, "{done:?}");
-    let step = "(Go, Zig, AssemblyScript) make it a component with `wasm-tools component new --adapt wasi_snapshot_";
+    let step = "(Go, Zig, AssemblyScript) convert it with `wasm-tools component new --adapt wasi_snapshot_";
     assert!(done.line().contains(step), "{done:?}");
 }
 
-fn tells_how_the_command_ended(language: &str) {
+fn reports_the_result_of_the_command(language: &str) {
     let Some(hook) = build(language) else { return };
     for (command, code, end) in [("kill -KILL $$", 137, "was killed by signal 9"), ("exit 7", 7, "exited with 7")] {
         let options = ["--plugin-timeout", "10m", "--", "sh", "-c", command];

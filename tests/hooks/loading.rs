@@ -16,7 +16,7 @@ fn refusal(hook: impl AsRef<OsStr>) -> String {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_told_in_the_systems_words() {
+fn a_file_that_cannot_be_read_is_reported_with_the_systems_error() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name);
     symlink("nowhere", path("dangling.wasm")).unwrap();
@@ -46,7 +46,7 @@ fn what_is_not_a_regular_file_is_refused_without_waiting_for_it() {
 #[test]
 fn an_empty_file_is_refused_and_so_is_one_of_proc() {
     let empty = guests::bytes(b"");
-    assert!(refusal(empty.as_os_str()).ends_with(": empty"));
+    assert!(refusal(empty.as_os_str()).ends_with(": the file is empty"));
     assert!(refusal("/proc/self/environ").contains("not WebAssembly"));
 }
 
@@ -64,17 +64,17 @@ fn what_people_mount_by_mistake_is_named() {
     cwasm.resize(64, 0);
     for (bytes, words) in [
         (module.as_slice(), "not a component but a core module; build it for wasm32-wasip2"),
-        (b"\x7fELF\x02\x01\x01\x00rest of a plugin", "native code (ELF), as Wrapper4's plugins were"),
+        (b"\x7fELF\x02\x01\x01\x00rest of a plugin", "native code (ELF), such as a plugin of Wrapper4"),
         (&cwasm, "machine code compiled from a component, which is never trusted"),
         (b"\x1f\x8b\x08\x00", "compressed with gzip; unpack it"),
         (b"\x28\xb5\x2f\xfd\x04\x00", "compressed with zstd; unpack it"),
         (b"\xfd7zXZ\x00", "compressed with xz; unpack it"),
         (b"PK\x03\x04", "a zip archive; unpack it"),
-        (b"AGFzbQ0AAQA=\n", "base64 text, not the bytes themselves; decode it (a ConfigMap has it in binaryData"),
-        (b"\n<!DOCTYPE html><title>404</title>", "a web page, perhaps of a download that failed"),
-        (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS, not the file itself"),
+        (b"AGFzbQ0AAQA=\n", "base64 text, not the decoded bytes; decode it (in a ConfigMap use binaryData"),
+        (b"\n<!DOCTYPE html><title>404</title>", "a web page, perhaps of a failed download"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer, not the file itself"),
         (b"  (component)", "WebAssembly text, not binary"),
-        (b"\0asm\x0d\0\x02\0", "a kind of WebAssembly that is not known here"),
+        (b"\0asm\x0d\0\x02\0", "an unknown version of WebAssembly"),
         (b"#!/bin/sh", "not WebAssembly"),
         (b"\0asm\x0d\0\x01\0\xff\xff\xff", "not a valid component"),
     ] {
@@ -85,9 +85,9 @@ fn what_people_mount_by_mistake_is_named() {
 }
 
 #[test]
-fn a_component_for_a_later_wasi_is_named_and_how_to_build_it_for_this_one() {
-    let told = "built for WASI 0.3, which wrapper does not run yet; build it for WASI 0.2 (componentize-qjs: --sync; Rust: \
-                target wasm32-wasip2, ";
+fn the_message_for_a_component_for_a_later_wasi_explains_how_to_build_it_for_this_one() {
+    let told = "built for WASI 0.3, which wrapper does not support yet; build it for WASI 0.2 (componentize-qjs: --sync; \
+                Rust: target wasm32-wasip2, ";
     for component in [
         r#"(import "wasi:clocks/system-clock@0.3.0" (instance))"#,
         r#"(import "wasi:cli/stdout@0.3.0-rc-2025-09-16" (instance))"#,
@@ -108,7 +108,7 @@ fn a_component_for_a_later_wasi_is_named_and_how_to_build_it_for_this_one() {
         assert!(line.contains(told), "{component}: {line}");
     }
     let file = guests::text(r#"(component (import "wasi:http/types@1.4.0" (instance)))"#);
-    assert!(refusal(file.as_os_str()).contains("built for WASI 1.4, which wrapper does not run yet"));
+    assert!(refusal(file.as_os_str()).contains("built for WASI 1.4, which wrapper does not support yet"));
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn what_is_not_of_a_later_wasi_is_not_called_so() {
     for (component, words) in [
         (
             r#"(import "wasi:cli/nothing@0.2.30" (instance))"#,
-            r#"imports "wasi:cli/nothing@0.2.30", which hooks are not"#,
+            r#"imports "wasi:cli/nothing@0.2.30", which hooks cannot"#,
         ),
         (r#"(import "other:clocks/clock@0.3.0" (instance))"#, r#"imports "other:clocks/clock@0.3.0", which hooks"#),
         (
@@ -135,7 +135,7 @@ fn a_component_that_is_damaged_is_so_whatever_it_was_built_for() {
     let whole = wat::parse_str(r#"(component (import "wasi:cli/x@0.3.0" (func (result (future u8)))))"#).unwrap();
     let cut = guests::bytes(&whole[..whole.len() - 1]);
     let line = refusal(cut.as_os_str());
-    assert!(line.ends_with("not a valid component: unexpected end-of-file; is it cut off? copy it again"), "{line}");
+    assert!(line.ends_with("not a valid component: unexpected end-of-file; it is truncated, copy it again"), "{line}");
     // A core module that returns nothing where a number is due, beside something of WASI 0.3.
     let module = "(core module (func (result i32)))";
     let file = guests::text(&format!(r#"(component (import "answer" (func (result (future u8)))) {module})"#));
@@ -149,16 +149,10 @@ fn a_proposal_that_hooks_are_not_given_is_named_and_what_leaves_it_out() {
         ("(core module (type (struct)))", "garbage collection"),
         ("(core module (func (param externref)))", "garbage collection"),
         ("(core module (type $f (func)) (func (param (ref $f))))", "garbage collection"),
-        (
-            "(core module (tag))",
-            "exception handling, a proposal that hooks are not given; build it with -fno-exceptions",
-        ),
+        ("(core module (tag))", "exception handling, a proposal that hooks cannot use; build it with -fno-exceptions"),
         ("(core module (func try catch_all end))", "exception handling"),
-        ("(core module (memory i64 1))", "64-bit memory, a proposal that hooks are not given; build it for wasm32"),
-        (
-            "(core module (memory 1 1 shared))",
-            "threads, a proposal that hooks are not given; build it without -pthread",
-        ),
+        ("(core module (memory i64 1))", "64-bit memory, a proposal that hooks cannot use; build it for wasm32"),
+        ("(core module (memory 1 1 shared))", "threads, a proposal that hooks cannot use; build it without -pthread"),
         ("(core module (memory 1) (func (drop (i32.atomic.load (i32.const 0)))))", "threads"),
         ("(core module (memory 1 (pagesize 1)))", "custom page sizes"),
         (
@@ -174,35 +168,29 @@ fn a_proposal_that_hooks_are_not_given_is_named_and_what_leaves_it_out() {
     ] {
         let file = guests::text(&format!("(component {component})"));
         let line = refusal(file.as_os_str());
-        assert!(
-            line.contains(&format!("uses {words}")) && line.contains("hooks are not given; "),
-            "{component}: {line}"
-        );
+        assert!(line.contains(&format!("uses {words}")) && line.contains("hooks cannot use; "), "{component}: {line}");
     }
 }
 
 #[test]
-fn a_core_module_is_told_the_step_that_makes_it_a_component() {
+fn the_message_for_a_core_module_explains_how_to_make_it_a_component() {
     let start = "not a component but a core module; build it for wasm32-wasip2, or ";
     let wasi = r#"(import "wasi_snapshot_preview1" "proc_exit" (func (param i32)))"#;
     let typed = r#"(@custom "component-type:hook" "")"#;
     for (module, words) in [
         (
             wasi,
-            "where the compiler has no such target (Go, Zig, AssemblyScript) make it a component with `wasm-tools component \
+            "where the compiler has no such target (Go, Zig, AssemblyScript) convert it with `wasm-tools component \
              new --adapt wasi_snapshot_preview1.command.wasm`",
         ),
-        ("", "for WASI 0.1, and make that a component with `wasm-tools component new --adapt wasi_snap"),
-        (
-            r#"(import "gojs" "runtime.wasmExit" (func))"#,
-            "this one is for JavaScript: Go's GOOS is to be wasip1, not js",
-        ),
-        (r#"(import "env" "abort" (func))"#, "this one needs env.abort: AssemblyScript builds for WASI with"),
+        ("", "for WASI 0.1, and convert that with `wasm-tools component new --adapt wasi_snap"),
+        (r#"(import "gojs" "runtime.wasmExit" (func))"#, "this one is for JavaScript: set GOOS=wasip1, not js"),
+        (r#"(import "env" "abort" (func))"#, "this one imports env.abort: build AssemblyScript with"),
         (
             &format!(r#"{wasi} (import "env" "emscripten_resize_heap" (func))"#),
-            r#"this one needs "env.emscripten_resize_heap", which is not of WASI"#,
+            r#"this one imports "env.emscripten_resize_heap", which is not part of WASI"#,
         ),
-        (typed, "make it a component with `wasm-tools component new`"),
+        (typed, "convert it with `wasm-tools component new`"),
         (&format!("{wasi} {typed}"), "--adapt wasi_snapshot_preview1.reactor.wasm`"),
     ] {
         let file = guests::text(&format!("(module {module})"));
@@ -214,14 +202,14 @@ fn a_core_module_is_told_the_step_that_makes_it_a_component() {
 #[test]
 fn a_component_without_a_run_of_the_right_form_is_refused() {
     for (component, words) in [
-        ("(component)", "does not export run: nothing of that name"),
+        ("(component)", "does not export run: there is no such export"),
         (
             r#"(component
                 (core module $m (func (export "run")))
                 (core instance $i (instantiate $m))
                 (func $run (canon lift (core func $i "run")))
                 (export "run" (func $run)))"#,
-            "does not export run: its bare `run` is not in a versioned interface",
+            "does not export run: its `run` is not in a versioned interface",
         ),
         (
             r#"(component
@@ -239,7 +227,7 @@ fn a_component_without_a_run_of_the_right_form_is_refused() {
                 (func $run (canon lift (core func $i "run")))
                 (instance $run-interface (export "run" (func $run)))
                 (export "wrapper:hook/run@0.2.0" (instance $run-interface)))"#,
-            "built for wrapper:hook 0.2.0, this wrapper serves 0.1.0; use a newer wrapper",
+            "built for wrapper:hook 0.2.0, this wrapper supports 0.1.0; use a newer wrapper",
         ),
         (
             r#"(component (instance $handler) (export "wasi:http/incoming-handler@0.2.0" (instance $handler)))"#,
@@ -256,10 +244,10 @@ fn a_component_without_a_run_of_the_right_form_is_refused() {
 fn an_import_that_hooks_are_not_given_is_named() {
     for (import, words) in [
         (r#"(import "wasi:keyvalue/store@0.2.0" (instance))"#, r#"imports "wasi:keyvalue/store@0.2.0""#),
-        (r#"(import "secret" (func))"#, r#"imports "secret", which hooks are not given"#),
+        (r#"(import "secret" (func))"#, r#"imports "secret", which hooks cannot use"#),
         (
             r#"(import "wrapper:hook/context@0.1.9" (instance (export "get-weather" (func))))"#,
-            "built for wrapper:hook 0.1.9, this wrapper serves 0.1.0; use a newer wrapper; it needs \
+            "built for wrapper:hook 0.1.9, this wrapper supports 0.1.0; use a newer wrapper; it imports \
              wrapper:hook/context.get-weather",
         ),
     ] {
@@ -283,7 +271,7 @@ fn hooks_that_can_run_do_when_another_cannot_be_loaded() {
 }
 
 #[test]
-fn a_name_that_no_built_in_hook_has_is_told_and_the_others_run() {
+fn an_unknown_built_in_hook_is_reported_and_the_others_run() {
     let done = wrapper().plugin("istio-quitt").plugin("echo").with(&["true"]).done();
     assert_eq!(done.code(), 125);
     let [told, echo] = done.lines().try_into().unwrap();
@@ -293,9 +281,27 @@ fn a_name_that_no_built_in_hook_has_is_told_and_the_others_run() {
         .collect();
     names.sort();
     let all = names.join(", ");
-    let start = format!("wrapper: hook \"istio-quitt\": no such built-in hook (there are: {all})");
+    let start =
+        format!("wrapper: hook \"istio-quitt\": no such built-in hook; did you mean istio-quit? (there are: {all};");
     assert!(told.starts_with(&start), "{told}");
     assert!(echo.contains(r#"was not started: hook "istio-quitt" cannot be loaded"#));
+}
+
+#[test]
+fn the_message_for_a_hook_that_is_not_found_has_the_name_that_was_meant_or_a_hint() {
+    for (hook, message) in [
+        ("ISTIO_QUIT", "no such built-in hook; did you mean istio-quit? (there are: "),
+        ("linkerd", "no such built-in hook (there are: "),
+        ("echo,http", "several are separated by \":\" in the variable, or the option is repeated (there are: "),
+        ("x=y=http", "NAME=HOOK takes a NAME of letters, digits, - and _ (there are: "),
+        ("echo.wasm", "No such file or directory; the built-in hook is called echo"),
+        ("./echo.wasm", "No such file or directory"),
+    ] {
+        let line = refusal(hook);
+        assert!(line.contains(message), "{line}");
+        assert_eq!(line.contains("did you mean"), message.contains("did you mean"), "{line}");
+        assert_eq!(line.contains("is called"), message.contains("is called"), "{line}");
+    }
 }
 
 #[test]
@@ -308,10 +314,13 @@ fn a_digest_is_compared_with_the_bytes_that_run() {
         assert_eq!(done.code(), 0, "{done:?}");
         let done = wrapper().with(&["--plugin-sha256", &wrong]).plugin(hook).with(&["true"]).done();
         assert_eq!(done.code(), 125, "{done:?}");
-        assert!(done.line().contains(&format!("its SHA-256 is {right}, not the one of --plugin-sha256")), "{done:?}");
+        assert!(
+            done.line().contains(&format!("its SHA-256 is {right}, but --plugin-sha256 expects {wrong}")),
+            "{done:?}"
+        );
     }
     let done = wrapper().with(&["--plugin-sha256", right]).with(&["true"]).done();
-    assert!(done.code() == 125 && done.line().contains("1 digests for 0 hooks"), "{done:?}");
+    assert!(done.code() == 125 && done.line().contains("1 digest for 0 hooks"), "{done:?}");
 }
 
 #[test]

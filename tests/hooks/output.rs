@@ -83,7 +83,7 @@ fn what_would_turn_a_line_around_or_hide_in_it_is_replaced() {
 }
 
 #[test]
-fn a_name_lookup_is_told_with_the_name_and_refused() {
+fn a_name_lookup_is_denied_and_logged_with_the_name() {
     let hook = guests::program("look_up");
     let long = "n".repeat(1000);
     for (name, told) in [
@@ -93,7 +93,7 @@ fn a_name_lookup_is_told_with_the_name_and_refused() {
         (&long, &long[..253]),
     ] {
         let done = run(hook.clone(), &[("HOOK_NAME", name)]);
-        let words = format!("not allowed: a name lookup of \"{told}\"; hooks have HTTP and nothing else");
+        let words = format!("not allowed: a name lookup of \"{told}\"; hooks have only HTTP");
         assert_eq!(done.lines(), [format!("wrapper: hook \"look_up\": {words}"), "wrapper: look_up: not found".into()]);
     }
     // An address needs no lookup.
@@ -113,7 +113,7 @@ fn a_program_that_exits_with_0_is_silent_and_any_other_end_is_reported() {
 }
 
 #[test]
-fn a_panic_is_told_once_with_its_message_and_the_functions_name() {
+fn a_panic_is_logged_once_with_its_message_and_the_functions_name() {
     let done = run(guests::hook("panic_in_function"), &[]);
     assert_eq!(done.stderr.matches("no cat in the box of 3").count(), 1, "{done:?}");
     let last = done.lines().last().copied().unwrap_or_default();
@@ -139,7 +139,7 @@ fn a_hook_that_never_ends_is_killed_at_its_timeout() {
     let hook = guests::program("loop_forever");
     let done = wrapper().with(&["--plugin-timeout", "700ms"]).plugin(&hook).with(&["sh", "-c", "exit 7"]).done();
     assert_eq!(done.code(), 7);
-    let line = "wrapper: hook \"loop_forever\": timed-out after 700ms; --plugin-timeout gives it more time";
+    let line = "wrapper: hook \"loop_forever\": timed-out after 700ms; raise --plugin-timeout";
     assert_eq!(done.line(), line);
     assert_took(&done, 0.7, 10.0);
 }
@@ -219,7 +219,7 @@ fn every_end_of_a_hook_has_one_word_in_text_and_json() {
 }
 
 #[test]
-fn what_a_hook_says_is_marked_as_its_own_whatever_it_imitates() {
+fn a_hooks_output_is_marked_as_its_own_whatever_it_imitates() {
     let hook = guests::hook("log_forged_lines");
     for words in [
         "crashed: SIGSEGV",

@@ -113,14 +113,14 @@ fn a_choice_that_is_none_is_125_in_one_line_and_nothing_starts() {
         let mut run = wrapper().with(&["--before", "start=echo"]).plugin("first=echo").plugin(hook);
         run.env(variable, "sometimes");
         let done = run.with(&["touch", mark.to_str().unwrap()]).done();
-        let line = format!("wrapper: {variable} \"sometimes\": must be always or success or failure");
+        let line = format!("wrapper: {variable} \"sometimes\": must be one of: always, success, failure");
         assert_eq!((done.code(), done.line()), (125, line.as_str()), "{hook}");
         assert!(!mark.exists(), "{hook}: the command was started");
     }
 }
 
 #[test]
-fn the_variable_of_a_hook_that_is_not_there_is_somebody_elses() {
+fn the_variable_of_a_hook_that_is_not_configured_is_ignored() {
     let mut run = wrapper().plugin("slack=echo");
     run.env("HOOK_ECHO_ON", "sometimes").env("HOOK_SLACK_ONLY", "sometimes");
     assert_eq!(spoke(&run.with(&["true"]).done()), ["slack"]);
@@ -152,7 +152,7 @@ fn a_hook_that_traps_does_not_stop_those_after_it() {
 
 #[test]
 fn a_hook_that_never_ends_does_not_stop_those_after_it() {
-    assert_eq!(between(NEVER_ENDS), "timed-out after 1s; --plugin-timeout gives it more time");
+    assert_eq!(between(NEVER_ENDS), "timed-out after 1s; raise --plugin-timeout");
 }
 
 #[test]
@@ -216,10 +216,12 @@ fn the_same_hook_under_two_names_has_two_settings() {
 }
 
 #[test]
-fn a_built_in_hook_that_there_is_not_is_told_behind_a_name_too() {
-    for written in ["htpp", ""] {
+fn an_unknown_built_in_hook_is_reported_behind_a_name_too() {
+    for (written, message) in
+        [("htpp", "no such built-in hook; did you mean http? (there are: "), ("", "the name is empty")]
+    {
         let done = wrapper().plugin(format!("slack={written}")).with(&["true"]).done();
-        let start = format!("wrapper: hook \"slack\" ({written}): no such built-in hook (there are: ");
+        let start = format!("wrapper: hook \"slack\" ({written}): {message}");
         assert!(done.code() == 125 && done.line().starts_with(&start), "{done:?}");
     }
 }

@@ -29,9 +29,9 @@ fn a_hooks_own_timeout_is_its_whole_time_shorter_or_longer_than_that_of_the_othe
     assert_eq!(
         done.lines(),
         [
-            "wrapper: hook \"short\": timed-out after 300ms; HOOK_SHORT_TIMEOUT gives it more time",
-            "wrapper: hook \"other\": timed-out after 1s; --plugin-timeout gives it more time",
-            "wrapper: hook \"long\": timed-out after 2s; HOOK_LONG_TIMEOUT gives it more time",
+            "wrapper: hook \"short\": timed-out after 300ms; raise HOOK_SHORT_TIMEOUT",
+            "wrapper: hook \"other\": timed-out after 1s; raise --plugin-timeout",
+            "wrapper: hook \"long\": timed-out after 2s; raise HOOK_LONG_TIMEOUT",
         ]
     );
     assert_took(&done, 3.3, 12.0);
@@ -44,7 +44,7 @@ fn a_gate_has_a_timeout_of_its_own_too() {
     run.arg(named("gate", &hook)).env("HOOK_GATE_TIMEOUT", "300ms");
     let done = finish(run);
     assert_eq!(done.code(), 125);
-    assert_eq!(done.line(), "wrapper: hook \"gate\": timed-out after 300ms; HOOK_GATE_TIMEOUT gives it more time");
+    assert_eq!(done.line(), "wrapper: hook \"gate\": timed-out after 300ms; raise HOOK_GATE_TIMEOUT");
 }
 
 #[test]
@@ -123,8 +123,9 @@ fn a_digest_is_held_against_a_gate_or_one_of_several_hooks() {
             assert_eq!((done.code(), done.lines().len()), (7, 2), "{done:?}");
             let done = run(&wrong);
             assert_eq!(done.code(), 125, "{done:?}");
-            let line =
-                format!("wrapper: hook \"pinned\" ({hook}): its SHA-256 is {right}, not the one of HOOK_PINNED_SHA256");
+            let line = format!(
+                "wrapper: hook \"pinned\" ({hook}): its SHA-256 is {right}, but HOOK_PINNED_SHA256 expects {wrong}"
+            );
             assert_eq!(done.lines()[0], line);
             assert!(done.stderr.contains("wrapper: first: "), "{done:?}");
         }
@@ -136,7 +137,7 @@ fn a_wrong_digest_names_the_variable_of_all_where_that_gave_it() {
     let mut run = wrapper().plugin("echo");
     run.env("WRAPPER_PLUGIN_SHA256", "0".repeat(64));
     let done = finish(run);
-    assert!(done.code() == 125 && done.line().ends_with("not the one of WRAPPER_PLUGIN_SHA256"), "{done:?}");
+    assert!(done.code() == 125 && done.line().contains(", but WRAPPER_PLUGIN_SHA256 expects 0000"), "{done:?}");
 }
 
 #[test]
@@ -147,7 +148,7 @@ fn two_digests_for_one_hook_have_to_be_the_same() {
         run.env("HOOK_ECHO_SHA256", &own);
         let done = finish(run);
         assert_eq!(done.code(), code, "{done:?}");
-        let line = "wrapper: HOOK_ECHO_SHA256 and --plugin-sha256 differ for the same hook; give one";
+        let line = "wrapper: HOOK_ECHO_SHA256 and --plugin-sha256 differ for the same hook; set one of them";
         assert!(code == 7 || done.line() == line, "{done:?}");
     }
 }
@@ -170,7 +171,7 @@ fn a_digest_for_a_hook_that_is_not_listed_is_an_error() {
         assert_eq!(done.code(), code, "{variable}: {done:?}");
         if code == 125 {
             assert!(
-                done.line().starts_with(&format!("wrapper: {variable}: no hook of that name is listed")),
+                done.line().starts_with(&format!("wrapper: {variable}: there is no hook of this name")),
                 "{done:?}"
             );
         }
@@ -238,7 +239,7 @@ fn a_bad_value_is_125_in_one_line_that_names_the_variable_and_nothing_starts() {
             ("ALLOW_HTTP", "localhost", "http://"),
             ("ALLOW_HTTP", "http://localhost:0", "port"),
             ("SHA256", "00", "64 hexadecimal digits"),
-            ("ON", "sometimes", "must be always or success or failure"),
+            ("ON", "sometimes", "must be one of: always, success, failure"),
             ("OPTIONAL", "maybe", "must be true or false"),
         ] {
             let mut run = wrapper().with(&[option, "one=echo", "--plugin", "two=echo"]);

@@ -145,7 +145,7 @@ fn failure_of_localhost(kinds: &str, run: Command, port: u16) {
 }
 
 #[test]
-fn who_resets_a_connection_is_never_called_absent_because_the_other_address_refuses() {
+fn a_server_that_resets_a_connection_is_never_absent_because_the_other_address_refuses() {
     network::alone(|| {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -163,7 +163,7 @@ fn who_resets_a_connection_is_never_called_absent_because_the_other_address_refu
 }
 
 #[test]
-fn who_does_not_answer_is_never_called_absent_because_the_other_address_refuses() {
+fn a_server_that_does_not_answer_is_never_absent_because_the_other_address_refuses() {
     network::alone(|| {
         for address in ["127.0.0.1:0", "[::1]:0"] {
             let silent = Silent::on(std::net::TcpListener::bind(address).unwrap());

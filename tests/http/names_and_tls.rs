@@ -57,7 +57,10 @@ fn a_name_that_turns_out_to_be_loopback_opens_nothing() {
         let peer = Peer::answering(OK);
         let rule = format!("http://rebind.example:{}", peer.port());
         let done = post(server.wrapper("").with(&["--allow-http", &rule]), &format!("{rule}/"));
-        assert!(done.stderr.contains("has the address 127.0.0.1, which a name does not open"), "{done:?}");
+        assert!(
+            done.stderr.contains("resolves to 127.0.0.1 (loopback), which must be allowed as an address"),
+            "{done:?}"
+        );
         assert_eq!(peer.requests(), [""; 0]);
     });
 }
@@ -176,8 +179,8 @@ fn a_name_opens_no_metadata_service_and_no_other_special_address_and_opens_all_o
         for url in &ordinary {
             assert!(done.stderr.contains(&format!("{url} failed: Unreachable\n")), "{url}: {done:?}");
         }
-        let words = "not allowed: http://168-63-129-16.attacker.example:80 has the address 168.63.129.16, which a name \
-                     does not open (cloud metadata)";
+        let words = "not allowed: http://168-63-129-16.attacker.example:80 resolves to 168.63.129.16 \
+                     (cloud metadata), which must be allowed as an address";
         assert!(done.stderr.contains(words), "{done:?}");
     });
 }
@@ -321,7 +324,7 @@ fn a_private_ca_is_trusted_when_it_is_named_and_only_then() {
     let done = post(wrapper().with(&["--allow-http", "https://localhost:*"]), &url);
     assert_eq!(
         told(&done, &origin),
-        "its certificate is not trusted: it is not issued by a public CA; a private CA is added with SSL_CERT_FILE"
+        "certificate not trusted: it was not issued by a public CA; set SSL_CERT_FILE to add a private one"
     );
     assert!(done.lines().last().unwrap().ends_with("the certificate is not trusted"), "{done:?}");
 }
@@ -335,7 +338,7 @@ fn https_is_allowed_by_a_rule_for_https_only() {
 }
 
 #[test]
-fn what_is_wrong_with_a_certificate_is_told_in_plain_words_and_one_line() {
+fn what_is_wrong_with_a_certificate_is_explained_in_one_line() {
     let localhost = Settings::default;
     for (settings, url_host, words) in [
         (Settings { years: (2019, 2020), ..localhost() }, "localhost", "it expired on 2020-01-01T00:00:00Z"),
@@ -343,29 +346,25 @@ fn what_is_wrong_with_a_certificate_is_told_in_plain_words_and_one_line() {
         (
             Settings { names: &["elsewhere.example"], ..localhost() },
             "localhost",
-            "it is not valid for localhost but for elsewhere.example",
+            "it is not valid for localhost, only for elsewhere.example",
         ),
         (
             Settings { names: &["a.example", "10.0.0.1", "c.example", "d.example"], ..localhost() },
             "localhost",
-            "it is not valid for localhost but for a.example, 10.0.0.1, c.example, …",
+            "it is not valid for localhost, only for a.example, 10.0.0.1, c.example, …",
         ),
-        (Settings { names: &[], ..localhost() }, "localhost", "names no host at all"),
-        (localhost(), "127.0.0.1", "it is not valid for 127.0.0.1 but for localhost"),
+        (Settings { names: &[], ..localhost() }, "localhost", "has no host name at all"),
+        (localhost(), "127.0.0.1", "it is not valid for 127.0.0.1, only for localhost"),
         (Settings { is_ca: true, ..localhost() }, "localhost", "it is a CA certificate used as a server certificate"),
-        (
-            Settings { sha1: true, ..localhost() },
-            "localhost",
-            "it is signed with SHA-1, which is not accepted any more",
-        ),
-        (Settings { for_clients: true, ..localhost() }, "localhost", "it is not one for servers"),
+        (Settings { sha1: true, ..localhost() }, "localhost", "it is signed with SHA-1, which is no longer accepted"),
+        (Settings { for_clients: true, ..localhost() }, "localhost", "it is not a server certificate"),
         (Settings { version: OLDER, years: (2019, 2020), ..localhost() }, "localhost", "it expired on 2020-"),
     ] {
         let server = TlsServer::with(&settings);
         let origin = format!("https://{url_host}:{}", server.port);
         let done = post(trusting(&file(&server.ca)), &format!("{origin}/"));
         let said = told(&done, &origin);
-        assert!(said.starts_with("its certificate is not trusted: ") && said.contains(words), "{words}: {said}");
+        assert!(said.starts_with("certificate not trusted: ") && said.contains(words), "{words}: {said}");
         // Nothing as a program would print it, and no advice that would not help.
         assert!(!said.contains(['{', '[', '"']) && !said.contains("Context"), "{said}");
         assert!(!said.contains("SSL_CERT_FILE"), "{said}");
@@ -375,21 +374,21 @@ fn what_is_wrong_with_a_certificate_is_told_in_plain_words_and_one_line() {
 }
 
 #[test]
-fn a_ca_that_is_not_the_servers_is_told_as_that_and_not_to_be_added_again() {
+fn a_ca_that_is_not_the_servers_is_reported_as_such_without_advice_to_add_it() {
     let server = TlsServer::start("localhost", false);
     let (url, origin) = server.url();
     for (other, words) in [
-        (Ca::named("another CA"), "it is issued neither by a public CA nor by one in SSL_CERT_FILE or SSL_CERT_DIR"),
+        (Ca::named("another CA"), "it was issued neither by a public CA nor by one in SSL_CERT_FILE or SSL_CERT_DIR"),
         // As one that was made anew is.
-        (Ca::new(), "it is not signed by the CA it names, or with a key that is too short"),
+        (Ca::new(), "it is not signed by its issuer, or the key is too short"),
     ] {
         let done = post(trusting(&file(&other.pem)), &url);
-        assert_eq!(told(&done, &origin), format!("its certificate is not trusted: {words}"));
+        assert_eq!(told(&done, &origin), format!("certificate not trusted: {words}"));
     }
 }
 
 #[test]
-fn roots_that_cannot_be_read_are_told_and_https_goes_on_without_them() {
+fn roots_that_cannot_be_read_are_reported_and_https_works_without_them() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name);
     fs::write(path("text"), "no certificate").unwrap();
@@ -402,13 +401,13 @@ fn roots_that_cannot_be_read_are_told_and_https_goes_on_without_them() {
         ("", "not a regular file"),
         ("fifo", "not a regular file"),
         ("large", "larger than 4 MiB"),
-        ("text", "no certificate in it"),
+        ("text", "no certificate in the file"),
     ] {
         let done = post(trusting(&path(name)), &url);
         let line = format!("SSL_CERT_FILE {:?}: {words}", path(name));
         assert!(done.lines()[0].ends_with(&line), "{line}: {done:?}");
         assert!(
-            told(&done, &origin).ends_with("it is not issued by a public CA; a private CA is added with SSL_CERT_FILE")
+            told(&done, &origin).ends_with("it was not issued by a public CA; set SSL_CERT_FILE to add a private one")
         );
     }
     let mut run = wrapper().with(&["--allow-http", "https://localhost:*"]);
@@ -445,12 +444,12 @@ fn certificates_are_understood_only_when_the_sandbox_is_entered() {
         let place = done.stderr.lines().position(|line| line.contains(words));
         place.unwrap_or_else(|| panic!("{words:?} is missing: {done:?}"))
     };
-    assert!(place("no certificate in it") > place("seccomp"), "{done:?}");
-    assert!(place("no certificate in it") > place("runner"), "{done:?}");
+    assert!(place("no certificate in the file") > place("seccomp"), "{done:?}");
+    assert!(place("no certificate in the file") > place("runner"), "{done:?}");
 }
 
 #[test]
-fn a_server_that_wants_a_client_certificate_is_told_with_the_variables_that_name_one() {
+fn a_server_that_requires_a_client_certificate_is_reported_with_the_variables_to_set() {
     let ca = Ca::new();
     for version in [Settings::default().version, OLDER] {
         let settings = Settings { clients_of: Some(ca.der.clone()), version, ..Settings::default() };
@@ -458,9 +457,8 @@ fn a_server_that_wants_a_client_certificate_is_told_with_the_variables_that_name
         let (url, origin) = server.url();
         let done = post(trusting(&file(&server.ca)), &url);
         let said = told(&done, &origin);
-        let wanted =
-            "; it asked for a client certificate, which HOOK_HTTP_POST_TLS_CERT and HOOK_HTTP_POST_TLS_KEY name";
-        assert!(said.starts_with("it refused: ") && said.ends_with(wanted), "{said}");
+        let wanted = "; it requested a client certificate: set HOOK_HTTP_POST_TLS_CERT and HOOK_HTTP_POST_TLS_KEY";
+        assert!(said.starts_with("the server closed the TLS connection: ") && said.ends_with(wanted), "{said}");
         assert!(!said.contains("Certificate") && !said.contains("SSL_CERT_FILE"), "{said}");
         assert_eq!(done.lines().len(), 2, "{done:?}");
         assert_eq!(server.requests(), [""; 0]);
@@ -498,7 +496,7 @@ fn a_hook_shows_the_client_certificate_that_its_variables_name_and_cannot_read_t
 }
 
 #[test]
-fn a_client_certificate_that_is_of_no_use_is_told_by_the_variable_that_names_it() {
+fn an_unusable_client_certificate_is_reported_with_its_variable() {
     let ca = Ca::new();
     let (certificate, key) = ca.client();
     let other_key = ca.client().1;
@@ -515,9 +513,9 @@ fn a_client_certificate_that_is_of_no_use_is_told_by_the_variable_that_names_it(
         (
             good,
             text.to_str().unwrap(),
-            format!("HOOK_HTTP_POST_TLS_KEY {text:?}: no private key in it that is not encrypted"),
+            format!("HOOK_HTTP_POST_TLS_KEY {text:?}: no unencrypted private key in the file"),
         ),
-        (text.to_str().unwrap(), good_key, format!("HOOK_HTTP_POST_TLS_CERT {text:?}: no certificate in it")),
+        (text.to_str().unwrap(), good_key, format!("HOOK_HTTP_POST_TLS_CERT {text:?}: no certificate in the file")),
         (
             good,
             other_key.to_str().unwrap(),
@@ -570,7 +568,7 @@ fn a_request_follows_its_handshake_without_waiting_for_a_confirmation() {
 }
 
 #[test]
-fn https_to_a_port_that_speaks_plainly_is_an_error_that_says_so() {
+fn https_to_a_port_with_plain_http_is_an_error_that_is_explained() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("https://localhost:{}/", listener.local_addr().unwrap().port());
     thread::spawn(move || {

@@ -272,7 +272,7 @@ fn a_head_may_have_15_kib_and_a_hundred_fields_and_no_more() {
             true => assert_says(&done, "body of 0"),
             false => {
                 assert_fails(&done, "HttpProtocolError");
-                let words = "its answer has more than 100 headers, or more than 16 KiB of them";
+                let words = "its response has more than 100 headers, or more than 16 KiB of them";
                 assert!(done.lines().iter().any(|line| line.ends_with(words)), "{done:?}");
             }
         }
@@ -297,7 +297,7 @@ fn a_hooks_own_header_may_have_8_kib_and_not_200() {
 }
 
 #[test]
-fn an_answer_that_is_not_proper_http_is_told_as_that() {
+fn a_response_that_is_not_proper_http_is_reported_as_such() {
     for answer in [
         "this is not HTTP\r\n\r\n",
         "<html>HTTP 0.9 had no status line</html>",
@@ -321,7 +321,7 @@ fn an_answer_that_is_not_proper_http_is_told_as_that() {
 }
 
 #[test]
-fn a_body_that_is_not_what_its_head_says_breaks_off() {
+fn a_body_that_contradicts_its_head_is_an_error() {
     let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
     for body in
         ["nonsense\r\n", "5\r\nabc", "-1\r\n", "fffffffffffffffff\r\n", "3\r\nabcdef\r\n0\r\n\r\n", "5\r\nhello\r\n"]
@@ -372,7 +372,7 @@ fn a_body_that_is_cut_off_is_incomplete_and_one_that_is_malformed_is_not() {
 }
 
 #[test]
-fn a_change_of_protocols_that_nobody_asked_for_is_no_success() {
+fn an_unrequested_change_of_protocols_is_no_success() {
     let switch = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n";
     let peer = Peer::start("127.0.0.1:0", move |mut stream, _| {
         let _ = stream.write_all(switch.as_bytes());
@@ -397,7 +397,7 @@ fn a_redirect_is_not_followed() {
 }
 
 #[test]
-fn a_connection_that_breaks_is_told_at_once() {
+fn a_broken_connection_is_reported_at_once() {
     let partial = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfour";
     for (sends, ends, words) in [
         ("", reset as fn(TcpStream), "ConnectionTerminated"),

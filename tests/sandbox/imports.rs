@@ -70,7 +70,7 @@ fn a_program_finds_no_files_no_sockets_no_processes_and_an_empty_stdin() {
         assert_says(&done, "ask_for_everything", &format!("{what}: {got}"));
     }
     for asked in ["files", "a TCP socket", "a UDP socket"] {
-        let words = format!("not allowed: {asked}; hooks have HTTP and nothing else");
+        let words = format!("not allowed: {asked}; hooks have only HTTP");
         assert!(done.stderr.contains(&words), "{words:?} is missing: {done:?}");
     }
     assert!(!made.iter().any(|path| path.exists()), "{done:?}");
@@ -102,7 +102,7 @@ fn memory64_threads_and_other_proposals_are_refused_before_the_command_starts() 
             true => assert_eq!((done.code(), done.stderr.as_str()), (7, ""), "{core}: {done:?}"),
             false => {
                 assert_eq!((done.code(), done.stdout.as_str()), (125, ""), "{core}: {done:?}");
-                assert!(done.line().contains(", a proposal that hooks are not given"), "{core}: {done:?}");
+                assert!(done.line().contains(", a proposal that hooks cannot use"), "{core}: {done:?}");
             }
         }
     }
@@ -159,7 +159,7 @@ fn hosts_are_judged_by_what_they_are_and_not_by_how_they_are_written() {
 }
 
 #[test]
-fn a_denied_host_is_told_with_the_option_that_would_allow_it() {
+fn a_denied_host_is_logged_with_the_option_that_would_allow_it() {
     let done = finish(trying(&["http://10.1.2.3:8080/path"]));
     let words = "not allowed: http://10.1.2.3:8080; to allow it: --allow-http http://10.1.2.3:8080";
     let line = format!("wrapper: hook \"http_get\": {words}");
@@ -215,7 +215,7 @@ fn proxy_variables_are_ignored() {
 }
 
 #[test]
-fn localhost_is_this_machine_whatever_the_hosts_file_says() {
+fn localhost_is_this_machine_whatever_is_in_the_hosts_file() {
     let directory = tempfile::tempdir().unwrap();
     let hosts = directory.path().join("hosts");
     fs::write(&hosts, "10.9.9.9 localhost\n").unwrap();

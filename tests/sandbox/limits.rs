@@ -56,7 +56,7 @@ fn run_measured(hook: impl AsRef<OsStr>, options: &[&str], variables: &[(&str, &
 #[track_caller]
 fn assert_timed_out(done: &Done, seconds: u32) {
     let last = done.lines().last().copied().unwrap_or_default();
-    let words = format!(": timed-out after {seconds}s; --plugin-timeout gives it more time");
+    let words = format!(": timed-out after {seconds}s; raise --plugin-timeout");
     assert!(last.ends_with(&words), "{done:?}");
     assert_took(done, seconds.into(), f64::from(seconds) + 3.0);
 }
@@ -171,8 +171,10 @@ fn a_memory_larger_than_the_limit_from_the_start_is_refused() {
     let module =
         |pages: u32| as_program(&format!(r#"(memory {pages}) (func (export "run") (result i32) i32.const 0)"#));
     assert_eq!(run(module(1024), &[], &[]).stderr, "");
-    assert_fails(&run(module(1025), &[], &[]), "memory limit");
-    assert_fails(&run(module(65536), &[], &[]), "memory limit");
+    let message =
+        |mib| format!("a memory of {mib} MiB exceeds the limit on all of its memories; raise --plugin-memory");
+    assert_fails(&run(module(1025), &[], &[]), &message("64.1"));
+    assert_fails(&run(module(65536), &[], &[]), &message("4096.0"));
     assert_eq!(run(module(1025), &["--plugin-memory", "65MiB"], &[]).stderr, "");
 }
 
@@ -182,7 +184,7 @@ fn the_memories_of_one_hook_share_its_limit() {
         as_program(&format!(r#"{} (func (export "run") (result i32) i32.const 0)"#, "(memory 300) ".repeat(count)))
     };
     assert_eq!(run(in_one_module(3), &[], &[]).stderr, "");
-    assert_fails(&run(in_one_module(4), &[], &[]), "memory limit");
+    assert_fails(&run(in_one_module(4), &[], &[]), "exceeds the limit on all of its memories");
 
     let in_instances = |count: usize| {
         guests::text(&format!(
@@ -198,7 +200,7 @@ fn the_memories_of_one_hook_share_its_limit() {
         ))
     };
     assert_eq!(run(in_instances(3), &[], &[]).stderr, "");
-    assert_fails(&run(in_instances(4), &[], &[]), "memory limit");
+    assert_fails(&run(in_instances(4), &[], &[]), "exceeds the limit on all of its memories");
 
     // Each grows by 16 MiB at a time until it is refused; together they never had more than the limit.
     let growing = r#"(memory $a 0) (memory $b 0) (memory $c 0)
@@ -409,8 +411,8 @@ fn more_memory_lets_a_hook_have_more_kept() {
     let variables = keeping("path", "600", "65000");
     assert_eq!(run(&hook, &["--plugin-memory", "64MiB"], &variables).line(), "wrapper: limits_host_memory: has 600");
     let done = run(&hook, &["--plugin-memory", "8MiB"], &variables);
-    let words = "failed: out of memory: what it holds and what wrapper keeps for it (requests, headers, bodies) exceeds 24 MiB; \
-        --plugin-memory raises that limit";
+    let words = "failed: out of memory: its memory and what wrapper holds for it (requests, headers, bodies) exceed 24 MiB; \
+        raise --plugin-memory";
     assert_eq!(done.line(), format!("wrapper: hook \"limits_host_memory\": {words}"));
     let done = run(&hook, &["--plugin-memory", "8MiB", "--log-format", "json"], &variables);
     let line: serde_json::Value = serde_json::from_str(done.line()).unwrap();
@@ -523,10 +525,10 @@ fn run_out_of_memory(options: &[&str], limit: Option<Resource>) -> (Done, String
 }
 
 #[test]
-fn a_hook_that_is_too_large_to_compile_is_told_with_the_limit() {
+fn a_hook_that_is_too_large_to_compile_is_reported_with_the_limit() {
     let (done, hook) = run_out_of_memory(&["--plugin-memory", "2MiB"], None);
     let name = std::path::Path::new(&hook).file_stem().unwrap().to_str().unwrap();
-    let words = "failed: out of memory: loading it takes more than 520 MiB; --plugin-memory raises that limit";
+    let words = "failed: out of memory: loading it takes more than 520 MiB; raise --plugin-memory";
     assert_eq!(done.line(), format!("wrapper: hook \"{name}\": {words}"));
     let (done, _) = run_out_of_memory(&["--plugin-memory", "2MiB", "--log-format", "json"], None);
     let line: serde_json::Value = serde_json::from_str(done.line()).unwrap();
@@ -534,12 +536,12 @@ fn a_hook_that_is_too_large_to_compile_is_told_with_the_limit() {
 }
 
 #[test]
-fn where_memory_is_limited_from_outside_that_limit_is_told() {
+fn a_memory_limit_from_outside_is_named() {
     let (done, _) = run_out_of_memory(&[], Some(Resource::RLIMIT_DATA));
-    let words = ": out of memory: loading it takes more than 200 MiB; ulimit -d sets that limit";
+    let words = ": out of memory: loading it takes more than 200 MiB; raise ulimit -d";
     assert!(done.line().ends_with(words), "{done:?}");
-    let words = ": out of memory: loading it takes more address space than ulimit -v leaves; raise that limit, or lower \
-        --plugin-memory, which is reserved";
+    let words = ": out of memory: loading it takes more address space than ulimit -v allows; raise that or lower \
+        --plugin-memory";
     let (done, _) = run_out_of_memory(&[], Some(Resource::RLIMIT_AS));
     assert!(done.line().ends_with(words), "{done:?}");
     // Its memory alone is too much.
@@ -553,7 +555,7 @@ fn where_memory_is_limited_from_outside_that_limit_is_told() {
 }
 
 #[test]
-fn a_compiler_that_runs_out_of_memory_beside_the_command_says_nothing_in_words_of_its_own() {
+fn a_compiler_that_runs_out_of_memory_beside_the_command_logs_nothing() {
     let hook = data_segments(80_000, false);
     let options = ["--plugin-on", "success", "--log-format", "json", "--", "sh", "-c", "echo ready; exec sleep 60"];
     let mut running = wrapper().plugin(&hook).with(&options).running();

@@ -155,7 +155,7 @@ fn three_gigabytes_of_address_space_are_enough_for_a_hook() {
 }
 
 #[test]
-fn where_code_cannot_be_mapped_the_hook_runs_all_the_same() {
+fn where_code_cannot_be_mapped_the_hook_still_runs() {
     // As SELinux without execmem, or a strict profile: memory that was written cannot be executed.
     let refuse_code = || {
         set_no_new_privs()?;
@@ -168,7 +168,7 @@ fn where_code_cannot_be_mapped_the_hook_runs_all_the_same() {
         assert_eq!(done.code(), 7, "{done:?}");
         assert!(done.stderr.contains("wrapper: echo: Echo demo plugin: \"sh\" exited with 7"), "{done:?}");
         // It is compiled once, for the interpreter, and a built-in hook is compiled already.
-        let interpreted = "executable memory is forbidden here, the hook is interpreted";
+        let interpreted = "executable memory is forbidden, interpreting the hook";
         assert_eq!(done.stderr.contains(interpreted), hook == component, "{done:?}");
         assert!(!done.stderr.contains("is not used"), "{done:?}");
     }
@@ -262,7 +262,7 @@ fn compiling_takes_a_quarter_of_what_the_container_has_left_and_with_little_left
         assert_eq!(done.code(), 7, "{done:?}");
         assert!(done.stderr.contains("nap: slept"), "{done:?}");
         assert_eq!(
-            !done.stderr.contains("compiled when they run: the container has little memory left"),
+            !done.stderr.contains("compiling hooks only when they run: the container has little memory left"),
             compiles,
             "{done:?}"
         );

@@ -464,7 +464,10 @@ fn a_panic_of_the_host_is_one_line_and_the_exit_code_is_kept() {
     run.env("TEST_BREACH", "panic").env("RUST_BACKTRACE", "full").env("RUST_LOG", "trace");
     let done = run.done();
     assert_eq!(done.code(), 7);
-    assert!(done.line().starts_with("wrapper: internal error: injected (host/src/sandbox/escape.rs:"), "{done:?}");
+    assert!(
+        done.line().starts_with("wrapper: internal error, please report it: injected (host/src/sandbox/escape.rs:"),
+        "{done:?}"
+    );
 }
 
 #[test]

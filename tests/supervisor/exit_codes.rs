@@ -21,13 +21,31 @@ fn a_death_by_signal_is_128_and_its_number() {
 fn a_command_that_is_not_found_is_127_and_the_hooks_run() {
     let done = wrapper().plugin("echo").with(&["nosuch"]).done();
     assert_eq!(done.code(), 127);
+    let reason = "No such file or directory (not found in PATH)";
     assert_eq!(
         done.lines(),
         [
-            r#"wrapper: cannot start "nosuch": No such file or directory"#,
-            r#"wrapper: echo: Echo demo plugin: "nosuch" was not started: No such file or directory"#,
+            format!(r#"wrapper: cannot start "nosuch": {reason}"#),
+            format!(r#"wrapper: echo: Echo demo plugin: "nosuch" was not started: {reason}"#),
         ]
     );
+}
+
+#[test]
+fn the_message_for_a_command_that_is_not_found_has_a_hint() {
+    const SCRIPT: &str = " (it is a single argument; run a script with sh -c)";
+    for (command, hint) in [
+        ("nosuch", " (not found in PATH)"),
+        ("ls -l", r#" (it is a single argument; in a manifest write ["ls", "-l"])"#),
+        ("set -e\nfor i in 1 2 3; do echo $i; done\nfor i in 4 5 6; do echo $i; done\nexec /my-job --verbose", SCRIPT),
+        ("help", " (wrapper has no subcommands; see wrapper --help)"),
+        ("./nosuch", ""),
+        ("", ""),
+    ] {
+        let done = wrapper().with(&[command]).done();
+        assert_eq!(done.code(), 127, "{command}");
+        assert_eq!(done.line(), format!("wrapper: cannot start {command:?}: No such file or directory{hint}"));
+    }
 }
 
 #[test]

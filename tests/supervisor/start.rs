@@ -74,7 +74,7 @@ fn what_is_there_but_cannot_be_executed_is_126_and_the_hooks_run() {
     for (name, words) in [
         ("", "Permission denied (it is a directory)"),
         ("no-x-bit", "Permission denied (it is not executable: chmod +x)"),
-        ("no-shebang", "Exec format error (no #! line: a script needs one, such as #!/bin/sh)"),
+        ("no-shebang", "Exec format error (it has no #! line; a script needs one, such as #!/bin/sh)"),
         ("loop", "Too many levels of symbolic links"),
         ("no-shebang/below", "Not a directory"),
     ] {
@@ -108,13 +108,13 @@ fn arguments_that_are_too_long_for_the_command_are_126() {
 }
 
 #[test]
-fn a_script_whose_interpreter_is_missing_is_127_and_the_line_says_so() {
+fn a_script_whose_interpreter_is_missing_is_127_and_reported() {
     let directory = tempfile::tempdir().unwrap();
     let script = directory.path().join("script");
     executable(&script, "#!/nosuch\n");
     let done = wrapper().with(&[script.to_str().unwrap()]).done();
     assert_eq!(done.code(), 127);
-    assert!(done.line().contains("No such file or directory (the file is there, but"), "{done:?}");
+    assert!(done.line().contains("No such file or directory (the file exists, but"), "{done:?}");
 }
 
 /// A program's file, written like a script.
@@ -135,7 +135,7 @@ fn elf(machine: u16, kind: u16) -> Vec<u8> {
 }
 
 #[test]
-fn what_the_kernel_does_not_execute_is_told_what_it_lacks() {
+fn a_file_the_kernel_does_not_execute_is_explained() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name);
     let here = Command::new("uname").arg("-m").output().unwrap();
@@ -147,21 +147,21 @@ fn what_the_kernel_does_not_execute_is_told_what_it_lacks() {
     let of_interpreter = format!("#!{}\n", path("other-cpu").display());
     let its = format!("its interpreter {:?}: {other}", path("other-cpu"));
     for (name, bytes, words) in [
-        ("script", b"echo hello\n".as_slice(), "no #! line: a script needs one, such as #!/bin/sh"),
-        ("one-letter", b"x", "no #! line: a script needs one, such as #!/bin/sh"),
+        ("script", b"echo hello\n".as_slice(), "it has no #! line; a script needs one, such as #!/bin/sh"),
+        ("one-letter", b"x", "it has no #! line; a script needs one, such as #!/bin/sh"),
         // Text to its 64th byte, in the middle of a letter.
-        ("letters", &[b"#".as_slice(), "ä".repeat(60).as_bytes()].concat(), "no #! line: a script needs one"),
-        ("marked", b"\xef\xbb\xbf#!/bin/sh\n", "before #! stands a byte order mark: save it without"),
+        ("letters", &[b"#".as_slice(), "ä".repeat(60).as_bytes()].concat(), "it has no #! line; a script needs one"),
+        ("marked", b"\xef\xbb\xbf#!/bin/sh\n", "it starts with a byte order mark; save it without one"),
         ("empty", b"", "it is empty"),
         ("nameless", b"#!\nexit\n", "its #! line names no interpreter"),
         ("other-cpu", &elf(258, 2), &other),
         ("unknown-cpu", &elf(4660, 2), &unknown),
         ("by-other-cpu", of_interpreter.as_bytes(), &its),
         ("object", &elf(258, 1), "it is an object file, not a linked program"),
-        ("cut", b"\x7fELF\x02\x01", "it is a program that is cut off"),
+        ("cut", b"\x7fELF\x02\x01", "it is a truncated program"),
         ("windows", b"MZ\x90\0\x03", "it is a program for Windows"),
         ("macos", b"\xcf\xfa\xed\xfe\x07\0\0\x01", "it is a program for macOS"),
-        ("hook.wasm", b"\0asm\x0d\0\x01\0", "it is WebAssembly; a hook is given with --plugin"),
+        ("hook.wasm", b"\0asm\x0d\0\x01\0", "it is WebAssembly; run a hook with --plugin"),
         ("data", b"\x01\0\xff\xfe", "it is neither a program for Linux nor a script"),
     ] {
         executable_bytes(&path(name), bytes);
@@ -183,13 +183,13 @@ fn what_the_kernel_does_not_execute_is_told_what_it_lacks() {
 fn a_missing_interpreter_is_named_and_a_line_that_ends_as_on_windows() {
     let directory = tempfile::tempdir().unwrap();
     let script = directory.path().join("script");
-    let start = "No such file or directory (the file is there, but the interpreter or loader it names is not";
+    let start = "No such file or directory (the file exists, but the interpreter or loader it names does not";
     let long = "x".repeat(100);
     for (text, words) in [
         ("#!/nosuch/python -u\n", r#": "/nosuch/python")"#),
         ("#! /nosuch/python\n", r#": "/nosuch/python")"#),
-        ("#!/bin/sh\r\nexit 0\r\n", ": its first line ends with a carriage return, as on Windows)"),
-        // What was not read is not said.
+        ("#!/bin/sh\r\nexit 0\r\n", ": its first line ends with a carriage return; use Unix line endings)"),
+        // An interpreter that was not read completely is not named.
         (&format!("#!/{long}\n"), ")"),
     ] {
         executable(&script, text);
@@ -200,7 +200,7 @@ fn a_missing_interpreter_is_named_and_a_line_that_ends_as_on_windows() {
 }
 
 #[test]
-fn who_may_not_execute_a_file_is_told_why() {
+fn a_missing_right_to_execute_is_explained() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name);
     fs::write(path("text"), "").unwrap();
@@ -237,14 +237,14 @@ fn who_may_not_execute_a_file_is_told_why() {
 }
 
 #[test]
-fn a_file_that_is_open_for_writing_is_told_so() {
+fn a_file_that_is_open_for_writing_is_126_and_reported() {
     let directory = tempfile::tempdir().unwrap();
     let script = directory.path().join("script");
     executable(&script, "#!/bin/sh\n");
     let _open = fs::File::options().append(true).open(&script).unwrap();
     let done = wrapper().with(&[script.to_str().unwrap()]).done();
     assert_eq!(done.code(), 126, "{done:?}");
-    assert!(done.line().ends_with("Text file busy (somebody has it open for writing)"), "{done:?}");
+    assert!(done.line().ends_with("Text file busy (it is open for writing)"), "{done:?}");
 }
 
 #[test]
@@ -275,7 +275,7 @@ fn without_a_path_the_usual_directories_are_searched() {
 }
 
 #[test]
-fn a_fork_that_fails_is_125_and_said_in_one_line_each() {
+fn a_fork_that_fails_is_125_and_reported_in_one_line_each() {
     if !nix::unistd::geteuid().is_root() {
         return skipped("only root can become a user without processes");
     }
@@ -294,7 +294,7 @@ fn a_fork_that_fails_is_125_and_said_in_one_line_each() {
 }
 
 #[test]
-fn with_few_descriptors_it_runs_or_says_in_one_line_why_not() {
+fn with_few_descriptors_it_runs_or_reports_in_one_line_why_not() {
     for hook in [&[][..], &["--plugin", "echo"]] {
         for limit in 3..=12 {
             let run = wrapper().with(hook).with(&["sh", "-c", "exit 7"]);

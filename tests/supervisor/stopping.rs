@@ -11,7 +11,7 @@ use nix::libc::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGSTOP, SIGTERM, SIGUSR1};
 use std::time::Instant;
 
 /// Runs a shell script with options, waits until it prints `ready`, sends SIGTERM, and says how long the end took.
-fn told_to_stop(role: Role, options: &[&str], script: &str) -> Done {
+fn asked_to_stop(role: Role, options: &[&str], script: &str) -> Done {
     let mut run = role.wrapper().with(options).with(&["sh", "-c", script, child()]).running();
     run.until_stdout_has("ready\n");
     let told = Instant::now();
@@ -28,10 +28,10 @@ const NEEDS_2_S: &str = "trap 'sleep 2; exit 42' TERM; echo ready; while :; do s
 #[test]
 fn with_stop_timeout_a_command_that_ignores_sigterm_is_killed_and_the_hooks_run() {
     in_both_roles(|role| {
-        let done = told_to_stop(role, &["--plugin", "echo", "--stop-timeout", "500ms"], IGNORES);
+        let done = asked_to_stop(role, &["--plugin", "echo", "--stop-timeout", "500ms"], IGNORES);
         assert_eq!(done.code(), 137, "{role:?}");
         let lines = done.lines();
-        assert_eq!(lines[0], "wrapper: the command did not end within --stop-timeout; killing it");
+        assert_eq!(lines[0], "wrapper: the command did not exit within --stop-timeout; killing it");
         assert!(lines.len() == 2 && lines[1].contains("was killed by signal 9"), "{lines:?}");
         assert_took(&done, 0.5, 8.0);
     });
@@ -40,10 +40,10 @@ fn with_stop_timeout_a_command_that_ignores_sigterm_is_killed_and_the_hooks_run(
 #[test]
 fn a_command_that_ends_just_within_stop_timeout_is_not_killed_and_just_over_it_is() {
     in_both_roles(|role| {
-        let done = told_to_stop(role, &["--stop-timeout", "20s"], NEEDS_2_S);
+        let done = asked_to_stop(role, &["--stop-timeout", "20s"], NEEDS_2_S);
         assert_eq!((done.code(), done.stderr.as_str()), (42, ""), "{role:?}");
         assert_took(&done, 2.0, 15.0);
-        let done = told_to_stop(role, &["--stop-timeout", "200ms"], NEEDS_2_S);
+        let done = asked_to_stop(role, &["--stop-timeout", "200ms"], NEEDS_2_S);
         assert_eq!(done.code(), 137, "{role:?}");
         assert_took(&done, 0.2, 8.0);
     });
@@ -165,7 +165,7 @@ fn a_second_stop_signal_ends_the_hook_at_once_and_skips_the_rest_and_the_code_is
             let done = run.done();
             assert_eq!(done.code(), 7, "{role:?}");
             let lines = done.lines();
-            assert!(lines.len() == 2 && lines[1].ends_with("ended-early: wrapper was told to stop"), "{lines:?}");
+            assert!(lines.len() == 2 && lines[1].ends_with("ended-early: wrapper was asked to stop"), "{lines:?}");
             assert_took(&done, 0.0, 10.0);
         }
     });
@@ -199,7 +199,7 @@ fn a_stop_signal_before_the_command_ends_what_comes_before_it_and_the_command_is
             kill(role.pid(&run), signal);
             let done = run.done();
             assert_eq!((done.code(), done.stdout.as_str()), (128 + signal, ""), "{done:?}");
-            assert!(done.stderr.contains("was not started: told to stop before the start"), "{done:?}");
+            assert!(done.stderr.contains("was not started: asked to stop before the start"), "{done:?}");
             assert_took(&done, 0.0, 10.0);
         }
     });

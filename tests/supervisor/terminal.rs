@@ -62,7 +62,7 @@ fn ctrl_c_ends_a_command_that_does_not_handle_it_with_130() {
 }
 
 #[test]
-fn the_leader_of_a_session_gets_ctrl_c_once_too_and_tells_the_command_of_a_hangup() {
+fn the_leader_of_a_session_gets_ctrl_c_once_too_and_forwards_a_hangup() {
     in_both_roles(|role| {
         let output = tempfile::NamedTempFile::new().unwrap();
         let shown = || std::fs::read_to_string(output.path()).unwrap();
@@ -174,7 +174,7 @@ fn a_command_has_the_terminal_from_its_start_and_in_a_pipeline_when_it_reads() {
 
 /// The shell that started it has gone: nobody would resume a wrapper that stops itself.
 #[test]
-fn a_command_that_reads_a_terminal_that_nobody_gives_it_stays_stopped_and_costs_nothing() {
+fn a_command_that_reads_a_terminal_it_is_not_given_stays_stopped_and_costs_nothing() {
     let mut terminal = Terminal::with_shell();
     terminal.enters("( (sleep 0.5; exec $wrapper cat </dev/tty) & )");
     terminal.until_state("cat", &['T']);
@@ -225,7 +225,7 @@ fn in_a_pipeline_the_one_that_reads_the_terminal_has_it_and_ctrl_c_reaches_all()
 
 /// With unshare(1) the group that has the terminal is outside the namespace, and has no number in it.
 #[test]
-fn a_shell_has_the_terminal_though_nobody_can_name_who_had_it_before() {
+fn a_shell_gets_the_terminal_though_the_group_before_has_no_number() {
     for way in WAYS {
         let mut run = std::process::Command::new("unshare");
         run.args(["-pf", "--mount-proc", "--kill-child", env!("CARGO_BIN_EXE_wrapper")]);
@@ -367,7 +367,7 @@ fn ctrl_c_again_ends_a_hook() {
     // A terminal takes its time, and two that come together are one.
     eventually("the hook is ended", || {
         terminal.types(CTRL_C);
-        terminal.shows().contains("ended-early: wrapper was told to stop")
+        terminal.shows().contains("ended-early: wrapper was asked to stop")
     });
     assert_eq!(terminal.exit_code(), Some(7));
 }
