@@ -8,6 +8,7 @@ mod supervisor {
     mod exit_codes; // wrapper exits as the command did, whatever the hooks do
     mod groups; // the command has a process group of its own
     mod idle; // one thread and no wake-ups while the command runs
+    mod oom; // where it may, wrapper has the OOM killer spare it, and never the command
     mod reaping; // orphans are reaped and do not delay the exit
     mod scarce_processes; // a failed fork is retried within the hook's time
     mod signals; // signals are forwarded as they are, and the inherited signal state is restored

@@ -20,6 +20,8 @@ MIB = 1 << 20
 
 # tail keeps the end of a line that never ends: it grows until it is killed.
 EATER = ("tail", "/dev/zero")
+# Starts a command as a container's runtime does by default: as root, but without CAP_SYS_RESOURCE.
+ORDINARY = ("setpriv", "--bounding-set", "-sys_resource", "--inh-caps", "-sys_resource")
 SLEEPER = ("sleep", "infinity")
 
 
@@ -55,11 +57,11 @@ def finish(process):
     return process.returncode, log
 
 
-def wrapper(*arguments, cgroup=None, oom_score_adj=0):
+def wrapper(*arguments, cgroup=None, oom_score_adj=0, starter=ORDINARY):
     """Starts wrapper, with the log that finish() returns."""
     cgroup = cgroup or Cgroup("container")
     # A busy machine makes a slow kernel slower.
-    command = (WRAPPER, "--log", "debug", "--plugin-timeout", "30s", *arguments)
+    command = (*starter, WRAPPER, "--log", "debug", "--plugin-timeout", "30s", *arguments)
     return cgroup.start(*command, oom_score_adj=oom_score_adj, stderr=subprocess.PIPE, text=True)
 
 
@@ -113,15 +115,25 @@ def no_hook_runs_when_the_oom_killer_killed_the_whole_container():
 
 
 @case
-def a_hook_runs_if_oom_score_adj_minus_1000_spared_wrapper_alone():
+def with_cap_sys_resource_wrapper_survives_its_container_and_the_command_does_not():
     sidecar = Sidecar()
     container = Cgroup("container", {"memory.max": 64 * MIB, "memory.oom.group": 1})
-    # The command inherits the value, and would not be killed either.
-    command = ("choom", "-n", "0", "--", *EATER)
-    code, log = finish(wrapper("--plugin", "istio-quit", "--", *command, cgroup=container, oom_score_adj=-1000))
+    command = ("sh", "-c", f"cat /proc/self/oom_score_adj >&2; exec {' '.join(EATER)}")
+    options = {"cgroup": container, "oom_score_adj": 321, "starter": ()}
+    code, log = finish(wrapper("--plugin", "istio-quit", "--", *command, **options))
     assert code == 128 + SIGKILL
+    assert "\n321\n" in log
+    assert "wrapper: the command was killed by signal 9" in log
     assert container.count("memory.events", "oom_group_kill") == 1
     assert sidecar.requests == ["POST /quitquitquit HTTP/1.1"]
+
+
+@case
+def in_a_user_namespace_the_capability_is_not_enough_and_the_command_runs():
+    enter_user_namespace = ("unshare", "--user", "--map-root-user")
+    code, log = finish(wrapper("--", "cat", "/proc/self/oom_score_adj", starter=enter_user_namespace))
+    assert code == 0
+    assert "can kill wrapper together with the command: Permission denied" in log
 
 
 ### The kernel: out of memory
@@ -254,7 +266,6 @@ def a_process_with_oom_score_adj_minus_1000_spins_at_the_limit_when_it_is_alone(
 @case
 def oom_score_adj_can_be_lowered_with_cap_sys_resource_alone():
     lower, raised = ("choom", "-n", "-1000", "--"), ("choom", "-n", "0", "--")
-    drop = ("setpriv", "--bounding-set", "-sys_resource", "--inh-caps", "-sys_resource")
     enter_user_namespace = ("unshare", "--user", "--map-root-user")
     show = ("cat", "/proc/self/oom_score_adj")
 
@@ -263,11 +274,11 @@ def oom_score_adj_can_be_lowered_with_cap_sys_resource_alone():
 
     refused = "choom: failed to set score adjust value: Permission denied"
     assert output(*lower, *show) == "-1000"
-    assert output(*drop, *lower, *show) == refused
+    assert output(*ORDINARY, *lower, *show) == refused
     assert output(*enter_user_namespace, *lower, *show) == refused, "its capabilities do not count"
-    assert output(*lower, *drop, *show) == "-1000", "it stays without the capability"
-    assert output(*lower, *drop, *raised, *lower, *show) == "-1000", "it may be lowered again to where it was"
-    assert output(*lower, *raised, *drop, *lower, *show) == refused, "but not if it was raised with the capability"
+    assert output(*lower, *ORDINARY, *show) == "-1000", "it stays without the capability"
+    assert output(*lower, *ORDINARY, *raised, *lower, *show) == "-1000", "it may be lowered again to where it was"
+    assert output(*lower, *raised, *ORDINARY, *lower, *show) == refused, "but not if it was raised with the capability"
 
 
 @case

@@ -4,6 +4,7 @@
 //! Once the command runs, no error ends the loop: it is reported, and the loop goes on.
 
 mod not_executable;
+mod oom;
 mod process;
 mod reap;
 mod signals;

@@ -4,7 +4,7 @@
 //! shell for it.
 
 use super::{
-    not_executable,
+    not_executable, oom,
     process::{exit_now, fork_for_exec},
     signals::Signals,
     terminal::Terminal,
@@ -49,13 +49,18 @@ pub fn spawn(command: &[OsString], signals: &Signals, terminal: Option<&Terminal
     let (errors, report) = pipe_with(PipeFlags::CLOEXEC).map_err(|e| failed(from(e), WRAPPER_FAILED))?;
     // Checked before there is a new group, which could be mistaken for wrapper's.
     let gets_terminal = terminal.filter(|terminal| terminal.alone && terminal.is_ours());
+    let oom_score = oom::spare_wrapper();
     let child = fork_for_exec(|| -> Infallible {
         let _ = setpgid(None, None);
         if let Some(terminal) = gets_terminal {
             terminal.set(getpid());
         }
         signals.restore();
-        let errno = program.exec();
+        // A command that could never be killed would leave its container without memory for good.
+        let errno = match oom_score.as_ref().map_or(Ok(()), oom::Inherited::restore) {
+            Ok(()) => program.exec(),
+            Err(error) => from(error),
+        };
         let _ = write(&report, &(errno as i32).to_ne_bytes());
         exit_now(NOT_FOUND)
     })
