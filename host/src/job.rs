@@ -3,6 +3,7 @@
 use crate::outcome::Outcome;
 use std::{
     ffi::OsString,
+    os::unix::ffi::OsStrExt,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -25,7 +26,9 @@ impl Phase {
 /// What is known of the Job so far.
 #[derive(Clone, Debug)]
 pub struct Job {
-    pub command: Vec<String>,
+    /// The command and its arguments, each with a zero at its end as in `/proc/PID/cmdline`. They are read where a hook
+    /// asks for them.
+    pub command: Vec<u8>,
     /// When wrapper itself was started.
     pub wrapper_started: Instant,
     /// When the command was started, and how long it ran, if it did.
@@ -40,7 +43,7 @@ pub struct Job {
 impl Job {
     /// A Job with this command, in a wrapper that was started then.
     pub fn new(command: &[OsString], wrapper_started: Instant) -> Self {
-        let command = command.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
+        let command = command.iter().flat_map(|arg| arg.as_bytes().iter().chain(&[0])).copied().collect();
         Self { command, wrapper_started, started_at: None, elapsed: None, outcome: None, stop_signal: None }
     }
 
@@ -55,8 +58,11 @@ impl Job {
         outcome
     }
 
-    pub fn command_name(&self) -> &str {
-        self.command.first().map_or("", String::as_str)
+    /// The command and its arguments as text.
+    pub fn arguments(&self) -> impl Iterator<Item = String> {
+        let arguments = self.command.strip_suffix(&[0]).unwrap_or(&self.command);
+        let count = if self.command.is_empty() { 0 } else { usize::MAX };
+        arguments.split(|byte| *byte == 0).take(count).map(|argument| String::from_utf8_lossy(argument).into_owned())
     }
 
     pub fn end(&mut self, outcome: Outcome, stop_signal: Option<u8>) {

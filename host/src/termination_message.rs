@@ -119,7 +119,7 @@ fn ended(outcome: &Outcome) -> [(String, Value); 2] {
 }
 
 fn name(job: &Job) -> String {
-    ellipsize(job.command_name(), NAME_LIMIT)
+    ellipsize(&job.arguments().next().unwrap_or_default(), NAME_LIMIT)
 }
 
 /// Appends a line to a file, on a line of its own.

@@ -29,11 +29,9 @@ impl Context {
         Self { job: job.clone(), phase, hook: hook.label.clone(), number, count, deadline }
     }
 
-    /// The variables a hook sees: those named `HOOK_…` that are not another hook's, the ones the operator listed for
-    /// all hooks, and then those of the Job, which thus cannot be forged.
-    ///
-    /// `EXIT_CODE` and `EXIT_STATUS` are named as systemd names them for `ExecStopPost=`.
-    pub fn variables(&self, named: &Variables, listed: &[String]) -> Vec<(String, String)> {
+    /// The container's variables that a hook sees: those named `HOOK_…` that are not another hook's, and the ones the
+    /// operator listed for all hooks.
+    pub fn inherited_variables(named: &Variables, listed: &[String]) -> Vec<(String, String)> {
         let is_listed = |name: &str| listed.iter().any(|listed| listed == name);
         let mut variables: Vec<(String, String)> = environment::variables()
             .filter_map(|variable| str::from_utf8(variable).ok()?.split_once('='))
@@ -44,6 +42,13 @@ impl Context {
         if !variables.iter().any(|(name, _)| name == "NO_COLOR") {
             variables.push(("NO_COLOR".into(), "1".into()));
         }
+        variables
+    }
+
+    /// Adds those of the Job, which so cannot be forged.
+    ///
+    /// `EXIT_CODE` and `EXIT_STATUS` are named as systemd names them for `ExecStopPost=`.
+    pub fn variables(&self, mut inherited: Vec<(String, String)>) -> Vec<(String, String)> {
         let job = &self.job;
         let mut own = vec![("WRAPPER_PHASE", self.phase.as_str().to_owned())];
         if let Some(outcome) = &job.outcome {
@@ -66,10 +71,10 @@ impl Context {
         if let Some(signal) = job.stop_signal {
             own.push(("WRAPPER_STOP_SIGNAL", signal.to_string()));
         }
-        own.push(("WRAPPER_COMMAND", job.command.join(" ")));
-        variables.retain(|(name, _)| !own.iter().any(|(own, _)| own == name));
-        variables.extend(own.into_iter().map(|(name, value)| (name.into(), value)));
-        variables
+        own.push(("WRAPPER_COMMAND", job.arguments().collect::<Vec<_>>().join(" ")));
+        inherited.retain(|(name, _)| !own.iter().any(|(own, _)| own == name));
+        inherited.extend(own.into_iter().map(|(name, value)| (name.into(), value)));
+        inherited
     }
 
     pub fn time_left(&self) -> Duration {

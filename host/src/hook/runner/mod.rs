@@ -38,7 +38,7 @@ use wasmtime_wasi::{WasiCtx, p2::bindings::CommandPre};
 
 /// Everything that is read before the process enters its sandbox.
 struct Inherited {
-    /// The hook's.
+    /// The hook's, without those of the Job.
     variables: Vec<(String, String)>,
     /// The compiler's.
     code: Option<File>,
@@ -55,7 +55,7 @@ pub fn run(hook: &Hook, common: &Common, context: &Context) -> u8 {
     let of_product = hook.product_variables().iter().map(|name| (*name).to_owned());
     let listed: Vec<_> = common.env.iter().cloned().chain(of_product).collect();
     let inherited = Inherited {
-        variables: context.variables(&hook.settings.variables, &listed),
+        variables: Context::inherited_variables(&hook.settings.variables, &listed),
         code: hook.preparation.as_ref().and_then(Preparation::code),
         kind: match hook.code {
             Code::BuiltIn(_) => engine::Code::Interpreted,
@@ -129,7 +129,7 @@ async fn execute(
     let output = Output::new(&hook.label);
     let (stdout, stderr) = (output.stream(), output.stream());
     let mut wasi = WasiCtx::builder();
-    wasi.envs(&inherited.variables).stdout(stdout.clone()).stderr(stderr.clone());
+    wasi.envs(&context.variables(inherited.variables)).stdout(stdout.clone()).stderr(stderr.clone());
     wasi.arg(&hook.label.name);
     limits::limit_wasi(&mut wasi);
     let state = State {

@@ -71,7 +71,7 @@ impl context::Host for State {
     }
 
     fn get_command(&mut self) -> Vec<String> {
-        self.context.job.command.clone()
+        self.context.job.arguments().collect()
     }
 
     fn get_outcome(&mut self) -> Option<context::Outcome> {
