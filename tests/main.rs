@@ -44,6 +44,13 @@ mod hooks {
     mod throttled; // hooks finish on a hundredth of a CPU
 }
 
+/// A witness: a wrapper that runs the hooks of containers that are killed.
+mod witness {
+    mod hostile; // what any process of the pod can send to a witness
+    mod killed; // a killed wrapper's hooks are run once, and none of one that ends by itself
+    mod last; // HOOK_<NAME>_ON_LAST: of several containers the last one runs the hook
+}
+
 /// Limits of what a hook can do and cost.
 mod sandbox {
     mod imports; // files, sockets, processes and other hosts are denied

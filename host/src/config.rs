@@ -2,13 +2,14 @@
 
 use crate::{
     hook::{Common, Listed},
-    log,
+    log, witness,
 };
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 /// All settings of a run, checked.
 #[derive(Debug)]
 pub struct Config {
+    /// With none this is the witness of other containers.
     pub command: Vec<OsString>,
     pub before: Vec<Listed>,
     pub after: Vec<Listed>,
@@ -19,5 +20,6 @@ pub struct Config {
     pub kill_group: bool,
     /// The file that the kubelet reads a container's termination message from.
     pub termination_log: Option<PathBuf>,
+    pub witness: Option<witness::Settings>,
     pub log: log::Settings,
 }

@@ -17,6 +17,7 @@ mod sandbox;
 mod supervise;
 mod termination_message;
 mod text;
+mod witness;
 
 use cli::Request;
 use config::Config;
@@ -37,7 +38,10 @@ fn run() -> u8 {
                 log::warn(format!("unknown variable {name}; {hint}"));
             }
             match signals.map(Supervisor::new) {
-                Ok(supervisor) => run_job(&config, started, supervisor),
+                Ok(supervisor) => match &config.witness {
+                    Some(witness) if config.command.is_empty() => run_witness(&config, witness, started, supervisor),
+                    _ => run_job(&config, started, supervisor),
+                },
                 Err(error) => fail(&format!("cannot block signals: {}", text::strerror(error))),
             }
         }
@@ -65,8 +69,9 @@ fn run_job(config: &Config, started: Instant, mut supervisor: Supervisor) -> u8 
     let mut hooks = hook::load(&config.before, &config.after, &config.hooks);
     hooks.check(&config.hooks, &mut supervisor);
     let mut job = Job::new(&config.command, started);
+    let mut witness = witness::Client::register(config.witness.as_ref(), &job, &mut supervisor);
     let gates = match hooks.unusable() {
-        None => hooks.run(Phase::Before, &config.hooks, &job, &mut supervisor),
+        None => hooks.run(Phase::Before, &config.hooks, &job, &mut supervisor, &mut witness),
         Some(_) => Vec::new(),
     };
     let outcome = match why_not_started(&hooks, &gates, &supervisor) {
@@ -74,13 +79,26 @@ fn run_job(config: &Config, started: Instant, mut supervisor: Supervisor) -> u8 
         None => job.run(|| supervisor.run(&config.command, config.kill_group, config.stop_timeout)),
     };
     job.end(outcome.clone(), supervisor.stop_signal());
-    let after = hooks.run(Phase::After, &config.hooks, &job, &mut supervisor);
+    witness.ended(&outcome);
+    let after = hooks.run(Phase::After, &config.hooks, &job, &mut supervisor, &mut witness);
+    witness.finished();
     supervisor.end_helpers();
     let code = exit_code(&outcome, after.iter().any(Report::failed), config.hook_failure_counts);
     if let Some(path) = &config.termination_log {
         termination_message::write(path, config.log.format, &job, code, &[gates, after].concat());
     }
     code
+}
+
+/// Runs the hooks of other containers that are killed; returns the exit code.
+fn run_witness(config: &Config, settings: &witness::Settings, started: Instant, mut supervisor: Supervisor) -> u8 {
+    let mut hooks = hook::load(&[], &config.after, &config.hooks);
+    hooks.check(&config.hooks, &mut supervisor);
+    match hooks.unusable() {
+        // The log says why. The kubelet starts it again.
+        Some(_) if supervisor.stop_signal().is_none() => WRAPPER_FAILED,
+        _ => witness::serve(settings, &hooks, &config.hooks, started, &mut supervisor),
+    }
 }
 
 /// The reason why the command must not start, if there is one: an unusable hook, a signal, a failed before-hook.

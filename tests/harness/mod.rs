@@ -16,6 +16,7 @@ pub mod programs;
 pub mod pty;
 pub mod role;
 pub mod tls;
+pub mod witness;
 
 use std::{
     env,

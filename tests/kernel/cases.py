@@ -115,6 +115,28 @@ def no_hook_runs_when_the_oom_killer_killed_the_whole_container():
 
 
 @case
+def a_witness_in_another_container_runs_the_hook_when_the_whole_container_was_killed():
+    sidecar = Sidecar()
+    options = ("--witness", "/run/witness", "--plugin", "istio-quit")
+    witness = wrapper(*options, cgroup=Cgroup("witness", {"memory.max": 64 * MIB, "memory.oom.group": 1}))
+    container = Cgroup("container", {"memory.max": 64 * MIB, "memory.oom.group": 1})
+    code, log = finish(wrapper(*options, "--", *EATER, cgroup=container))
+    assert code == -SIGKILL
+    assert "registered with the witness" in log
+    assert container.count("memory.events", "oom_group_kill") == 1
+    while not sidecar.requests:
+        time.sleep(0.01)
+    # As the kubelet does when all other containers have ended. What the witness has begun, it completes.
+    witness.terminate()
+    code, log = finish(witness)
+    assert code == 0
+    assert 'wrapper: container "" was killed; hooks left to run: 1' in log
+    assert 'wrapper: hook "istio-quit": succeeded' in log
+    assert sidecar.requests == ["POST /quitquitquit HTTP/1.1"]
+    assert not os.path.exists("/run/witness")
+
+
+@case
 def with_cap_sys_resource_wrapper_survives_its_container_and_the_command_does_not():
     sidecar = Sidecar()
     container = Cgroup("container", {"memory.max": 64 * MIB, "memory.oom.group": 1})

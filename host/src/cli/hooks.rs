@@ -86,6 +86,7 @@ impl Defaults {
         let memory = one(arguments, own("MEMORY"), values::memory)?;
         let run_on = one(arguments, own("ON"), values::parsed)?;
         let optional = one(arguments, own("OPTIONAL"), flag)?;
+        let on_last = one(arguments, own("ON_LAST"), flag)?;
         let allow_http = match own("ALLOW_HTTP") {
             Some(by) => Some(arguments.variables(&by, values::parsed)?)
                 .filter(|rules| !rules.is_empty())
@@ -112,6 +113,7 @@ impl Defaults {
             sha256,
             run_on: run_on.map_or(self.run_on, |run_on| run_on.value),
             optional: optional.is_some_and(|optional| optional.value),
+            on_last: on_last.is_some_and(|on_last| on_last.value),
             variables,
         })
     }

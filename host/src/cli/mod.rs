@@ -7,7 +7,7 @@ mod values;
 
 pub use options::unknown_variables;
 
-use crate::{config::Config, hook::Common, log};
+use crate::{config::Config, hook::Common, log, witness};
 use anyhow::{Result, anyhow};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use options::Arguments;
@@ -55,12 +55,20 @@ fn config(arguments: &Arguments) -> Result<Config> {
         hook_failure_counts: arguments.or_default(&options::PLUGIN_FAILURE, values::failure_counts)?,
         stop_timeout: arguments.one(&options::STOP_TIMEOUT, values::duration)?,
         kill_group: arguments.one(&options::KILL_GROUP, flag)?.unwrap_or(false),
+        witness: witness(arguments)?,
         termination_log: arguments.one(&options::TERMINATION_LOG, |path| Ok(path.into()))?,
         log: log::Settings {
             level: arguments.or_default(&options::LOG, values::parsed)?,
             format: arguments.or_default(&options::LOG_FORMAT, values::parsed)?,
         },
     })
+}
+
+fn witness(arguments: &Arguments) -> Result<Option<witness::Settings>> {
+    let containers = arguments.or_default(&options::WITNESS_CONTAINERS, values::containers)?;
+    let name = arguments.one(&options::WITNESS_NAME, |name| values::at_most(name, witness::NAME_LIMIT))?;
+    let socket = arguments.one(&options::WITNESS, |path| values::at_most(path, witness::PATH_LIMIT))?;
+    Ok(socket.map(|socket| witness::Settings { socket: socket.into(), name: name.unwrap_or_default(), containers }))
 }
 
 /// Where an error in the options is reported: in a log of this format, and in the file for the termination message if

@@ -199,6 +199,34 @@ pub const DISABLE_HOOKS: Opt = Opt {
     help: "Run no hooks, whatever else is set",
 };
 
+pub const WITNESS: Opt = Opt {
+    flag: "witness",
+    alias: None,
+    variable: "WRAPPER_WITNESS",
+    takes: Takes::One("SOCKET"),
+    default: None,
+    help: "Socket of the witness, which runs the hooks if this container is killed; without a command, be the witness \
+           (that takes the option, the variable alone does not do)",
+};
+
+pub const WITNESS_NAME: Opt = Opt {
+    flag: "witness-name",
+    alias: None,
+    variable: "WRAPPER_WITNESS_NAME",
+    takes: Takes::One("NAME"),
+    default: None,
+    help: "Name of this container for the witness, where a pod has several",
+};
+
+pub const WITNESS_CONTAINERS: Opt = Opt {
+    flag: "witness-containers",
+    alias: None,
+    variable: "WRAPPER_WITNESS_CONTAINERS",
+    takes: Takes::One("NUMBER"),
+    default: Some("1"),
+    help: "For the witness: number of containers that have it",
+};
+
 pub const LOG: Opt = Opt {
     flag: "log",
     alias: None,
@@ -218,7 +246,7 @@ pub const LOG_FORMAT: Opt = Opt {
 };
 
 /// All of them, in the order of the help.
-const ALL: [Opt; 16] = [
+const ALL: [Opt; 19] = [
     PLUGIN,
     BEFORE,
     PLUGIN_ON,
@@ -233,6 +261,9 @@ const ALL: [Opt; 16] = [
     KILL_GROUP,
     TERMINATION_LOG,
     DISABLE_HOOKS,
+    WITNESS,
+    WITNESS_NAME,
+    WITNESS_CONTAINERS,
     LOG,
     LOG_FORMAT,
 ];
@@ -312,7 +343,8 @@ pub fn command() -> Command {
         .after_help(format!(
             "If an option and its environment variable are both set, the option wins.\n\
              HOOK_<NAME>_TIMEOUT, _MEMORY, _ALLOW_HTTP, _SHA256 and _ON override the options for one hook;\n\
-             with HOOK_<NAME>_OPTIONAL=true its failure does not keep the command from starting.\n\n\
+             with HOOK_<NAME>_OPTIONAL=true its failure does not keep the command from starting;\n\
+             with HOOK_<NAME>_ON_LAST=true it runs only in the last container that the witness knows.\n\n\
              Built-in hooks:\n{}\n\n\
              Exit codes:\n  the command's own; 128+n if signal n killed it; 127 not found; 126 not executable;\n  \
              125 for wrapper's own errors, such as an invalid option or a hook that cannot be loaded\n\n\
@@ -338,7 +370,7 @@ pub fn command() -> Command {
                 .value_parser(value_parser!(OsString))
                 .num_args(1..)
                 .trailing_var_arg(true)
-                .required_unless_present(INSTALL),
+                .required_unless_present_any([INSTALL, WITNESS.flag]),
         )
 }
 

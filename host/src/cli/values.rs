@@ -3,7 +3,11 @@
 
 use crate::text::choose;
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use std::{ffi::OsStr, str::FromStr, time::Duration};
+use std::{
+    ffi::{OsStr, OsString},
+    str::FromStr,
+    time::Duration,
+};
 
 /// Times and switches are those of the hooks' own settings.
 #[path = "../../../guest-sdk/src/values.rs"]
@@ -33,6 +37,20 @@ pub fn memory(value: &OsStr) -> Result<usize> {
         _ if size.0 < LEAST_MEMORY => bail!("too small, it must be between 64KiB and {}", MOST_MEMORY.1),
         _ => bail!("too large, it must be between 64KiB and {}", MOST_MEMORY.1),
     }
+}
+
+/// A name or a path of so many bytes.
+pub fn at_most(value: &OsStr, limit: usize) -> Result<OsString> {
+    ensure!((1..=limit).contains(&value.len()), "must have 1 to {limit} bytes");
+    Ok(value.to_owned())
+}
+
+/// More containers than this share a pod nowhere, and each takes the witness some memory.
+const MOST_CONTAINERS: usize = 64;
+
+pub fn containers(value: &OsStr) -> Result<usize> {
+    let count = text(value)?.parse().ok().filter(|count| (1..=MOST_CONTAINERS).contains(count));
+    count.with_context(|| format!("must be a number between 1 and {MOST_CONTAINERS}"))
 }
 
 pub fn flag(value: &OsStr) -> Result<bool> {

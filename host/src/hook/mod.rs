@@ -39,6 +39,15 @@ use runner::Context;
 use rustix::process::Pid;
 use std::time::{Duration, Instant};
 
+/// Which after-hooks are for this process to run, where others of the pod have the same.
+pub trait Share {
+    /// Whether to run the hook at this place, which is due otherwise.
+    fn is_due(&mut self, place: usize, hook: &Label, settings: &Settings, supervisor: &mut Supervisor) -> bool;
+
+    /// This hook has succeeded.
+    fn succeeded(&mut self, hook: &Label);
+}
+
 /// The hooks that could be read.
 pub struct Hooks {
     before: Vec<Hook>,
@@ -75,16 +84,32 @@ impl Hooks {
         self.unusable.as_ref()
     }
 
+    /// The after-hooks, in their order.
+    pub fn after(&self) -> impl Iterator<Item = (&Label, &Settings)> {
+        self.after.iter().map(|hook| (&hook.label, &*hook.settings))
+    }
+
     /// Runs the hooks of a phase in their order; returns the result of each. After the command a failed hook does not
     /// keep the next from running; before it the first one that fails is the last to run.
-    pub fn run(&self, phase: Phase, common: &Common, job: &Job, supervisor: &mut Supervisor) -> Vec<Report> {
+    pub fn run(
+        &self,
+        phase: Phase,
+        common: &Common,
+        job: &Job,
+        supervisor: &mut Supervisor,
+        share: &mut impl Share,
+    ) -> Vec<Report> {
         let hooks = self.of(phase);
         let mut reports: Vec<Report> = Vec::new();
         for (index, hook) in hooks.iter().enumerate() {
             let start = Instant::now();
             let due = job.outcome.as_ref().is_none_or(|outcome| hook.settings.run_on.applies_to(outcome));
             let gate_failed = phase == Phase::Before && reports.iter().any(Report::failed);
-            let verdict = if !due || supervisor.is_stopping(policy(phase)) || gate_failed {
+            let skipped = !due
+                || gate_failed
+                || supervisor.is_stopping(policy(phase))
+                || (phase == Phase::After && !share.is_due(index, &hook.label, &hook.settings, supervisor));
+            let verdict = if skipped {
                 let line = Line::new(Level::Debug, "skipped").about_hook(&hook.label).field("phase", phase.as_str());
                 line.field("verdict", Verdict::Skipped.as_str()).write();
                 Verdict::Skipped
@@ -92,6 +117,9 @@ impl Hooks {
                 let context = Context::new(job, phase, hook, index + 1, hooks.len());
                 run_one(hook, common, context, supervisor)
             };
+            if phase == Phase::After && verdict == Verdict::Succeeded {
+                share.succeeded(&hook.label);
+            }
             let (hook, optional) = (hook.label.name.clone(), hook.settings.optional);
             reports.push(Report { hook, phase, verdict, duration: start.elapsed(), optional });
         }

@@ -19,6 +19,8 @@ pub struct Settings {
     pub run_on: RunOn,
     /// Whether its failure is ignored.
     pub optional: bool,
+    /// Whether it runs only in the container that ends last, if it is an after-hook.
+    pub on_last: bool,
     pub variables: Variables,
 }
 

@@ -11,7 +11,7 @@ mod signals;
 mod spawn;
 mod terminal;
 
-pub use process::{exit_now, fork_helper};
+pub use process::{exit_now, fork_helper, release_memory};
 pub use reap::ExitStatus;
 pub use signals::{SIGKILL, Signals, name};
 
@@ -39,6 +39,8 @@ pub struct Supervisor {
     /// When the first signal asked to stop while after-hooks ran, and whether another one did.
     stop_requested_at: Option<Instant>,
     stop_insisted: bool,
+    /// Called with the first signal that asks wrapper itself to stop.
+    on_stop: Option<Box<dyn Fn(u8)>>,
     /// Processes of our own that run beside the command, and how they ended once they have.
     helpers: Vec<(Pid, Option<ExitStatus>)>,
 }
@@ -110,6 +112,7 @@ impl Supervisor {
             kept: Vec::new(),
             stop_requested_at: None,
             stop_insisted: false,
+            on_stop: None,
             helpers: Vec::new(),
         }
     }
@@ -117,6 +120,19 @@ impl Supervisor {
     /// The first signal that asked the wrapper itself to stop.
     pub fn stop_signal(&self) -> Option<u8> {
         self.stop_signal
+    }
+
+    /// Has this called with the first signal that asks the wrapper itself to stop, at once if it has come.
+    pub fn on_stop(&mut self, call: impl Fn(u8) + 'static) {
+        if let Some(signal) = self.stop_signal {
+            call(signal);
+        }
+        self.on_stop = Some(Box::new(call));
+    }
+
+    /// From now on the next signal that asks to stop is the second one of `StopPolicy::KillOnSecond`.
+    pub fn expect_second_stop(&mut self) {
+        self.stop_requested_at.get_or_insert_with(Instant::now);
     }
 
     /// Whether to wait for nothing more.
@@ -199,9 +215,15 @@ impl Supervisor {
     }
 
     /// Waits until this descriptor can be read, at most until the deadline; with none it lets the time pass.
-    pub fn wait_for(&mut self, source: Option<BorrowedFd>, deadline: Instant, policy: StopPolicy) -> Readiness {
+    pub fn wait_for(
+        &mut self,
+        source: Option<BorrowedFd>,
+        deadline: impl Into<Option<Instant>>,
+        policy: StopPolicy,
+    ) -> Readiness {
+        let deadline = deadline.into();
         loop {
-            match self.next(Some(deadline), source) {
+            match self.next(deadline, source) {
                 Event::Readable => return Readiness::Readable,
                 Event::Deadline => return Readiness::TimedOut,
                 Event::Signal(signal) if self.note_signal(signal, policy) => return Readiness::Interrupted,
@@ -309,8 +331,12 @@ impl Supervisor {
                 // A change of a child is seen above.
                 Woken::Signal(signal) if !self.signals.is_forwarded(signal) => {}
                 Woken::Signal(signal) => {
-                    if self.signals.asks_to_stop(signal) {
-                        self.stop_signal = self.stop_signal.or(u8::try_from(signal.number).ok());
+                    if self.signals.asks_to_stop(signal)
+                        && self.stop_signal.is_none()
+                        && let Ok(number) = u8::try_from(signal.number)
+                    {
+                        self.stop_signal = Some(number);
+                        self.on_stop.iter().for_each(|call| call(number));
                     }
                     return Event::Signal(signal);
                 }

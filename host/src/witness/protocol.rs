@@ -1,0 +1,194 @@
+//! Supervisor: the messages between a wrapper and its witness, on a Unix socket that keeps them apart (SOCK_SEQPACKET).
+//!
+//! A message begins with a byte for its kind. The supervisor reads that, and numbers of one byte at fixed places. Names
+//! and arguments are bytes that it keeps and compares; they are decoded in the sandbox of a hook.
+
+use crate::outcome::Outcome;
+use rustix::{
+    fd::{AsFd, OwnedFd},
+    io::Errno,
+    net::{RecvFlags, SendFlags, recv, send as send_to},
+};
+
+/// Bytes of the name of a container, which Kubernetes allows.
+pub const NAME_LIMIT: usize = 63;
+
+/// Bytes of the arguments of a command; what is longer is cut.
+pub const COMMAND_LIMIT: usize = 32 << 10;
+
+/// Bytes of the longest message: `Register`.
+pub const LIMIT: usize = 2 + NAME_LIMIT + COMMAND_LIMIT;
+
+/// A message of a wrapper.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Message<'a> {
+    /// The first one: the name of its container, and the arguments of its command.
+    Register { name: &'a [u8], command: &'a [u8] },
+    /// It was asked to stop.
+    Stopping(u8),
+    /// The command has ended.
+    Ended(Outcome),
+    /// The after-hook of this name has succeeded.
+    Ran(&'a [u8]),
+    /// Whether all other containers have ended. It is answered.
+    IsLast,
+    /// All after-hooks have run.
+    Finished,
+}
+
+/// A message of the witness.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Reply {
+    Registered = b'+',
+    Refused = b'-',
+    Last = b'y',
+    NotLast = b'n',
+}
+
+impl<'a> Message<'a> {
+    pub fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Register { name, command } => {
+                let name = name.get(..NAME_LIMIT).unwrap_or(name);
+                let command = command.get(..COMMAND_LIMIT).unwrap_or(command);
+                [&[b'r', u8::try_from(name.len()).unwrap_or(0)], name, command].concat()
+            }
+            Self::Stopping(signal) => vec![b's', *signal],
+            Self::Ended(outcome) => match *outcome {
+                Outcome::Exited(status) => vec![b'e', b'e', status],
+                Outcome::Killed { signal, core_dumped: false } => vec![b'e', b'k', signal],
+                Outcome::Killed { signal, core_dumped: true } => vec![b'e', b'c', signal],
+                Outcome::NotStarted { code, .. } => vec![b'e', b'n', code],
+            },
+            Self::Ran(name) => [b"h", *name].concat(),
+            Self::IsLast => vec![b'l'],
+            Self::Finished => vec![b'f'],
+        }
+    }
+
+    pub fn decode(bytes: &'a [u8]) -> Option<Self> {
+        match *bytes {
+            [b'r', length, ref rest @ ..] => {
+                let (name, command) = rest.split_at_checked(length.into())?;
+                (name.len() <= NAME_LIMIT).then_some(Self::Register { name, command })
+            }
+            [b's', signal] => Some(Self::Stopping(signal)),
+            [b'e', how, number] => Some(Self::Ended(match how {
+                b'e' => Outcome::Exited(number),
+                b'k' | b'c' => Outcome::Killed { signal: number, core_dumped: how == b'c' },
+                b'n' => Outcome::not_started("the log of its own wrapper says why", number),
+                _ => return None,
+            })),
+            [b'h', ref name @ ..] => Some(Self::Ran(name)),
+            [b'l'] => Some(Self::IsLast),
+            [b'f'] => Some(Self::Finished),
+            _ => None,
+        }
+    }
+}
+
+impl Reply {
+    fn decode(byte: u8) -> Option<Self> {
+        [Self::Registered, Self::Refused, Self::Last, Self::NotLast].into_iter().find(|reply| *reply as u8 == byte)
+    }
+}
+
+/// What came over a socket.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Received<T> {
+    Message(T),
+    /// Nothing so far.
+    Nothing,
+    /// The other side has closed its socket, or was killed.
+    End,
+}
+
+/// Sends a message, or fails if the socket is full or closed.
+pub fn send(socket: &OwnedFd, message: &Message) -> Result<(), Errno> {
+    send_bytes(socket, &message.encode())
+}
+
+pub fn reply(socket: &OwnedFd, reply: Reply) {
+    // Who does not read its replies goes without.
+    let _ = send_bytes(socket, &[reply as u8]);
+}
+
+fn send_bytes(socket: &OwnedFd, bytes: &[u8]) -> Result<(), Errno> {
+    send_to(socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL).map(drop)
+}
+
+/// Reads the next message into the buffer, which has room for `LIMIT` bytes. One that is longer comes as empty, which
+/// is no message.
+pub fn receive(socket: impl AsFd, buffer: &mut Vec<u8>) -> Received<()> {
+    loop {
+        buffer.clear();
+        let flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC;
+        match recv(&socket, rustix::buffer::spare_capacity(buffer), flags) {
+            Ok((0, 0)) => return Received::End,
+            Ok((read, length)) => {
+                if length > read {
+                    buffer.clear();
+                }
+                return Received::Message(());
+            }
+            // The other side has closed its socket without reading all replies: reported once, before the messages that
+            // it has left.
+            Err(Errno::CONNRESET | Errno::INTR) => {}
+            Err(Errno::AGAIN) => return Received::Nothing,
+            Err(_) => return Received::End,
+        }
+    }
+}
+
+pub fn receive_reply(socket: impl AsFd) -> Received<Option<Reply>> {
+    let mut buffer = Vec::with_capacity(1);
+    match receive(socket, &mut buffer) {
+        Received::Message(()) => Received::Message(buffer.first().and_then(|byte| Reply::decode(*byte))),
+        Received::Nothing => Received::Nothing,
+        Received::End => Received::End,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_decoded_as_it_was_encoded() {
+        for message in [
+            Message::Register { name: b"", command: b"" },
+            Message::Register { name: b"my-job", command: b"sh\0-c\0\xff\0" },
+            Message::Stopping(15),
+            Message::Ended(Outcome::Exited(3)),
+            Message::Ended(Outcome::Killed { signal: 9, core_dumped: false }),
+            Message::Ended(Outcome::Killed { signal: 11, core_dumped: true }),
+            Message::Ran(b"istio-quit"),
+            Message::IsLast,
+            Message::Finished,
+        ] {
+            assert_eq!(Message::decode(&message.encode()), Some(message));
+        }
+        let ended = Message::Ended(Outcome::not_started("a secret", 127)).encode();
+        let Some(Message::Ended(Outcome::NotStarted { code: 127, .. })) = Message::decode(&ended) else { panic!() };
+    }
+
+    #[test]
+    fn what_is_too_long_is_cut() {
+        let message = Message::Register { name: &[b'n'; 100], command: &[b'c'; 100_000] }.encode();
+        assert_eq!(message.len(), LIMIT);
+        let cut = Message::Register { name: &[b'n'; NAME_LIMIT], command: &[b'c'; COMMAND_LIMIT] };
+        assert_eq!(Message::decode(&message), Some(cut));
+    }
+
+    #[test]
+    fn anything_else_is_no_message() {
+        for bytes in
+            [&b""[..], b"r", b"r\x05abc", b"s", b"s\x0f\x0f", b"e", b"ex\x00", b"ll", b"f\0", b"GET / HTTP/1.1"]
+        {
+            assert_eq!(Message::decode(bytes), None, "{bytes:?}");
+        }
+        let long_name = [&[b'r', 64][..], &[b'n'; 64]].concat();
+        assert_eq!(Message::decode(&long_name), None);
+    }
+}
