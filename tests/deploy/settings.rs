@@ -2,11 +2,12 @@
 
 use super::{invocation::Invocation, manifests::all};
 use crate::harness::{
-    Done, Run,
+    Done, Run, eventually,
     manifests::{Manifest, file, files, in_files, items, pod, strings},
     peer::Peer,
     repository, wrapper,
 };
+use nix::libc;
 use serde_json::Value;
 use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt, path::Path};
 
@@ -55,6 +56,11 @@ fn invocations(manifests: &[Manifest]) -> Vec<(String, Invocation)> {
     found
 }
 
+/// Whether it is a witness, or has one.
+fn is_witnessed(invocation: &Invocation) -> bool {
+    invocation.options.iter().any(|option| option == "--witness") || invocation.variable("WRAPPER_WITNESS").is_some()
+}
+
 fn is_install(invocation: &Invocation) -> bool {
     invocation.options.first().is_some_and(|option| option == "--install")
 }
@@ -67,7 +73,8 @@ fn wrapper_accepts_the_options_of_every_manifest_and_every_hook_succeeds() {
     for path in files("deploy", ".yaml").iter().filter(|path| path.contains("job-")) {
         assert!(places.contains(path.as_str()), "wrapper is in front of nothing in {path}");
     }
-    for (place, invocation) in invocations.iter().filter(|(_, invocation)| !is_install(invocation)) {
+    let alone = |invocation: &Invocation| !is_install(invocation) && !is_witnessed(invocation);
+    for (place, invocation) in invocations.iter().filter(|(_, invocation)| alone(invocation)) {
         let peer = Peer::with_status(200);
         let directory = tempfile::tempdir().unwrap();
         let message = directory.path().join("message");
@@ -88,6 +95,50 @@ fn wrapper_accepts_the_options_of_every_manifest_and_every_hook_succeeds() {
             usize::from(invocation.variable("WRAPPER_TERMINATION_LOG").is_some()),
             "{words}"
         );
+    }
+}
+
+#[test]
+fn the_containers_that_have_a_witness_quit_the_sidecar_once_killed_or_not() {
+    const MANIFESTS: [(&str, usize); 2] = [("deploy/job-witness.yaml", 1), ("deploy/job-several-containers.yaml", 2)];
+    let witnessed = invocations(all()).into_iter().filter(|(_, invocation)| is_witnessed(invocation)).count();
+    assert_eq!(witnessed, 2 + 3, "there is another manifest with a witness");
+    for (place, containers) in MANIFESTS {
+        let spec = file(place).remove(0);
+        let spec = pod(&spec).unwrap();
+        let mounted = |container: &Value| container["volumeMounts"][0]["mountPath"].as_str().unwrap().to_owned();
+        let witness = &spec["initContainers"][0];
+        assert_eq!(witness["restartPolicy"], "Always", "{place}: it would hold the pod up");
+        assert_eq!(items(&spec["containers"]).len(), containers);
+        for killed in [false, true] {
+            let (peer, folder) = (Peer::with_status(200), tempfile::tempdir().unwrap());
+            let start = |container: &Value, command: &[&str]| {
+                let here = |value: &str| value.replace(&mounted(container), folder.path().to_str().unwrap());
+                let mut invocation = Invocation::read(container, None).unwrap();
+                invocation.options.iter_mut().for_each(|option| *option = here(option));
+                invocation.env.iter_mut().for_each(|(_, value)| *value = here(value));
+                let mut run = wrapper().with(&["--log", "debug"]);
+                run.args(&invocation.options).args(command).envs(invocation.env);
+                run.env("HOOK_ISTIO_QUIT_URL", peer.url("/"));
+                run.running()
+            };
+            let mut watching = start(witness, &[]);
+            watching.until_stderr_has("the witness listens\n");
+            let mut wrappers: Vec<_> =
+                items(&spec["containers"]).iter().map(|container| start(container, &["--", "sleep", "30"])).collect();
+            for run in &mut wrappers {
+                run.until_stderr_has("registered with the witness\n");
+                run.until_stderr_has("wrapper: started ");
+            }
+            for (ended, mut run) in wrappers.into_iter().enumerate() {
+                assert_eq!(peer.requests().len(), 0, "{place}: {ended} of {containers} have ended");
+                run.signal(if killed { libc::SIGKILL } else { libc::SIGTERM });
+                assert_eq!(run.exit_code(), if killed { None } else { Some(143) }, "{place}");
+            }
+            eventually("the sidecar is asked to quit", || peer.requests().len() == 1);
+            watching.signal(libc::SIGTERM);
+            assert_eq!((watching.done().code(), peer.requests().len()), (0, 1), "{place}");
+        }
     }
 }
 

@@ -272,6 +272,9 @@ const COMMAND: &str = "command";
 
 pub const USAGE: &str = "wrapper [OPTIONS] [--] COMMAND [ARGS]...";
 
+/// The other use: wrapper as a witness.
+const WITNESS_USAGE: &str = "wrapper [OPTIONS] --witness SOCKET";
+
 /// Not in the table: it stands alone and has no variable, which would keep every command of a pod from starting.
 const INSTALL: &str = "install";
 
@@ -339,7 +342,7 @@ pub fn command() -> Command {
     Command::new("wrapper")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Starts a command in a container, supervises it, and runs sandboxed WebAssembly hooks when it exits")
-        .override_usage(USAGE)
+        .override_usage(format!("{USAGE}\n       {WITNESS_USAGE}"))
         .after_help(format!(
             "If an option and its environment variable are both set, the option wins.\n\
              HOOK_<NAME>_TIMEOUT, _MEMORY, _ALLOW_HTTP, _SHA256 and _ON override the options for one hook;\n\
