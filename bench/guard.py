@@ -12,8 +12,9 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 
-from processes import running, smaps, status
+from processes import children, running, settle, smaps, status, until
 
 HOOKS = pathlib.Path(__file__).resolve().parent.parent / "hooks/dist"
 
@@ -57,6 +58,28 @@ def instructions(wrapper):
     return max(counts, default=None)
 
 
+def guard_process(what, pid):
+    guard(f"{what}: threads", int(status(pid, "Threads")), 1)
+    guard(f"{what}: private dirty memory, kB", smaps(pid)["Private_Dirty"], PRIVATE_DIRTY)
+    guard(f"{what}: resident memory, kB", smaps(pid)["Rss"], RSS)
+
+
+def guard_witness(wrapper, command):
+    """A witness, and a wrapper that is registered with it."""
+    with tempfile.TemporaryDirectory() as folder:
+        argv = [wrapper, "--plugin", "istio-quit", "--witness", f"{folder}/socket"]
+        witness = subprocess.Popen(argv)
+        try:
+            with running([*argv, "--"], command) as pid:
+                until(lambda: not children(witness.pid), "the witness has compiled its hook")
+                settle(witness.pid)
+                guard_process("a witness", witness.pid)
+                guard_process("a wrapper that has a witness", pid)
+        finally:
+            witness.kill()
+            witness.wait()
+
+
 def main():
     wrapper, command = sys.argv[1:]
     guard("the program, bytes", os.path.getsize(wrapper), BINARY)
@@ -68,9 +91,8 @@ def main():
     for argv in ([wrapper], [wrapper, "--plugin", "istio-quit"], [wrapper, *["--plugin", "echo"] * 10]):
         what = f"while the command sleeps, {len(argv) // 2} hooks"
         with running([*argv, "--"], command) as pid:
-            guard(f"{what}: threads", int(status(pid, "Threads")), 1)
-            guard(f"{what}: private dirty memory, kB", smaps(pid)["Private_Dirty"], PRIVATE_DIRTY)
-            guard(f"{what}: resident memory, kB", smaps(pid)["Rss"], RSS)
+            guard_process(what, pid)
+    guard_witness(wrapper, command)
     count = instructions(wrapper)
     if count is None:
         print("SKIPPED: instructions are not counted, there is no valgrind")
