@@ -205,8 +205,8 @@ pub const WITNESS: Opt = Opt {
     variable: "WRAPPER_WITNESS",
     takes: Takes::One("SOCKET"),
     default: None,
-    help: "Socket of the witness, which runs the hooks if this container is killed; without a command, be the witness \
-           (that takes the option, the variable alone does not do)",
+    help: "Socket of the witness, which runs the hooks if this container is killed;\nwith the option and without a command: \
+           run as the witness",
 };
 
 pub const WITNESS_NAME: Opt = Opt {
