@@ -616,3 +616,15 @@ fn a_chat_is_notified_of_failures_alone() {
         assert_eq!(heard, text.map(|text| json!({"text": text})).into_iter().collect::<Vec<_>>(), "{done:?}");
     }
 }
+
+#[test]
+fn a_built_in_hook_that_outgrows_the_memory_reserved_for_it_is_not_slow() {
+    let peer = Peer::with_status(200);
+    let argument = "x".repeat(100_000);
+    let mut run = wrapper().with(&["--plugin-timeout", "60s"]).plugin("http").with(&["true", &argument]);
+    run.env("HOOK_HTTP_URL", peer.url("/")).env("HOOK_HTTP_BODY", "{command}".repeat(60));
+    let done = run.done();
+    assert!(done.stderr.contains("sent to") || done.stderr.is_empty(), "{done:?}");
+    assert!(peer.requests()[0].len() > 6_000_000);
+    assert_took(&done, 0.0, 10.0);
+}
