@@ -72,7 +72,7 @@ def wrapper(*arguments, cgroup=None, oom_score_adj=0, starter=ORDINARY):
 def a_hook_runs_without_landlock():
     code, log = finish(wrapper("--plugin", "echo", "--", "true"))
     assert code == 0
-    sandbox = "no capabilities, rlimits, no_new_privs, no landlock (not in this kernel), seccomp"
+    sandbox = "no capabilities, rlimits, no_new_privs, no landlock (not in this kernel), seccomp, W^X"
     assert f"wrapper: sandbox (runner): {sandbox}\n" in log
     assert 'wrapper: echo: Echo demo plugin: "true" exited with 0' in log
     assert 'wrapper: hook "echo": succeeded' in log
