@@ -168,7 +168,7 @@ fn a_hook_from_a_config_map_runs_if_it_has_the_expected_digest() {
     let pod = with_config_map(&"0".repeat(64));
     assert_eq!(pod.code("my-job"), 125);
     let log = pod.log("my-job");
-    assert!(log.contains(&format!("its SHA-256 is {digest}, not ")), "{log}");
+    assert!(log.contains(&format!("its SHA-256 is {digest}, but ")), "{log}");
     assert!(!log.contains("ready"), "{log}");
     pod.until_envoy_is_ready();
 }
