@@ -1,4 +1,4 @@
-//! Supervisor: the listed hooks, each with its own settings: the options' for all, or those of its own variables.
+//! Supervisor: the listed hooks and their settings, from each hook's own variables or else from the options.
 
 use super::{
     options::{self, Arguments},
@@ -74,7 +74,7 @@ impl Defaults {
         })
     }
 
-    /// The settings of one hook: from its own variables, otherwise those for all.
+    /// The settings of one hook: from its own variables, or else from the options.
     fn settings(
         &self,
         arguments: &Arguments,

@@ -10,7 +10,8 @@ use std::{
     path::PathBuf,
 };
 
-/// An option: its name on the command line, its variable, and its help.
+/// An option: its name on the command line, its variable, and its help. The names with PLUGIN are those of wrapper's
+/// predecessor, whose manifests still work.
 pub struct Opt {
     flag: &'static str,
     alias: Option<&'static str>,
@@ -44,7 +45,8 @@ impl Opt {
     }
 }
 
-/// The value of a variable, without the white space around it that YAML can leave; an empty one counts as not set.
+/// The value of a variable, with surrounding white space trimmed, as YAML can leave some; an empty value counts as
+/// unset.
 fn variable(name: &str) -> Option<OsString> {
     let value = env::var_os(name)?;
     let value = value.as_bytes().trim_ascii();
@@ -275,7 +277,8 @@ pub const USAGE: &str = "wrapper [OPTIONS] [--] COMMAND [ARGS]...";
 /// The other use: wrapper as a witness.
 const WITNESS_USAGE: &str = "wrapper [OPTIONS] --witness SOCKET";
 
-/// Not in the table: it stands alone and has no variable, which would keep every command of a pod from starting.
+/// Not in the table: it excludes all other options and has no variable, because one set for a whole pod would keep its
+/// commands from starting.
 const INSTALL: &str = "install";
 
 /// Prefix of wrapper's own variables.
@@ -453,7 +456,7 @@ impl Arguments {
         }
     }
 
-    /// All values of an option that may be repeated. Between a variable's separators there may be nothing.
+    /// All values of an option that may be repeated. Empty items in a variable are ignored.
     pub fn list<T>(&self, option: &Opt, parse: impl Fn(&OsStr) -> Result<T>) -> Result<Vec<T>> {
         let values: Vec<OsString> = match (self.on_command_line(option), option.takes) {
             (true, _) => self.matches.get_many::<OsString>(option.flag).into_iter().flatten().cloned().collect(),

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-/// Times and switches are those of the hooks' own settings.
+/// Times and switches. Compiled from guest-sdk's file, so that options and hooks accept the same.
 #[path = "../../../guest-sdk/src/values.rs"]
 mod shared;
 
