@@ -19,8 +19,8 @@ extern "C" fn main() -> c_int {
     crate::run().into()
 }
 
-/// Opens a placeholder for each closed stream; otherwise the next file we open would get its number, and our log. The
-/// command still finds them closed, as it would without wrapper.
+/// Occupies the descriptors of closed standard streams. Otherwise the next file we open would get such a number and
+/// receive our log. The command still finds them closed, as it would without wrapper.
 fn reserve_closed_stdio() {
     for fd in [stdin(), stdout(), stderr()] {
         if fcntl_getfd(fd) != Err(Errno::BADF) {

@@ -47,7 +47,7 @@ pub fn wipe() {
     }
 }
 
-/// The bytes of a file: at most one byte more than the limit, by which the reader knows that there is more.
+/// The bytes of a file: up to one byte over the limit, so that the caller can tell that the file is longer.
 pub fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, String> {
     // Without waiting: a FIFO without a writer would block the hook.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;

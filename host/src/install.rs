@@ -1,4 +1,5 @@
-//! Supervisor: `--install`: an init container copies this binary into a volume that it shares with another image.
+//! Supervisor: `--install`: an init container copies this binary into a volume shared with a container whose image
+//! lacks it.
 //!
 //! The path holds nothing, the previous binary, or all of the new one, at any time.
 

@@ -1,7 +1,16 @@
 //! Supervisor: starts a command, supervises it as a container's init does, and runs hooks when it has exited.
 //!
-//! `run` and `run_job` are the story of one Job, from its arguments to its exit code. The supervisor has one thread and
-//! never calls into the engine that runs hooks: those run in processes of their own, see `hook`.
+//! The processes, of which the last three are forks of the first:
+//! - supervisor: this process. It has one thread, parses no bytes of hooks or peers, and decides the exit code.
+//! - compiler: one for each hook with a component. It checks the hook before the command starts, then compiles it.
+//! - runner: one for each run of a hook.
+//! - command: what wrapper was started for; the fork executes another program.
+//!
+//! Compilers and runners are *helpers*: processes of our own, confined by `sandbox`. A witness is wrapper without a
+//! command in a container of its own: it runs the hooks of other containers that are killed as a whole, see `witness`.
+//!
+//! `entry.rs` has the C `main`, which calls `run`. `run` and `run_job` take one Job from its arguments to its exit
+//! code.
 #![cfg_attr(not(test), no_main)]
 
 mod cli;
@@ -28,7 +37,8 @@ use std::{env, time::Instant};
 use supervise::{Signals, Supervisor};
 
 fn run() -> u8 {
-    // First of all, so that no signal is lost: from now on they are pending until the command runs.
+    // Block signals first, so that none is lost: they stay pending until the command is running. An error is reported
+    // below, so that --help and --install work without it.
     let signals = Signals::block_all();
     let started = Instant::now();
     match cli::parse(env::args_os()) {

@@ -3,8 +3,8 @@
 use crate::text::choose;
 use std::{fmt, str::FromStr};
 
-/// wrapper's own errors: an invalid option, a hook that cannot be loaded, a process that cannot be created. `env`,
-/// `timeout` and `nohup` use the same number for theirs.
+/// Exit code for wrapper's own errors: an invalid option, a hook that cannot be loaded, a process that cannot be
+/// created. A helper that fails uses it too. `env`, `timeout` and `nohup` use the same number for theirs.
 pub const WRAPPER_FAILED: u8 = 125;
 
 /// The command was found but cannot be executed (POSIX, "Exit Status for Commands").

@@ -21,8 +21,8 @@ use std::{
     path::Path,
 };
 
-/// The longest line, its end included. Kubernetes keeps 4096 bytes of a container's message, and 12 KiB of a pod's,
-/// divided between its containers: this much for each of six.
+/// The longest line, its end included. Kubernetes keeps 4096 bytes of a container's message, and shares 12 KiB among
+/// all containers of a pod: this much for each of six.
 const LIMIT: usize = 2048;
 
 /// Bytes of a command's path; a long one is cut to leave room for the rest.

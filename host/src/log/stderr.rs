@@ -53,7 +53,7 @@ impl Flag {
     }
 }
 
-/// Used if the page cannot be shared.
+/// Used if the page for [`SHARED`] cannot be mapped.
 static ALONE: Progress = Progress { torn: Flag::unset(), writing: Flag::unset() };
 
 static SHARED: OnceLock<&'static Progress> = OnceLock::new();
@@ -82,7 +82,7 @@ pub fn writer_was_killed() {
     }
 }
 
-/// Writes what the reader takes within the timeout, and drops the rest.
+/// Writes as much as the reader accepts before [`WRITE_TIMEOUT`] is used up; drops the rest.
 pub fn write_line(mut line: String) {
     line.push('\n');
     let progress = progress();
