@@ -93,7 +93,7 @@ fn a_name_lookup_is_denied_and_logged_with_the_name() {
         (&long, &long[..253]),
     ] {
         let done = run(hook.clone(), &[("HOOK_NAME", name)]);
-        let words = format!("not allowed: a name lookup of \"{told}\"; hooks have only HTTP");
+        let words = format!("not allowed: a name lookup of \"{told}\"; hooks may use HTTP only");
         assert_eq!(done.lines(), [format!("wrapper: hook \"look_up\": {words}"), "wrapper: look_up: not found".into()]);
     }
     // An address needs no lookup.

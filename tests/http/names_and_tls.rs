@@ -58,7 +58,7 @@ fn a_name_that_turns_out_to_be_loopback_opens_nothing() {
         let rule = format!("http://rebind.example:{}", peer.port());
         let done = post(server.wrapper("").with(&["--allow-http", &rule]), &format!("{rule}/"));
         assert!(
-            done.stderr.contains("resolves to 127.0.0.1 (loopback), which must be allowed as an address"),
+            done.stderr.contains("resolves to 127.0.0.1 (loopback), which only a rule naming the address allows"),
             "{done:?}"
         );
         assert_eq!(peer.requests(), [""; 0]);
@@ -180,7 +180,7 @@ fn a_name_opens_no_metadata_service_and_no_other_special_address_and_opens_all_o
             assert!(done.stderr.contains(&format!("{url} failed: Unreachable\n")), "{url}: {done:?}");
         }
         let words = "not allowed: http://168-63-129-16.attacker.example:80 resolves to 168.63.129.16 \
-                     (cloud metadata), which must be allowed as an address";
+                     (cloud metadata), which only a rule naming the address allows";
         assert!(done.stderr.contains(words), "{done:?}");
     });
 }
@@ -513,7 +513,7 @@ fn an_unusable_client_certificate_is_reported_with_its_variable() {
         (
             good,
             text.to_str().unwrap(),
-            format!("HOOK_HTTP_POST_TLS_KEY {text:?}: no unencrypted private key in the file"),
+            format!("HOOK_HTTP_POST_TLS_KEY {text:?}: it contains no unencrypted private key"),
         ),
         (text.to_str().unwrap(), good_key, format!("HOOK_HTTP_POST_TLS_CERT {text:?}: no certificate in the file")),
         (

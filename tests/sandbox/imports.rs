@@ -70,7 +70,7 @@ fn a_program_finds_no_files_no_sockets_no_processes_and_an_empty_stdin() {
         assert_says(&done, "ask_for_everything", &format!("{what}: {got}"));
     }
     for asked in ["files", "a TCP socket", "a UDP socket"] {
-        let words = format!("not allowed: {asked}; hooks have only HTTP");
+        let words = format!("not allowed: {asked}; hooks may use HTTP only");
         assert!(done.stderr.contains(&words), "{words:?} is missing: {done:?}");
     }
     assert!(!made.iter().any(|path| path.exists()), "{done:?}");

@@ -1,5 +1,5 @@
-//! Runner: the context of a hook: the Job, as typed values and as variables for programs that do not know wrapper. The
-//! supervisor creates it when the hook's time begins.
+//! Supervisor and runner: the context of a hook: the Job, as typed values and as variables for programs that do not
+//! know wrapper. `Context::new` runs in the supervisor, when the hook's time begins; everything else in the runner.
 
 use crate::{
     environment,
@@ -45,7 +45,7 @@ impl Context {
         variables
     }
 
-    /// Adds those of the Job, which so cannot be forged.
+    /// The inherited variables, and then those of the Job, which come last so that they cannot be forged.
     ///
     /// `EXIT_CODE` and `EXIT_STATUS` are named as systemd names them for `ExecStopPost=`.
     pub fn variables(&self, mut inherited: Vec<(String, String)>) -> Vec<(String, String)> {

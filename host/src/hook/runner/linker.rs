@@ -100,7 +100,7 @@ fn deny_files_and_sockets(linker: &mut Linker<State>) -> Result<()> {
 }
 
 fn log_denied(state: &State, level: Level, what: &str) {
-    state.output.admit(&format!("not allowed: {what}; hooks have only HTTP"), |line| {
+    state.output.admit(&format!("not allowed: {what}; hooks may use HTTP only"), |line| {
         Line::new(level, line).about_hook(&state.context.hook).write();
     });
 }

@@ -38,11 +38,11 @@ use wasmtime_wasi::{WasiCtx, p2::bindings::CommandPre};
 
 /// Everything that is read before the process enters its sandbox.
 struct Inherited {
-    /// The hook's, without those of the Job.
+    /// The container's variables that the hook may read; those of the Job are added later.
     variables: Vec<(String, String)>,
-    /// The compiler's.
+    /// Code from the compiler, if there is any.
     code: Option<File>,
-    /// What the hook is compiled to.
+    /// Form of the code that the hook is compiled to.
     kind: engine::Code,
 }
 

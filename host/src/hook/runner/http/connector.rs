@@ -80,7 +80,8 @@ impl Connector {
         if let (Host::Name(_), [], Some(address)) = (&origin.host, addresses.as_slice(), found.first()) {
             let special_purpose = special_purpose(*address).unwrap_or_default();
             let log_message = format!(
-                "not allowed: {origin} resolves to {address} ({special_purpose}), which must be allowed as an address"
+                "not allowed: {origin} resolves to {address} ({special_purpose}), which only a rule naming the address \
+                 allows"
             );
             return Err(Failure { error: Error::DestinationIpProhibited, log_message: Some(log_message) });
         }

@@ -1,5 +1,5 @@
-//! Runner: HTTP requests: checked, connected, sent, answered. No redirect is followed and no proxy variable is read;
-//! every wait ends before the hook's deadline.
+//! Runner: HTTP requests: checks, connects and sends them, and receives the responses. No redirect is followed and no
+//! proxy variable is read; every wait ends before the hook's deadline.
 
 mod connector;
 mod race;

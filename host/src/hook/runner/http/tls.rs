@@ -231,7 +231,7 @@ fn config(roots: RootCertStore, identity: Option<Result<[Pem; 2], String>>) -> R
         return Err(format!("{}: no certificate in the file", certificate.source));
     }
     let private = PrivateKeyDer::from_pem_slice(&key.bytes)
-        .map_err(|_| format!("{}: no unencrypted private key in the file", key.source))?;
+        .map_err(|_| format!("{}: it contains no unencrypted private key", key.source))?;
     config.with_client_auth_cert(chain, private).map_err(|error| match error {
         rustls::Error::InconsistentKeys(_) => {
             format!("{} is not the key of the certificate in {}", key.source, certificate.source)
@@ -249,7 +249,7 @@ fn name(origin: &Origin) -> io::Result<ServerName<'static>> {
     })
 }
 
-/// The TLS error inside another; the `source` of an I/O error leaves it out.
+/// The TLS error at the root of a chain. `source` skips the error inside an `io::Error`, so that one is unwrapped here.
 fn rustls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
     let mut next = Some(error);
     while let Some(error) = next {

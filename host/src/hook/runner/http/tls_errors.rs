@@ -30,7 +30,7 @@ pub fn explain(error: &TlsError, roots_added: bool) -> (Error, String) {
             (Error::TlsProtocolError, "no TLS: the response is not TLS, perhaps plain HTTP".into())
         }
         TlsError::PeerIncompatible(why) => (Error::TlsProtocolError, format!("no TLS: {}", incompatible(why))),
-        _ => (Error::TlsProtocolError, "no TLS: the server violates the protocol".into()),
+        _ => (Error::TlsProtocolError, "TLS failed: the server violates the protocol".into()),
     }
 }
 
