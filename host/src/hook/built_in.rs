@@ -35,9 +35,10 @@ impl BuiltIn {
         BUILT_IN.iter().find(|built_in| built_in.name.as_bytes() == name)
     }
 
-    /// The one whose component is in this file: what people mount from an image's /hooks. It need not be compiled again.
+    /// The built-in hook that this file is a copy of, such as one mounted from an image's /hooks. Its compiled code is
+    /// used.
     pub fn in_file(file: &File, length: u64) -> Option<&'static Self> {
-        // Most files are told apart by that, without being read.
+        // Most files differ in length and need not be read.
         if !BUILT_IN.iter().any(|built_in| built_in.length == length) {
             return None;
         }

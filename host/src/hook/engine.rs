@@ -86,7 +86,7 @@ pub fn new(memory: usize, scarce_address_space: bool, code: Code) -> Result<Engi
     if code == Code::Interpreted {
         config.target(INTERPRETER)?;
     }
-    // A hook runs for milliseconds, once: what optimising costs is never won back.
+    // A hook runs once, for milliseconds; optimising would cost more than it saves.
     config.cranelift_opt_level(OptLevel::None);
     // By itself wasmtime reserves all that a 32-bit index can reach, so that the processor stops what goes beyond and
     // code needs no checks: a third less to compile. Where address space is scarce (`ulimit -v`), what a hook may have

@@ -64,8 +64,8 @@ pub fn receive_file(socket: &OwnedFd) -> Option<File> {
     files.flatten().next().map(File::from)
 }
 
-/// One after the other: of the processes that compile beside the command only one works at a time, so that ten hooks
-/// take no more memory than one. It is a file lock, which the kernel releases when the process exits.
+/// A lock that lets only one compiler work at a time, so that ten hooks need no more memory than one. It is a file
+/// lock, which the kernel releases when the process exits.
 pub struct Turn(File);
 
 impl Turn {
@@ -76,7 +76,7 @@ impl Turn {
         Ok(Self(file))
     }
 
-    /// Waits for this process's turn, which ends with it.
+    /// Waits for the lock. The process holds it until it exits.
     pub fn wait(&self) {
         let _ = fcntl_lock(&self.0, FlockOperation::LockExclusive);
     }

@@ -1,4 +1,4 @@
-//! Supervisor: reads the bytes of hooks before the command starts, and does not look at them.
+//! Supervisor: reads the bytes of hooks before the command starts, and does not parse them.
 
 use super::{
     Common, Hooks, Settings,
@@ -19,11 +19,11 @@ use std::{fs::File, os::fd::AsRawFd, path::Path, sync::Arc};
 /// ConfigMap holds up to 1 MiB.
 const SIZE_LIMIT: u64 = 32 * 1024 * 1024;
 
-/// Largest hook that is compiled beside the command: a larger one takes more memory than its container should lend for
-/// it, and is compiled when it runs.
+/// Largest hook that is compiled beside the command: compiling a larger one would take too much of the container's
+/// memory, so it is compiled when it runs.
 const PRECOMPILED_SIZE: u64 = 8 * 1024 * 1024;
 
-/// A hook that has been read.
+/// A hook whose bytes have been read, and, once it is checked, where its compiled code comes from.
 pub struct Hook {
     pub label: Label,
     pub settings: Arc<Settings>,
@@ -85,6 +85,7 @@ fn load_one(listed: &Listed, common: &Common) -> Option<Hook> {
     };
     let checked = found.and_then(|code| match &code {
         Code::BuiltIn(built_in) => settings.check_digest(&built_in.sha256).map(|()| code),
+        // A component's digest is compared by the compiler.
         Code::Component(_) => Ok(code),
     });
     let code = match checked {

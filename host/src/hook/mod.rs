@@ -52,14 +52,13 @@ pub trait Share {
 pub struct Hooks {
     before: Vec<Hook>,
     after: Vec<Hook>,
-    /// The first one that could not be read or is invalid.
+    /// The first listed hook that could not be read, could not be checked, or is not a hook.
     unusable: Option<Label>,
 }
 
 impl Hooks {
-    /// Has the hooks checked, and then compiled while the command runs. An invalid one is reported in the log and
-    /// removed. One that could not be checked in time stays: the command does not start, but the sidecar is still asked
-    /// to quit.
+    /// Checks the hooks and starts compiling them while the command runs. Invalid ones are logged and removed. One that
+    /// could not be checked in time stays: the command does not start, but the sidecar is still asked to quit.
     pub fn check(&mut self, common: &Common, supervisor: &mut Supervisor) {
         if self.before.is_empty() && self.after.is_empty() {
             return;
@@ -79,7 +78,7 @@ impl Hooks {
         self.after.retain(&mut may_run);
     }
 
-    /// The first hook that cannot run.
+    /// The first listed hook that cannot run.
     pub fn unusable(&self) -> Option<&Label> {
         self.unusable.as_ref()
     }
@@ -158,7 +157,7 @@ fn run_one(hook: &Hook, common: &Common, context: Context, supervisor: &mut Supe
             report::out_of_memory(code, &hook.settings, common.scarce_address_space).map(|why| format!(": {why}")),
         ),
         WaitResult::Ended(ExitStatus::Killed { signal, .. }) => {
-            // Only the kernel has a reason to kill it, and it is the first process that it kills when memory is short.
+            // Nothing else sends it SIGKILL, and it is the OOM killer's first choice.
             let memory =
                 if i32::from(signal) == SIGKILL { ", perhaps because the container is out of memory" } else { "" };
             (Verdict::Crashed, Some(format!(": {}{memory}", name(signal.into()))))

@@ -1,5 +1,5 @@
-//! Supervisor: its end of the compilers. Each checks one hook before the command starts, reports, and goes on to
-//! compile it while the command runs. Built-in hooks need neither.
+//! Supervisor: starts the compiler processes and receives their results. Each checks one hook before the command starts
+//! and then compiles it while the command runs. Built-in hooks need neither.
 //!
 //! A compiler leaves machine code in a sealed file in memory, handed over on its own socket. Only that is ever run as
 //! such: it was made by this binary, from bytes that were checked, in this run, and no other process had a descriptor
@@ -57,9 +57,9 @@ impl Preparation {
         handover::receive_file(&self.receiver).filter(memfd::is_sealed)
     }
 
-    /// Waits until the code is there or will not come. At the lowest priority beside a busy process a compiler may
-    /// never finish: one that takes much longer than with a CPU, or the part of one that the container may use, to
-    /// itself is ended, and the hook is compiled when it runs.
+    /// Waits until the code is there or will not come. A compiler has the lowest priority and may never finish beside a
+    /// busy command. If it takes much longer than it would with the container's CPU share to itself, it is killed, and
+    /// the hook is compiled when it runs.
     pub fn wait(&self, hook: &Hook, deadline: Instant, policy: StopPolicy, supervisor: &mut Supervisor) {
         let Code::Component(component) = &hook.code else { return };
         let slow = Duration::from_millis(memfd::length(component) / BYTES_A_MILLISECOND)
@@ -75,8 +75,7 @@ impl Preparation {
     }
 }
 
-/// Starts the processes and waits until each hook is checked. What is wrong with one is in the
-/// log by then.
+/// Starts the processes and waits until each hook is checked. What is wrong with a hook has been logged by then.
 pub fn start(hooks: &mut [&mut Hook], common: &Common, supervisor: &mut Supervisor) -> Vec<Validity> {
     let deadline = Instant::now() + CHECK_TIMEOUT;
     let components = hooks.iter().filter(|hook| matches!(hook.code, Code::Component(_)));

@@ -32,7 +32,7 @@ impl Report {
     }
 }
 
-/// The result of a hook, with the same names in the log and in the termination message.
+/// How a hook ended, as named in the log and in the termination message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     Succeeded,
@@ -45,7 +45,7 @@ pub enum Verdict {
     Crashed,
     /// It was killed because wrapper was asked to stop.
     EndedEarly,
-    /// It was not run: `--plugin-on` does not match, a gate before it failed, or wrapper was asked to stop.
+    /// It was not run: `--plugin-on` does not match, a before-hook failed, or wrapper was asked to stop.
     Skipped,
 }
 

@@ -106,8 +106,8 @@ pub struct Variables {
 }
 
 impl Variables {
-    /// For each of the hooks that are listed, by the name under which it is and the one it has of itself. The latter is
-    /// the name of its variables as well, if no hook is listed under it.
+    /// Takes each listed hook's name and own name. A hook also owns the variables of its own name, unless another hook
+    /// is listed under that name.
     pub fn of(hooks: &[(&str, &str)]) -> Vec<Self> {
         let listed: Vec<String> = hooks.iter().map(|(name, _)| prefix(name)).collect();
         let all: Arc<[Vec<String>]> = hooks
@@ -126,8 +126,8 @@ impl Variables {
         self.own().first().map_or("HOOK_", String::as_str).to_owned() + setting
     }
 
-    /// Whether a variable belongs to another hook and not to this one: of the names it begins with the longest counts,
-    /// so `HOOK_SLACK_EXTRA_URL` is not `slack`'s where there is a hook `slack-extra`.
+    /// Whether a variable belongs to another hook and not to this one: the longest matching prefix decides, so
+    /// `HOOK_SLACK_EXTRA_URL` is not `slack`'s where there is a hook `slack-extra`.
     pub fn hide(&self, variable: &str) -> bool {
         let length = |prefixes: &[String]| {
             prefixes.iter().filter(|prefix| variable.starts_with(prefix.as_str())).map(String::len).max()

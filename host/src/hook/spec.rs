@@ -4,7 +4,7 @@ use super::{built_in::BuiltIn, settings::Settings};
 use crate::log::Label;
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::PathBuf, sync::Arc};
 
-/// Where a hook comes from.
+/// A hook as it is written in an option or a variable: where its bytes are, and its names.
 #[derive(Clone, Debug)]
 pub struct Spec {
     pub source: Source,

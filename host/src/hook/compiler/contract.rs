@@ -2,8 +2,8 @@
 
 use wasmparser::WasmFeatures;
 
-/// WebAssembly as every toolchain emits it. Threads would let a hook keep cores busy, and the memory limit was not made
-/// for 64-bit memories.
+/// WebAssembly as every toolchain emits it. Threads would let a hook keep cores busy, and the memory limit does not
+/// support 64-bit memories.
 pub const FEATURES: WasmFeatures = WasmFeatures::WASM2
     .union(WasmFeatures::TAIL_CALL)
     .union(WasmFeatures::EXTENDED_CONST)
@@ -46,7 +46,7 @@ pub const WASI: [(&str, &[&str]); 7] = [
     ),
 ];
 
-/// Our own package, its version in wit/, and what its interfaces are to a hook.
+/// Our own package, its version in wit/, and the interfaces of it that hooks may import.
 const HOOK: &str = "wrapper:hook";
 pub const VERSION: &str = "0.1.0";
 const GIVEN: [&str; 2] = ["context", "logging"];

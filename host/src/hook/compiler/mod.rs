@@ -22,8 +22,8 @@ use rustix::{fd::OwnedFd, process::nice};
 use std::{convert::Infallible, fs::File, io::Write, os::fd::AsRawFd};
 use wasmtime::Engine;
 
-/// Compiling may use one part in this many of the container's free memory. The command has just started: how much it
-/// will need is not known, and a quarter leaves it most.
+/// A compiler may use one part in this many of the container's free memory. The command has only just started and its
+/// needs are unknown; this leaves it three quarters.
 const SHARE: u64 = 4;
 
 /// With less than this not even the smallest hook is compiled: the engine itself needs a few MiB.
@@ -51,7 +51,7 @@ pub fn run(hook: &Hook, component: &File, common: &Common, report: &OwnedFd, tur
     if let Some(turn) = turn {
         turn.wait();
     }
-    // The runner takes code only from an engine like its own, to whose settings the hook's memory can belong.
+    // The runner accepts code only from an engine with its own settings, which can depend on the hook's memory limit.
     let engine = engine::new(hook.settings.memory.value, common.scarce_address_space, kind);
     if let Err(error) = engine.and_then(|engine| compile(component, &engine, report, file)) {
         log::debug(|| format!("hook {:?}: compiling it only when it runs: {error}", hook.label.name));
