@@ -13,7 +13,7 @@ use std::{env, fs, net::TcpStream, process::Command, ptr, sync::OnceLock, thread
 const RUNNER: &str = "TEST_BREACH";
 const COMPILER: &str = "TEST_BREACH_COMPILER";
 
-/// Set to anything, both stay out of the sandbox: the twin that shows that the attempts are real.
+/// If set, neither process enters the sandbox: the control, which shows that the attempts succeed without it.
 const NO_JAIL: &str = "WRAPPER_TEST_NO_JAIL";
 
 /// Everything that has to be read while there are variables and files.

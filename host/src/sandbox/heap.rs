@@ -1,6 +1,6 @@
-//! All processes: the global allocator: the system's, plus a limit in the processes that handle hooks, and an exit code
-//! of their own when memory runs out. Rust's default there is to print two lines that are not in the log's format and
-//! to abort, which looks like a bug.
+//! All processes: the global allocator, here because it enforces the limits on memory: the system's, plus a limit in
+//! the processes that handle hooks, and an exit code of their own when memory runs out. Rust's default there is to
+//! print two lines that are not in the log's format and to abort, which looks like a bug.
 //!
 //! The process that runs out does not log it: that takes memory. The supervisor does (`hook::report::out_of_memory`).
 

@@ -72,8 +72,8 @@ pub const MEMORIES: usize = 4;
 /// More files than a hook's eight connections, the event loop and a name lookup need.
 const OPEN_FILES: u64 = 64;
 
-/// The stack of the only thread; hooks have stacks of their own. It is what Linux gives a process by default, where a
-/// container may give any size, and no limit on data counts it.
+/// The stack of the only thread; hooks have stacks of their own. Linux's default. A container may set any size, and
+/// RLIMIT_DATA does not count it.
 const STACK: u64 = 8 << 20;
 
 /// Memory besides the hook's: compiling, tables, stacks; and address space for them and the program.
@@ -86,16 +86,16 @@ const MEMORY_RESERVATION: u64 = (4 << 30) + (128 << 20);
 /// compiled when it runs.
 const COMPILER_SPACE: u64 = 256 << 20;
 
-/// Processor time for compiling. A hook of 16 MiB takes a tenth of it; beyond lies only what was made to be slow.
+/// Processor time for compiling. A 16 MiB hook takes a tenth of it; only a hook crafted to be slow takes more.
 const COMPILER_SECONDS: u64 = 60;
 
 /// The largest file of machine code: half of the compiler's address space, where it is made. A file in memory counts
 /// for no other limit of the process that writes it.
 const MACHINE_CODE: u64 = COMPILER_SPACE / 2;
 
-/// Confines a compiler: no network, no file but those it has, nothing executable. Over this socket, and no other, it may
-/// send a descriptor (sendmsg(2)). The file for machine code has been made before: no more can be, so that the limit on
-/// its size bounds them all.
+/// Confines a compiler: no network, no file but those it has, nothing executable. It may send descriptors over this
+/// socket only (sendmsg(2)). The file for machine code already exists; no other can be created, so the file size limit
+/// covers everything it writes.
 pub fn enter_as_compiler(report: i32) {
     #[cfg(debug_assertions)]
     if escape::is_left_out() {
@@ -166,7 +166,7 @@ pub fn lock_code() {
     log_layers("runner, code loaded", [no_new_code(kernel, filter::seal())]);
 }
 
-/// Name of a layer that is in force, or why it is not.
+/// Result of setting up one layer of the sandbox: its name if it is in force, or why it is not, for the log.
 type Layer = Result<&'static str, String>;
 
 fn log_layers(whose: &str, layers: impl IntoIterator<Item = Layer>) {

@@ -1,4 +1,4 @@
-//! Compiler and runner: differences between CPUs: the kernel's token for each, and system calls that have other names.
+//! Compiler and runner: the kernel's audit token of each CPU, and system calls that differ between CPUs.
 
 use super::bpf::{Condition, Machine};
 use libc::c_long;
