@@ -161,7 +161,7 @@ fn a_file_the_kernel_does_not_execute_is_explained() {
         ("cut", b"\x7fELF\x02\x01", "it is a truncated program"),
         ("windows", b"MZ\x90\0\x03", "it is a program for Windows"),
         ("macos", b"\xcf\xfa\xed\xfe\x07\0\0\x01", "it is a program for macOS"),
-        ("hook.wasm", b"\0asm\x0d\0\x01\0", "it is WebAssembly; run a hook with --plugin"),
+        ("hook.wasm", b"\0asm\x0d\0\x01\0", "it is WebAssembly; run a hook with --after"),
         ("data", b"\x01\0\xff\xfe", "it is neither a program for Linux nor a script"),
     ] {
         executable_bytes(&path(name), bytes);

@@ -41,7 +41,8 @@ pub struct Supervisor {
     stop_insisted: bool,
     /// Called with the first signal that asks wrapper itself to stop.
     on_stop: Option<Box<dyn Fn(u8)>>,
-    /// Processes of our own that run beside the command, and how they ended once they have.
+    /// Helpers that run beside the command, and how they ended once they have. A helper is any process of our own: a
+    /// compiler or a runner.
     helpers: Vec<(Pid, Option<ExitStatus>)>,
 }
 
@@ -92,8 +93,8 @@ const FORK_RETRY: Duration = Duration::from_millis(100);
 /// Interval of checks whether wrapper has the terminal by now. There is no signal for that.
 const TERMINAL_POLL: Duration = Duration::from_millis(250);
 
-/// When the memory that the start took is given back. A command that exits sooner is not delayed by it: what its end
-/// needs of that would have to be fetched again, which takes 0.2 ms.
+/// Delay before start-up memory is released. A command that exits sooner is spared the 0.2 ms of faulting those pages
+/// back in.
 const TRIM_DELAY: Duration = Duration::from_secs(1);
 
 impl Supervisor {
@@ -256,8 +257,8 @@ impl Supervisor {
         false
     }
 
-    /// Starts a process of our own, again and again until the deadline while there may be no more for the moment:
-    /// others may end, or give memory back. Nothing is started once wrapper is asked to stop.
+    /// Starts a process of our own, retrying until the deadline while the process or memory limit is reached, since
+    /// other processes may exit. Nothing is started once wrapper is asked to stop.
     pub fn start_in_time<T>(
         &mut self,
         deadline: Instant,
@@ -276,19 +277,19 @@ impl Supervisor {
         Ok(None)
     }
 
-    /// Starts a process that runs beside the command.
+    /// Starts a helper that runs beside the command.
     pub fn start_helper(&mut self, child: impl FnOnce() -> Infallible) -> Result<Pid, nix::errno::Errno> {
         let helper = fork_helper(child)?;
         self.helpers.push((helper, None));
         Ok(helper)
     }
 
-    /// Exit status of such a process, if it has ended.
+    /// Exit status of such a helper, if it has ended.
     pub fn ended(&self, helper: Pid) -> Option<ExitStatus> {
         self.helpers.iter().find(|(pid, _)| *pid == helper).and_then(|(_, ended)| *ended)
     }
 
-    /// Waits for such a process until the deadline and then kills it; returns its status if it was not killed.
+    /// Waits for such a helper until the deadline and then kills it; returns its status if it was not killed.
     pub fn end_helper(&mut self, helper: Pid, deadline: Instant, policy: StopPolicy) -> Option<ExitStatus> {
         let place = self.helpers.iter().position(|(pid, _)| *pid == helper)?;
         if let (_, ended @ Some(_)) = self.helpers.swap_remove(place) {
@@ -307,7 +308,16 @@ impl Supervisor {
         }
     }
 
-    /// The one place where wrapper waits. Children come first, so that no signal is sent to a process that has exited.
+    /// The one place where wrapper waits:
+    ///
+    /// ```text
+    ///   every child's change of state (reap) ──┐
+    ///   signals (signalfd) ────────────────────┼─► next ─► Event ─► run_command | wait | wait_for
+    ///   a helper's message (source) ───────────┤
+    ///   the deadline ──────────────────────────┘
+    /// ```
+    ///
+    /// Children come first, so that no signal is sent to a process that has exited.
     fn next(&mut self, deadline: Option<Instant>, source: Option<BorrowedFd>) -> Event {
         loop {
             match reap::next() {
@@ -322,7 +332,7 @@ impl Supervisor {
                 }
                 Some((pid, ChildEvent::Stopped(signal))) => return Event::Stopped(pid, signal),
                 None if deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
-                    // A message that arrived in time and was not read yet is not late.
+                    // A message that arrived before the deadline counts, even if it is read after it.
                     return if source.is_some_and(signals::is_readable) { Event::Readable } else { Event::Deadline };
                 }
                 None => {}

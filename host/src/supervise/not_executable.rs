@@ -86,7 +86,7 @@ fn refused(file: &CStr) -> Option<String> {
     })
 }
 
-/// The file exists, so its interpreter or loader does not.
+/// The file exists, so its interpreter or loader is missing.
 fn missing(file: &CStr) -> String {
     let what = "the file exists, but the interpreter or loader it names does not";
     match start(file).as_deref().and_then(interpreter) {
@@ -130,7 +130,7 @@ fn format(start: &[u8]) -> String {
         [0xcf | 0xce, 0xfa, 0xed, 0xfe, ..] | [0xca, 0xfe, 0xba, 0xbe, 0, 0, 0, 1..=9, ..] => {
             "it is a program for macOS".into()
         }
-        [0, b'a', b's', b'm', ..] => "it is WebAssembly; run a hook with --plugin".into(),
+        [0, b'a', b's', b'm', ..] => "it is WebAssembly; run a hook with --after".into(),
         [0xef, 0xbb, 0xbf, b'#', b'!', ..] => "it starts with a byte order mark; save it without one".into(),
         // Text may be cut in the middle of a character.
         _ if !start.contains(&0) && std::str::from_utf8(start).map_or_else(|e| e.error_len().is_none(), |_| true) => {

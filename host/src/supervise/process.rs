@@ -41,8 +41,8 @@ pub fn fork_helper(child: impl FnOnce() -> Infallible) -> Result<Pid, Errno> {
     })
 }
 
-/// Has the kernel end this process before all others of the container when memory is short: the command is what the
-/// container is there for. Without /proc nothing changes.
+/// Has the kernel end this process before all others of the container when memory is short: the container exists for
+/// the command. Without /proc nothing changes.
 fn die_first() {
     /// The greatest value, with which a process is killed first (proc_pid_oom_score_adj(5)). It takes no privilege.
     const FIRST: &[u8] = b"1000";

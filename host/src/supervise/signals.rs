@@ -152,8 +152,8 @@ impl Received {
     }
 }
 
-/// Blocks all signals in a helper process except its own faults, which the engine turns into traps. Stop signals are
-/// for the supervisor, which decides whether a hook may finish.
+/// Blocks all signals in a helper except its own faults, which the engine turns into traps. Stop signals go to the
+/// supervisor, which decides whether a hook may finish.
 pub fn block_all_but_faults() {
     let mut mask = SigSet::all();
     for signal in NOT_FORWARDED {

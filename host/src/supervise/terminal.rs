@@ -40,7 +40,7 @@ impl Terminal {
         tcgetpgrp(self.fd) == Ok(group)
     }
 
-    /// Makes the command's group the foreground, if the wrapper's is it.
+    /// Makes the command's group the foreground group, if wrapper's group is.
     pub fn give(&self, group: Pid) {
         if self.is_ours() {
             self.set(group);
