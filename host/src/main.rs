@@ -80,11 +80,11 @@ fn run_job(config: &Config, started: Instant, mut supervisor: Supervisor) -> u8 
     hooks.check(&config.hooks, &mut supervisor);
     let mut job = Job::new(&config.command, started);
     let mut witness = witness::Client::register(config.witness.as_ref(), &job, &mut supervisor);
-    let gates = match hooks.unusable() {
+    let before = match hooks.unusable() {
         None => hooks.run(Phase::Before, &config.hooks, &job, &mut supervisor, &mut witness),
         Some(_) => Vec::new(),
     };
-    let outcome = match why_not_started(&hooks, &gates, &supervisor) {
+    let outcome = match why_not_started(&hooks, &before, &supervisor) {
         Some(outcome) => outcome,
         None => job.run(|| supervisor.run(&config.command, config.kill_group, config.stop_timeout)),
     };
@@ -95,7 +95,7 @@ fn run_job(config: &Config, started: Instant, mut supervisor: Supervisor) -> u8 
     supervisor.end_helpers();
     let code = exit_code(&outcome, after.iter().any(Report::failed), config.hook_failure_counts);
     if let Some(path) = &config.termination_log {
-        termination_message::write(path, config.log.format, &job, code, &[gates, after].concat());
+        termination_message::write(path, config.log.format, &job, code, &[before, after].concat());
     }
     code
 }
@@ -112,13 +112,13 @@ fn run_witness(config: &Config, settings: &witness::Settings, started: Instant, 
 }
 
 /// The reason why the command must not start, if there is one: an unusable hook, a signal, a failed before-hook.
-fn why_not_started(hooks: &Hooks, gates: &[Report], supervisor: &Supervisor) -> Option<Outcome> {
+fn why_not_started(hooks: &Hooks, before: &[Report], supervisor: &Supervisor) -> Option<Outcome> {
     if let Some(hook) = hooks.unusable() {
         return Some(Outcome::not_started(format!("hook {hook} cannot be loaded"), WRAPPER_FAILED));
     }
     match supervisor.stop_signal() {
         Some(signal) => Some(Outcome::not_started("asked to stop before the start", killed_by(signal))),
-        _ if gates.iter().any(Report::failed) => Some(Outcome::not_started("a hook before it failed", WRAPPER_FAILED)),
+        _ if before.iter().any(Report::failed) => Some(Outcome::not_started("a hook before it failed", WRAPPER_FAILED)),
         _ => None,
     }
 }

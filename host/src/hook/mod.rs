@@ -103,9 +103,9 @@ impl Hooks {
         for (index, hook) in hooks.iter().enumerate() {
             let start = Instant::now();
             let due = job.outcome.as_ref().is_none_or(|outcome| hook.settings.run_on.applies_to(outcome));
-            let gate_failed = phase == Phase::Before && reports.iter().any(Report::failed);
+            let before_failed = phase == Phase::Before && reports.iter().any(Report::failed);
             let skipped = !due
-                || gate_failed
+                || before_failed
                 || supervisor.is_stopping(policy(phase))
                 || (phase == Phase::After && !share.is_due(index, &hook.label, &hook.settings, supervisor));
             let verdict = if skipped {
