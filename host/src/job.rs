@@ -48,7 +48,7 @@ impl Job {
     }
 
     /// Runs the command and notes when and how long.
-    pub fn run(&mut self, run: impl FnOnce() -> Outcome) -> Outcome {
+    pub fn time(&mut self, run: impl FnOnce() -> Outcome) -> Outcome {
         let (started_at, start) = (SystemTime::now(), Instant::now());
         let outcome = run();
         if !matches!(outcome, Outcome::NotStarted { .. }) {

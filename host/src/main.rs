@@ -86,7 +86,7 @@ fn run_job(config: &Config, started: Instant, mut supervisor: Supervisor) -> u8 
     };
     let outcome = match why_not_started(&hooks, &before, &supervisor) {
         Some(outcome) => outcome,
-        None => job.run(|| supervisor.run(&config.command, config.kill_group, config.stop_timeout)),
+        None => job.time(|| supervisor.run_command(&config.command, config.kill_group, config.stop_timeout)),
     };
     job.end(outcome.clone(), supervisor.stop_signal());
     witness.ended(&outcome);

@@ -146,7 +146,7 @@ impl Supervisor {
 
     /// Starts the command and returns when it has ended. With `to_group` signals go to all of its process group;
     /// `stop_timeout` after the first one that asks to stop it is killed.
-    pub fn run(&mut self, command: &[OsString], to_group: bool, mut stop_timeout: Option<Duration>) -> Outcome {
+    pub fn run_command(&mut self, command: &[OsString], to_group: bool, mut stop_timeout: Option<Duration>) -> Outcome {
         let child = match spawn::spawn(command, &self.signals, self.terminal.as_ref()) {
             Ok(child) => child,
             Err(outcome) => return outcome,
