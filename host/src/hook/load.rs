@@ -3,8 +3,8 @@
 use super::{
     Common, Hooks, Settings,
     built_in::BuiltIn,
+    compilers::Compiler,
     memfd,
-    preparation::Preparation,
     spec::{Listed, Source, Spec},
     unknown,
 };
@@ -30,7 +30,7 @@ pub struct Hook {
     /// Whether it is compiled beside the command.
     pub precompile: bool,
     /// The process that checks and compiles it.
-    pub preparation: Option<Preparation>,
+    pub compiler: Option<Compiler>,
     pub code: Code,
 }
 
@@ -57,7 +57,7 @@ impl Hook {
             Code::BuiltIn(_) => None,
             Code::Component(file) => Some(file.as_raw_fd()),
         };
-        component.into_iter().chain(self.preparation.as_ref().map(Preparation::descriptor)).collect()
+        component.into_iter().chain(self.compiler.as_ref().map(Compiler::descriptor)).collect()
     }
 }
 
@@ -99,7 +99,7 @@ fn load_one(listed: &Listed, common: &Common) -> Option<Hook> {
         Code::BuiltIn(_) => false,
         Code::Component(file) => common.precompile && memfd::length(file) <= PRECOMPILED_SIZE,
     };
-    Some(Hook { label: label.clone(), settings: settings.clone(), precompile, preparation: None, code })
+    Some(Hook { label: label.clone(), settings: settings.clone(), precompile, compiler: None, code })
 }
 
 fn read_file(path: &Path) -> Result<Code, String> {

@@ -8,11 +8,11 @@ mod allow_list;
 mod built_in;
 mod cgroup;
 mod compiler;
+mod compilers;
 mod engine;
 mod handover;
 mod load;
 mod memfd;
-mod preparation;
 mod report;
 mod runner;
 mod settings;
@@ -32,9 +32,9 @@ use crate::{
     supervise::{ExitStatus, SIGKILL, StopPolicy, Supervisor, WaitResult, exit_now, fork_helper, name},
     text::strerror,
 };
+use compilers::Validity;
 use load::Hook;
 use nix::errno::Errno;
-use preparation::Validity;
 use runner::Context;
 use rustix::process::Pid;
 use std::time::{Duration, Instant};
@@ -64,7 +64,7 @@ impl Hooks {
             return;
         }
         let mut hooks: Vec<&mut Hook> = self.before.iter_mut().chain(&mut self.after).collect();
-        let mut validities = preparation::start(&mut hooks, common, supervisor).into_iter();
+        let mut validities = compilers::check_all(&mut hooks, common, supervisor).into_iter();
         let stopped = supervisor.stop_signal().is_some();
         let unusable = &mut self.unusable;
         let mut may_run = |hook: &Hook| {
@@ -140,7 +140,7 @@ fn run_one(hook: &Hook, common: &Common, context: Context, supervisor: &mut Supe
         |level, message: &str| Line::new(level, message).about_hook(&hook.label).field("phase", context.phase.as_str());
     line(Level::Debug, "started").write();
     let policy = policy(context.phase);
-    let waited = match launch(hook, common, &context, policy, supervisor) {
+    let waited = match start_runner(hook, common, &context, policy, supervisor) {
         Ok(Some(runner)) => supervisor.wait(runner, context.deadline, policy),
         Ok(None) => WaitResult::Interrupted,
         Err(errno) => {
@@ -187,15 +187,15 @@ fn run_one(hook: &Hook, common: &Common, context: Context, supervisor: &mut Supe
 
 /// Starts the process that runs the hook, once its code is ready; retries while no more processes can be created.
 /// Nothing is started once wrapper is asked to stop.
-fn launch(
+fn start_runner(
     hook: &Hook,
     common: &Common,
     context: &Context,
     policy: StopPolicy,
     supervisor: &mut Supervisor,
 ) -> Result<Option<Pid>, Errno> {
-    if let Some(preparation) = &hook.preparation {
-        preparation.wait(hook, context.deadline, policy, supervisor);
+    if let Some(compiler) = &hook.compiler {
+        compiler.wait(hook, context.deadline, policy, supervisor);
     }
     supervisor.start_in_time(context.deadline, policy, |_| fork_helper(|| exit_now(runner::run(hook, common, context))))
 }

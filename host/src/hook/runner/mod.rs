@@ -15,9 +15,9 @@ pub use context::Context;
 use super::{
     Common,
     compiler::contract,
+    compilers::Compiler,
     engine,
     load::{Code, Hook},
-    preparation::Preparation,
     report::{MISCONFIGURED, SUCCEEDED, Verdict},
 };
 use crate::{
@@ -56,7 +56,7 @@ pub fn run(hook: &Hook, common: &Common, context: &Context) -> u8 {
     let listed: Vec<_> = common.env.iter().cloned().chain(of_product).collect();
     let inherited = Inherited {
         variables: Context::inherited_variables(&hook.settings.variables, &listed),
-        code: hook.preparation.as_ref().and_then(Preparation::code),
+        code: hook.compiler.as_ref().and_then(Compiler::code),
         kind: match hook.code {
             Code::BuiltIn(_) => engine::Code::Interpreted,
             Code::Component(_) => engine::Code::allowed(),

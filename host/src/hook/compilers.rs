@@ -31,8 +31,8 @@ use std::{
 /// Bytes compiled in a millisecond on a slow CPU; a server of 2020 compiles about ten times as many.
 const BYTES_A_MILLISECOND: u64 = 100;
 
-/// A process that checks or compiles a hook.
-pub struct Preparation {
+/// A compiler process, as the supervisor has it.
+pub struct Compiler {
     /// Its messages: the result if the hook is checked, then the code, then the end of the stream.
     receiver: OwnedFd,
     process: Pid,
@@ -47,7 +47,7 @@ pub enum Validity {
     Unknown,
 }
 
-impl Preparation {
+impl Compiler {
     pub fn descriptor(&self) -> i32 {
         self.receiver.as_raw_fd()
     }
@@ -76,12 +76,12 @@ impl Preparation {
 }
 
 /// Starts the processes and waits until each hook is checked. What is wrong with a hook has been logged by then.
-pub fn start(hooks: &mut [&mut Hook], common: &Common, supervisor: &mut Supervisor) -> Vec<Validity> {
+pub fn check_all(hooks: &mut [&mut Hook], common: &Common, supervisor: &mut Supervisor) -> Vec<Validity> {
     let deadline = Instant::now() + CHECK_TIMEOUT;
     let components = hooks.iter().filter(|hook| matches!(hook.code, Code::Component(_)));
     let turn = if components.count() > 1 { Turn::new().ok() } else { None };
     for hook in &mut *hooks {
-        let start = |supervisor: &mut _| launch(hook, common, turn.as_ref(), supervisor);
+        let start = |supervisor: &mut _| start_compiler(hook, common, turn.as_ref(), supervisor);
         if let Err(errno) = supervisor.start_in_time(deadline, StopPolicy::KillOnFirst, start) {
             let why = format!("could not be checked: cannot fork: {}", strerror(errno));
             Line::new(Level::Error, why).about_source(&hook.label).write();
@@ -91,12 +91,17 @@ pub fn start(hooks: &mut [&mut Hook], common: &Common, supervisor: &mut Supervis
 }
 
 /// Starts the compiler of a hook that has a component.
-fn launch(hook: &mut Hook, common: &Common, turn: Option<&Turn>, supervisor: &mut Supervisor) -> Result<(), Errno> {
+fn start_compiler(
+    hook: &mut Hook,
+    common: &Common,
+    turn: Option<&Turn>,
+    supervisor: &mut Supervisor,
+) -> Result<(), Errno> {
     let Code::Component(component) = &hook.code else { return Ok(()) };
     // The reporting end is closed here as soon as the process has it.
     let (receiver, report) = handover::pair()?;
     let process = supervisor.start_helper(|| compiler::run(hook, component, common, &report, turn))?;
-    hook.preparation = Some(Preparation { receiver, process });
+    hook.compiler = Some(Compiler { receiver, process });
     Ok(())
 }
 
@@ -105,10 +110,10 @@ fn validity(hook: &mut Hook, deadline: Instant, supervisor: &mut Supervisor) -> 
     if matches!(hook.code, Code::BuiltIn(_)) {
         return Validity::Valid;
     }
-    let Some(preparation) = &hook.preparation else { return Validity::Unknown };
-    let readiness = supervisor.wait_for(Some(preparation.receiver.as_fd()), deadline, StopPolicy::KillOnFirst);
+    let Some(compiler) = &hook.compiler else { return Validity::Unknown };
+    let readiness = supervisor.wait_for(Some(compiler.receiver.as_fd()), deadline, StopPolicy::KillOnFirst);
     if readiness == Readiness::Readable {
-        match handover::receive(&preparation.receiver) {
+        match handover::receive(&compiler.receiver) {
             Some(Message::Valid) => return Validity::Valid,
             Some(Message::Invalid) => return Validity::Invalid,
             _ => {}
@@ -116,8 +121,8 @@ fn validity(hook: &mut Hook, deadline: Instant, supervisor: &mut Supervisor) -> 
     }
     // A process that has closed its socket is about to exit.
     let end = if readiness == Readiness::Readable { deadline } else { Instant::now() };
-    let ended = supervisor.end_helper(preparation.process, end, StopPolicy::KillOnFirst);
-    hook.preparation = None;
+    let ended = supervisor.end_helper(compiler.process, end, StopPolicy::KillOnFirst);
+    hook.compiler = None;
     let why = match (readiness, ended) {
         // Nothing is wrong with the hook.
         (Readiness::Interrupted, _) => return Validity::Unknown,
