@@ -13,8 +13,8 @@ pub struct Config {
     pub command: Vec<OsString>,
     pub before: Vec<Listed>,
     pub after: Vec<Listed>,
-    /// Settings for all of them.
-    pub hooks: Common,
+    /// Settings that hold for all hooks.
+    pub common: Common,
     pub hook_failure_counts: bool,
     pub stop_timeout: Option<Duration>,
     pub kill_group: bool,

@@ -76,12 +76,12 @@ fn run() -> u8 {
 
 /// Runs the command between its hooks; returns the exit code.
 fn run_job(config: &Config, started: Instant, mut supervisor: Supervisor) -> u8 {
-    let mut hooks = hook::load(&config.before, &config.after, &config.hooks);
-    hooks.check(&config.hooks, &mut supervisor);
+    let mut hooks = hook::load(&config.before, &config.after, &config.common);
+    hooks.check(&config.common, &mut supervisor);
     let mut job = Job::new(&config.command, started);
     let mut witness = witness::Client::register(config.witness.as_ref(), &job, &mut supervisor);
     let before = match hooks.unusable() {
-        None => hooks.run(Phase::Before, &config.hooks, &job, &mut supervisor, &mut witness),
+        None => hooks.run(Phase::Before, &config.common, &job, &mut supervisor, &mut witness),
         Some(_) => Vec::new(),
     };
     let outcome = match why_not_started(&hooks, &before, &supervisor) {
@@ -90,7 +90,7 @@ fn run_job(config: &Config, started: Instant, mut supervisor: Supervisor) -> u8 
     };
     job.end(outcome.clone(), supervisor.stop_signal());
     witness.ended(&outcome);
-    let after = hooks.run(Phase::After, &config.hooks, &job, &mut supervisor, &mut witness);
+    let after = hooks.run(Phase::After, &config.common, &job, &mut supervisor, &mut witness);
     witness.finished();
     supervisor.end_helpers();
     let code = exit_code(&outcome, after.iter().any(Report::failed), config.hook_failure_counts);
@@ -102,12 +102,12 @@ fn run_job(config: &Config, started: Instant, mut supervisor: Supervisor) -> u8 
 
 /// Runs the hooks of other containers that are killed; returns the exit code.
 fn run_witness(config: &Config, settings: &witness::Settings, started: Instant, mut supervisor: Supervisor) -> u8 {
-    let mut hooks = hook::load(&[], &config.after, &config.hooks);
-    hooks.check(&config.hooks, &mut supervisor);
+    let mut hooks = hook::load(&[], &config.after, &config.common);
+    hooks.check(&config.common, &mut supervisor);
     match hooks.unusable() {
         // The log says why. The kubelet starts it again.
         Some(_) if supervisor.stop_signal().is_none() => WRAPPER_FAILED,
-        _ => witness::serve(settings, &hooks, &config.hooks, started, &mut supervisor),
+        _ => witness::serve(settings, &hooks, &config.common, started, &mut supervisor),
     }
 }
 

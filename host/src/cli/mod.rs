@@ -47,7 +47,7 @@ fn config(arguments: &Arguments) -> Result<Config> {
         command: arguments.command(),
         before,
         after,
-        hooks: Common {
+        common: Common {
             precompile: arguments.or_default(&options::PLUGIN_PREPARE, values::prepare)?,
             env: arguments.list(&options::PLUGIN_ENV, values::variable)?,
             scarce_address_space: getrlimit(Resource::As).current.is_some(),
