@@ -131,7 +131,7 @@ fn check_identity(arguments: &Arguments, variables: &Variables) -> Result<()> {
 }
 
 fn by<T>(option: &options::Opt, value: T) -> Setting<T> {
-    Setting { value, by: option.on_command_line().into() }
+    Setting { value, by: option.long().into() }
 }
 
 /// `1 hook`, `2 hooks`.

@@ -35,7 +35,7 @@ impl Opt {
     }
 
     /// Its form on the command line.
-    pub fn on_command_line(&self) -> String {
+    pub fn long(&self) -> String {
         format!("--{}", self.flag)
     }
 
@@ -407,7 +407,7 @@ impl Arguments {
 
     /// The option as the user wrote it: its flag or its variable.
     pub fn name(&self, option: &Opt) -> String {
-        if self.on_command_line(option) { option.on_command_line() } else { option.variable.into() }
+        if self.is_on_command_line(option) { option.long() } else { option.variable.into() }
     }
 
     /// The value of a variable that is not an option's; an empty one counts as not set.
@@ -426,7 +426,7 @@ impl Arguments {
 
     /// The one value of an option, if it was given; an empty variable counts as not set.
     pub fn one<T>(&self, option: &Opt, parse: impl Fn(&OsStr) -> Result<T>) -> Result<Option<T>> {
-        let value = match (self.on_command_line(option), option.takes) {
+        let value = match (self.is_on_command_line(option), option.takes) {
             (true, Takes::Nothing) => Some("true".into()),
             (true, Takes::One(_)) => self.matches.get_one::<OsString>(option.flag).cloned(),
             (true, Takes::Several(_, separator)) => {
@@ -458,14 +458,14 @@ impl Arguments {
 
     /// All values of an option that may be repeated. Empty items in a variable are ignored.
     pub fn list<T>(&self, option: &Opt, parse: impl Fn(&OsStr) -> Result<T>) -> Result<Vec<T>> {
-        let values: Vec<OsString> = match (self.on_command_line(option), option.takes) {
+        let values: Vec<OsString> = match (self.is_on_command_line(option), option.takes) {
             (true, _) => self.matches.get_many::<OsString>(option.flag).into_iter().flatten().cloned().collect(),
             (false, Takes::Several(_, b':')) => {
                 split_paths(&option.in_environment().unwrap_or_default()).map(Into::into).collect()
             }
             (false, _) => between_commas(&option.in_environment().unwrap_or_default()).map(ToOwned::to_owned).collect(),
         };
-        let on_command_line = self.on_command_line(option);
+        let on_command_line = self.is_on_command_line(option);
         let named = values.iter().filter(|value| on_command_line || !value.is_empty());
         named.map(|value| self.parsed(option, value, &parse)).collect()
     }
@@ -474,7 +474,7 @@ impl Arguments {
         parse(value).with_context(|| format!("{} {:?}", self.name(option), value.to_string_lossy()))
     }
 
-    fn on_command_line(&self, option: &Opt) -> bool {
+    fn is_on_command_line(&self, option: &Opt) -> bool {
         self.matches.value_source(option.flag) == Some(clap::parser::ValueSource::CommandLine)
     }
 }
@@ -495,7 +495,7 @@ mod tests {
             assert!(line.chars().count() <= 100, "{line}");
         }
         for option in &ALL {
-            assert!(help.contains(&option.on_command_line()) && help.contains(option.variable), "{}", option.flag);
+            assert!(help.contains(&option.long()) && help.contains(option.variable), "{}", option.flag);
         }
         assert!(built_in_names().iter().all(|hook| help.contains(hook)) && !help.contains("[COMMAND]"), "{help}");
     }
