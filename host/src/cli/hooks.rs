@@ -13,8 +13,8 @@ use std::{ffi::OsStr, sync::Arc, time::Duration};
 
 /// The hooks before the command, and those after it.
 pub fn listed(arguments: &Arguments) -> Result<(Vec<Listed>, Vec<Listed>)> {
-    let mut before = arguments.list(&options::BEFORE, |hook| Ok(Spec::parse(hook)))?;
-    let mut after = arguments.list(&options::PLUGIN, |hook| Ok(Spec::parse(hook)))?;
+    let before = arguments.list(&options::BEFORE, |hook| Ok(Spec::parse(hook)))?;
+    let after = arguments.list(&options::PLUGIN, |hook| Ok(Spec::parse(hook)))?;
     let mut sha256 = vec![None; before.len()];
     match arguments.one(&options::PLUGIN_SHA256, values::all_parsed)? {
         None => sha256.resize(before.len() + after.len(), None),
@@ -34,15 +34,15 @@ pub fn listed(arguments: &Arguments) -> Result<(Vec<Listed>, Vec<Listed>)> {
     if arguments.one(&options::DISABLE_HOOKS, flag)?.unwrap_or(false) {
         return Ok((Vec::new(), Vec::new()));
     }
-    let count = before.len();
-    before.append(&mut after);
-    let names: Vec<_> = before.iter().map(|hook| (hook.label.name.as_str(), hook.own_name())).collect();
+    let before_count = before.len();
+    let all: Vec<Spec> = before.into_iter().chain(after).collect();
+    let names: Vec<_> = all.iter().map(|hook| (hook.label.name.as_str(), hook.own_name())).collect();
     let variables = Variables::of(&names);
     for name in options::digest_variables() {
         let known = variables.iter().any(|variables| variables.named("SHA256") == name);
         ensure!(known, "{name}: there is no hook of this name");
     }
-    let mut before = before
+    let mut before = all
         .into_iter()
         .zip(variables)
         .zip(sha256)
@@ -51,7 +51,7 @@ pub fn listed(arguments: &Arguments) -> Result<(Vec<Listed>, Vec<Listed>)> {
             Ok(Listed { spec, settings: settings.into() })
         })
         .collect::<Result<Vec<_>>>()?;
-    let after = before.split_off(count);
+    let after = before.split_off(before_count);
     Ok((before, after))
 }
 
