@@ -106,7 +106,7 @@ impl fmt::Display for Label {
 
 /// Author of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum From {
+enum Author {
     Wrapper,
     Hook,
 }
@@ -117,13 +117,13 @@ pub struct Line {
     message: String,
     /// Start of the line in the text format: its subject and its author.
     prefix: String,
-    from: From,
+    author: Author,
     fields: Map<String, Value>,
 }
 
 impl Line {
     pub fn new(level: Level, message: impl Into<String>) -> Self {
-        Self { level, message: message.into(), prefix: String::new(), from: From::Wrapper, fields: Map::new() }
+        Self { level, message: message.into(), prefix: String::new(), author: Author::Wrapper, fields: Map::new() }
     }
 
     /// Marks the line as a hook's own output.
@@ -136,7 +136,7 @@ impl Line {
         } {
             self.prefix.push_str(mark);
         }
-        self.from = From::Hook;
+        self.author = Author::Hook;
         self.named(hook)
     }
 
@@ -155,7 +155,7 @@ impl Line {
     /// Marks the message as the hook's own reason why it ended so.
     pub fn reported_as(mut self, verdict: &str) -> Self {
         self.prefix.push_str(&format!("{verdict}: it reports: "));
-        self.from = From::Hook;
+        self.author = Author::Hook;
         self.field("verdict", verdict)
     }
 
@@ -184,12 +184,12 @@ impl Line {
             Level::Warn => "warn",
             Level::Error => "error",
         };
-        let from = match self.from {
-            From::Wrapper => "wrapper",
-            From::Hook => "hook",
+        let author = match self.author {
+            Author::Wrapper => "wrapper",
+            Author::Hook => "hook",
         };
         self.fields.insert("level".into(), level.into());
-        self.fields.insert("from".into(), from.into());
+        self.fields.insert("from".into(), author.into());
         self.fields.insert("message".into(), self.message.into());
         self.fields.insert("time".into(), timestamp(SystemTime::now()).into());
         json_line(self.fields)
