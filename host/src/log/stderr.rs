@@ -54,12 +54,12 @@ impl Flag {
 }
 
 /// Used if the page for [`SHARED`] cannot be mapped.
-static ALONE: Progress = Progress { torn: Flag::unset(), writing: Flag::unset() };
+static UNSHARED: Progress = Progress { torn: Flag::unset(), writing: Flag::unset() };
 
 static SHARED: OnceLock<&'static Progress> = OnceLock::new();
 
 fn progress() -> &'static Progress {
-    SHARED.get().copied().unwrap_or(&ALONE)
+    SHARED.get().copied().unwrap_or(&UNSHARED)
 }
 
 /// Shares what is known with the processes that are forked from here on. It costs a page once a line is written.
@@ -151,8 +151,8 @@ fn wait_for_reader() -> bool {
     ready
 }
 
-fn ready(patience: Duration) -> bool {
+fn ready(timeout: Duration) -> bool {
     let stderr = stderr();
     let mut fds = [PollFd::new(&stderr, PollFlags::OUT)];
-    matches!(poll(&mut fds, Timespec::try_from(patience).ok().as_ref()), Ok(1..))
+    matches!(poll(&mut fds, Timespec::try_from(timeout).ok().as_ref()), Ok(1..))
 }
