@@ -102,9 +102,9 @@ impl Hooks {
         let mut reports: Vec<Report> = Vec::new();
         for (index, hook) in hooks.iter().enumerate() {
             let start = Instant::now();
-            let due = job.outcome.as_ref().is_none_or(|outcome| hook.settings.run_on.applies_to(outcome));
+            let applies = job.outcome.as_ref().is_none_or(|outcome| hook.settings.run_on.applies_to(outcome));
             let before_failed = phase == Phase::Before && reports.iter().any(Report::failed);
-            let skipped = !due
+            let skipped = !applies
                 || before_failed
                 || supervisor.is_stopping(policy(phase))
                 || (phase == Phase::After && !share.is_due(index, &hook.label, &hook.settings, supervisor));
@@ -177,8 +177,8 @@ fn run_one(hook: &Hook, common: &Common, context: Context, supervisor: &mut Supe
         Some(problem) => ended(Level::Error, problem),
         None => ended(Level::Debug, &format!(" after {} ms", start.elapsed().as_millis())),
     }
-    let held_up = !matches!(verdict, Verdict::Succeeded | Verdict::EndedEarly);
-    if hook.settings.optional && context.phase == Phase::Before && held_up {
+    let blocks_command = !matches!(verdict, Verdict::Succeeded | Verdict::EndedEarly);
+    if hook.settings.optional && context.phase == Phase::Before && blocks_command {
         let variable = hook.settings.variables.named("OPTIONAL");
         line(Level::Warn, &format!("starting the command anyway: {variable} is true")).write();
     }
