@@ -18,19 +18,19 @@ const STACK: usize = 1024 * 1024;
 
 /// Form of the code that WebAssembly is compiled to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Code {
+pub enum Target {
     /// This processor's own instructions.
     Machine,
     /// Instructions of wasmtime's interpreter, Pulley: for where no memory may be made executable.
     Interpreted,
 }
 
-impl Code {
+impl Target {
     /// What hooks are compiled to unless the container forbids it.
     ///
     /// On RISC-V Cranelift copies sixteen bytes at a time with instructions of the vector extension, and panics on a
     /// processor that lacks it (wasmtime's issue 13959). 32-bit Arm is always interpreted.
-    pub fn usual() -> Self {
+    pub fn preferred() -> Self {
         match cfg!(target_arch = "riscv64") && !hardware_has(b'V') {
             true => Self::Interpreted,
             false => Self::Machine,
@@ -40,12 +40,12 @@ impl Code {
     /// What they are compiled to in this container. To be called before the sandbox is entered, which forbids
     /// executable memory itself.
     pub fn allowed() -> Self {
-        match Self::usual() {
+        match Self::preferred() {
             Self::Machine if executable_memory_is_forbidden() => {
                 log::debug(|| "executable memory is forbidden, interpreting the hook".into());
                 Self::Interpreted
             }
-            usual => usual,
+            preferred => preferred,
         }
     }
 }
@@ -81,9 +81,9 @@ const INTERPRETER: &str = match (cfg!(target_pointer_width = "64"), cfg!(target_
 };
 
 /// For a hook with this many bytes of memory, where address space may be scarce (`ulimit -v`).
-pub fn new(memory: usize, scarce_address_space: bool, code: Code) -> Result<Engine> {
+pub fn new(memory: usize, scarce_address_space: bool, target: Target) -> Result<Engine> {
     let mut config = config();
-    if code == Code::Interpreted {
+    if target == Target::Interpreted {
         config.target(INTERPRETER)?;
     }
     // A hook runs once, for milliseconds; optimising would cost more than it saves.
@@ -91,7 +91,7 @@ pub fn new(memory: usize, scarce_address_space: bool, code: Code) -> Result<Engi
     // By itself wasmtime reserves all that a 32-bit index can reach, so that the processor stops what goes beyond and
     // code needs no checks: a third less to compile. Where address space is scarce (`ulimit -v`), what a hook may have
     // is reserved, in which it grows in place, while moving a memory would need it twice.
-    if code == Code::Interpreted || scarce_address_space {
+    if target == Target::Interpreted || scarce_address_space {
         config.memory_reservation(memory as u64).memory_reservation_for_growth(0).memory_guard_size(0);
     }
     // The compiler merges data segments into one image. Without this, each of them becomes code in one start function,

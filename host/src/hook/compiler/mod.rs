@@ -36,7 +36,7 @@ pub fn run(hook: &Hook, component: &File, common: &Common, report: &OwnedFd, tur
     heap::end_when_exhausted();
     let share = if hook.precompile { share_of_memory() } else { 0 };
     // In the sandbox no more files can be created, and no memory can become executable.
-    let (file, kind) = (memfd::create("code").ok(), engine::Code::allowed());
+    let (file, target) = (memfd::create("code").ok(), engine::Target::allowed());
     sandbox::enter_as_compiler(report.as_raw_fd());
     let (true, Some(file)) = (report_validity(validate_hook(hook, component), report) && hook.precompile, file) else {
         exit_now(0)
@@ -52,7 +52,7 @@ pub fn run(hook: &Hook, component: &File, common: &Common, report: &OwnedFd, tur
         turn.wait();
     }
     // The runner accepts code only from an engine with its own settings, which can depend on the hook's memory limit.
-    let engine = engine::new(hook.settings.memory.value, common.scarce_address_space, kind);
+    let engine = engine::new(hook.settings.memory.value, common.scarce_address_space, target);
     if let Err(error) = engine.and_then(|engine| compile(component, &engine, report, file)) {
         log::debug(|| format!("hook {:?}: compiling it only when it runs: {error}", hook.label.name));
     }

@@ -18,7 +18,7 @@ pub fn of_built_in(built_in: &BuiltIn, hook: &Hook, common: &Common) -> Result<C
 
 /// Code of a component: what the compiler left, or what is compiled now.
 pub fn of_component(file: &File, hook: &Hook, common: &Common, inherited: &Inherited) -> Result<Component> {
-    let engine = engine::new(hook.settings.memory.value, common.scarce_address_space, inherited.kind)?;
+    let engine = engine::new(hook.settings.memory.value, common.scarce_address_space, inherited.target)?;
     if let Some(code) = &inherited.code {
         match load(code, &engine) {
             Ok(component) => return Ok(component),

@@ -43,7 +43,7 @@ struct Inherited {
     /// Code from the compiler, if there is any.
     code: Option<File>,
     /// Form of the code that the hook is compiled to.
-    kind: engine::Code,
+    target: engine::Target,
 }
 
 /// Runs the hook; the result is in the log and in the exit code of this process.
@@ -57,9 +57,9 @@ pub fn run(hook: &Hook, common: &Common, context: &Context) -> u8 {
     let inherited = Inherited {
         variables: Context::inherited_variables(&hook.settings.variables, &listed),
         code: hook.compiler.as_ref().and_then(Compiler::code),
-        kind: match hook.code {
-            Code::BuiltIn(_) => engine::Code::Interpreted,
-            Code::Component(_) => engine::Code::allowed(),
+        target: match hook.code {
+            Code::BuiltIn(_) => engine::Target::Interpreted,
+            Code::Component(_) => engine::Target::allowed(),
         },
     };
     if !sandbox_is_left_out() {
@@ -69,7 +69,7 @@ pub fn run(hook: &Hook, common: &Common, context: &Context) -> u8 {
             scarce_address_space: common.scarce_address_space,
             ports: Connector::ports(allow_http),
             lookups: allow_http.names_hosts(),
-            new_code: inherited.kind == engine::Code::Machine,
+            new_code: inherited.target == engine::Target::Machine,
         });
     }
     let connector = files.parse(&hook.label);
@@ -113,7 +113,7 @@ async fn execute(
         Code::BuiltIn(built_in) => code::of_built_in(built_in, hook, common)?,
         Code::Component(file) => {
             let component = code::of_component(file, hook, common, &inherited)?;
-            if inherited.kind == engine::Code::Machine && !sandbox_is_left_out() {
+            if inherited.target == engine::Target::Machine && !sandbox_is_left_out() {
                 sandbox::lock_code();
             }
             component

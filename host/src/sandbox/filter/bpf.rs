@@ -76,7 +76,7 @@ pub struct Machine {
 
 /// One instruction (linux/filter.h).
 pub type Instruction = libc::sock_filter;
-type Code = Vec<Instruction>;
+type Program = Vec<Instruction>;
 
 // Instructions, by what they do with the one register there is.
 /// Loads a constant, which is not used.
@@ -94,7 +94,7 @@ const ARCHITECTURE: u32 = 4;
 const ARGUMENTS: u32 = 16;
 
 /// The program that returns the answer of the rule that applies, and `otherwise` if none does.
-pub fn assemble(rules: &Rules, otherwise: Answer, machine: &Machine) -> Result<Code, TryFromIntError> {
+pub fn assemble(rules: &Rules, otherwise: Answer, machine: &Machine) -> Result<Program, TryFromIntError> {
     let ways: Vec<_> = rules.0.iter().collect();
     let mut judge = search(&ways, otherwise, machine)?;
     if let Some(first) = machine.other_table {
@@ -110,7 +110,7 @@ pub fn assemble(rules: &Rules, otherwise: Answer, machine: &Machine) -> Result<C
 }
 
 /// Finds the call whose number is in the register: halving the table keeps the way to each of them short.
-fn search(rules: &[(&u32, &Ways)], otherwise: Answer, machine: &Machine) -> Result<Code, TryFromIntError> {
+fn search(rules: &[(&u32, &Ways)], otherwise: Answer, machine: &Machine) -> Result<Program, TryFromIntError> {
     let (below, from) = rules.split_at(rules.len() / 2);
     match (below, from) {
         (_, []) => Ok(vec![answer(otherwise)]),
@@ -125,8 +125,8 @@ fn search(rules: &[(&u32, &Ways)], otherwise: Answer, machine: &Machine) -> Resu
 }
 
 /// Tries one way after the other.
-fn first_of(ways: &Ways, otherwise: Answer, machine: &Machine) -> Result<Code, TryFromIntError> {
-    let mut code = Code::new();
+fn first_of(ways: &Ways, otherwise: Answer, machine: &Machine) -> Result<Program, TryFromIntError> {
+    let mut code = Program::new();
     for (conditions, then) in ways {
         code.extend(all_of(conditions, *then, machine)?);
     }
@@ -136,7 +136,7 @@ fn first_of(ways: &Ways, otherwise: Answer, machine: &Machine) -> Result<Code, T
 
 /// Returns the answer if all conditions hold, and otherwise continues behind. Assembled from its end, so that the
 /// length of each jump is known.
-fn all_of(conditions: &[Condition], then: Answer, machine: &Machine) -> Result<Code, TryFromIntError> {
+fn all_of(conditions: &[Condition], then: Answer, machine: &Machine) -> Result<Program, TryFromIntError> {
     let low = |argument: u8| ARGUMENTS + 8 * u32::from(argument) + if machine.big_endian { 4 } else { 0 };
     let high = |argument: u8| ARGUMENTS + 8 * u32::from(argument) + if machine.big_endian { 0 } else { 4 };
     let mut code = vec![answer(then)];
@@ -170,7 +170,7 @@ fn all_of(conditions: &[Condition], then: Answer, machine: &Machine) -> Result<C
 
 /// Branches to one of two blocks, both of which return. A conditional jump reaches 255 instructions, an unconditional
 /// one any number.
-fn branch(test: u16, value: u32, yes: Code, no: Code) -> Result<Code, TryFromIntError> {
+fn branch(test: u16, value: u32, yes: Program, no: Program) -> Result<Program, TryFromIntError> {
     let jumps = match u8::try_from(yes.len()) {
         Ok(over) => vec![Instruction { jf: over, ..instruction(test, value) }],
         Err(_) => vec![Instruction { jt: 1, ..instruction(test, value) }, instruction(JUMP, u32::try_from(yes.len())?)],
@@ -198,7 +198,7 @@ fn instruction(code: u16, k: u32) -> Instruction {
 /// Passes the program to the kernel, which from here on runs it at each system call of this process. There is no way
 /// back, and it takes `no_new_privs`.
 #[allow(unsafe_code)]
-pub fn install(mut program: Code) -> std::io::Result<()> {
+pub fn install(mut program: Program) -> std::io::Result<()> {
     let length = u16::try_from(program.len()).map_err(std::io::Error::other)?;
     let program = libc::sock_fprog { len: length, filter: program.as_mut_ptr() };
     // SAFETY: the kernel copies the instructions, which live as long as the call, and verifies them.
