@@ -50,8 +50,8 @@ impl BuiltIn {
         &self.code.0
     }
 
-    /// The variables of a product itself that its hook reads besides `HOOK_…`.
-    pub fn product_variables(&self) -> &'static [&'static str] {
+    /// The variables of the sidecar itself that its hook reads besides `HOOK_…`.
+    pub fn sidecar_variables(&self) -> &'static [&'static str] {
         match self.name {
             "dapr-shutdown" => &["DAPR_HTTP_PORT", "DAPR_API_TOKEN"],
             _ => &[],

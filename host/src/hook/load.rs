@@ -43,10 +43,10 @@ pub enum Code {
 }
 
 impl Hook {
-    /// The variables of a product itself that the hook may read besides `HOOK_…`.
-    pub fn product_variables(&self) -> &'static [&'static str] {
+    /// The variables of the sidecar itself that the hook may read besides `HOOK_…`.
+    pub fn sidecar_variables(&self) -> &'static [&'static str] {
         match self.code {
-            Code::BuiltIn(built_in) => built_in.product_variables(),
+            Code::BuiltIn(built_in) => built_in.sidecar_variables(),
             Code::Component(_) => &[],
         }
     }
