@@ -38,8 +38,8 @@ pub fn send(socket: &OwnedFd, message: Message) {
 pub fn receive(socket: &OwnedFd) -> Option<Message> {
     let mut byte = [0];
     let length = read(socket, &mut byte).ok()?;
-    let fits = byte == [Message::Valid as u8];
-    (length == 1).then_some(if fits { Message::Valid } else { Message::Invalid })
+    let valid = byte == [Message::Valid as u8];
+    (length == 1).then_some(if valid { Message::Valid } else { Message::Invalid })
 }
 
 pub fn send_file(socket: &OwnedFd, file: &File) -> Result<(), Errno> {

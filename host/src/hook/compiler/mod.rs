@@ -38,9 +38,12 @@ pub fn run(hook: &Hook, component: &File, common: &Common, report: &OwnedFd, tur
     // In the sandbox no more files can be created, and no memory can become executable.
     let (file, target) = (memfd::create("code").ok(), engine::Target::allowed());
     sandbox::enter_as_compiler(report.as_raw_fd());
-    let (true, Some(file)) = (report_validity(validate_hook(hook, component), report) && hook.precompile, file) else {
-        exit_now(0)
-    };
+    let valid = validate_hook(hook, component);
+    handover::send(report, if valid { Message::Valid } else { Message::Invalid });
+    if !valid || !hook.precompile {
+        exit_now(0);
+    }
+    let Some(file) = file else { exit_now(0) };
     if share < LEAST_SHARE {
         log::debug(|| "compiling hooks only when they run: the container has little memory left".into());
         exit_now(0);
@@ -64,11 +67,6 @@ fn compile(component: &File, engine: &Engine, report: &OwnedFd, mut code: File) 
     memfd::seal(&code)?;
     handover::send_file(report, &code)?;
     Ok(())
-}
-
-fn report_validity(fits: bool, report: &OwnedFd) -> bool {
-    handover::send(report, if fits { Message::Valid } else { Message::Invalid });
-    fits
 }
 
 fn validate_hook(hook: &Hook, component: &File) -> bool {
