@@ -21,9 +21,9 @@ pub fn validate(bytes: &[u8]) -> Result<(), String> {
         return Err(explain::later_wasi(version));
     }
     for (name, functions) in &contents.imports {
-        import(name, functions)?;
+        check_import(name, functions)?;
     }
-    run(&contents.exports)
+    check_exports(&contents.exports)
 }
 
 /// The outside of a component.
@@ -115,7 +115,7 @@ fn describe(types: &TypesRef<'_>, export: &str, kind: ComponentExternalKind) -> 
     }
 }
 
-fn import(name: &str, functions: &[String]) -> Result<(), String> {
+fn check_import(name: &str, functions: &[String]) -> Result<(), String> {
     let interface = Interface::parse(name);
     let declared = interface.functions();
     let unknown = functions.iter().find(|function| !declared.contains(&function.as_str()));
@@ -139,7 +139,7 @@ fn other_version(version: &str) -> String {
     format!("built for wrapper:hook {version}, this wrapper supports {VERSION}; use a newer wrapper")
 }
 
-fn run(exports: &[(String, Export)]) -> Result<(), String> {
+fn check_exports(exports: &[(String, Export)]) -> Result<(), String> {
     let fix = "build it with wrapper_hook::hook!, or as a program with a `main`, for wasm32-wasip2";
     let mut found = "there is no such export";
     for (name, export) in exports {
@@ -181,7 +181,7 @@ mod tests {
             ("wasi:keyvalue/store@0.2.0", &known, false),
             ("host", &known, false),
         ] {
-            assert_eq!(import(name, functions).is_ok(), valid, "{name} {functions:?}");
+            assert_eq!(check_import(name, functions).is_ok(), valid, "{name} {functions:?}");
         }
     }
 }
