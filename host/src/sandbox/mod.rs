@@ -37,14 +37,14 @@ mod filter {
     #[expect(dead_code, reason = "there is no filter to put it into")]
     pub enum Role {
         Compiler { report: i32 },
-        Runner { lookups: bool, new_code: bool },
+        Runner { lookups: bool, may_map_code: bool },
     }
 
     pub fn seccomp(_: Role) -> Layer {
         Err("seccomp (no filter for this CPU)".into())
     }
 
-    pub fn seal() -> Result<(), String> {
+    pub fn forbid_executable_memory() -> Result<(), String> {
         Err("no filter for this CPU".into())
     }
 }
@@ -107,10 +107,10 @@ pub fn enter_as_compiler(report: i32) {
     // SIGXFSZ, which comes with the error, is blocked like every signal that is no fault.
     limit(Resource::Fsize, MACHINE_CODE + size_of_log());
     let (no_capabilities, common, landlock) = (drop_capabilities(), common(), landlock::landlock(Some(&[])));
-    let kernel = kernel_refuses_new_code();
+    let kernel = set_mdwe();
     let seccomp = seccomp(Role::Compiler { report });
-    let no_new_code = no_new_code(kernel, seccomp.clone().map(drop));
-    log_layers("compiler", [no_capabilities, common, landlock, seccomp, no_new_code]);
+    let executable_memory_layer = executable_memory_layer(kernel, seccomp.clone().map(drop));
+    log_layers("compiler", [no_capabilities, common, landlock, seccomp, executable_memory_layer]);
     #[cfg(debug_assertions)]
     escape::attempt_as_compiler();
 }
@@ -125,8 +125,8 @@ pub struct Runner {
     pub ports: Option<Vec<u16>>,
     /// Whether it looks up names.
     pub lookups: bool,
-    /// Whether it loads or makes machine code, until [`lock_code`].
-    pub new_code: bool,
+    /// Whether it loads or makes machine code, until [`forbid_executable_memory`].
+    pub may_map_code: bool,
 }
 
 /// Confines a runner: no files, TCP to the allowed ports, no other program, no variables.
@@ -141,11 +141,11 @@ pub fn enter_as_runner(runner: &Runner) {
     );
     let (no_capabilities, common) = (drop_capabilities(), common());
     let landlock = landlock::landlock(runner.ports.as_deref());
-    let kernel = !runner.new_code && kernel_refuses_new_code();
-    let seccomp = seccomp(Role::Runner { lookups: runner.lookups, new_code: runner.new_code });
+    let kernel = !runner.may_map_code && set_mdwe();
+    let seccomp = seccomp(Role::Runner { lookups: runner.lookups, may_map_code: runner.may_map_code });
     let mut layers = vec![no_capabilities, common, landlock, seccomp.clone()];
-    if !runner.new_code {
-        layers.push(no_new_code(kernel, seccomp.map(drop)));
+    if !runner.may_map_code {
+        layers.push(executable_memory_layer(kernel, seccomp.map(drop)));
     }
     log_layers("runner", layers);
 }
@@ -161,9 +161,9 @@ pub fn too_large_to_check() -> String {
 }
 
 /// Takes away the last right that loading code needs: from here on no memory becomes executable.
-pub fn lock_code() {
-    let kernel = kernel_refuses_new_code();
-    log_layers("runner, code loaded", [no_new_code(kernel, filter::seal())]);
+pub fn forbid_executable_memory() {
+    let kernel = set_mdwe();
+    log_layers("runner, code loaded", [executable_memory_layer(kernel, filter::forbid_executable_memory())]);
 }
 
 /// Result of setting up one layer of the sandbox: its name if it is in force, or why it is not, for the log.
@@ -208,15 +208,16 @@ fn size_of_log() -> u64 {
     file.and_then(|stat| u64::try_from(stat.st_size).ok()).unwrap_or(0)
 }
 
-/// The kernel's memory management makes nothing executable that was not from the start (PR_SET_MDWE, since Linux 6.3).
+/// Has the kernel's memory management refuse to make memory executable (PR_SET_MDWE, since Linux 6.3); false if it
+/// cannot.
 #[allow(unsafe_code)]
-fn kernel_refuses_new_code() -> bool {
+fn set_mdwe() -> bool {
     // SAFETY: it changes what later calls may do, and no memory.
     unsafe { libc::prctl(libc::PR_SET_MDWE, libc::PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0) == 0 }
 }
 
 /// No memory becomes executable: by the filter, by the kernel, or by both.
-fn no_new_code(kernel: bool, filter: Result<(), String>) -> Layer {
+fn executable_memory_layer(kernel: bool, filter: Result<(), String>) -> Layer {
     match filter {
         Ok(()) if kernel || filter::SEES_MAPPINGS => Ok("W^X"),
         Ok(()) => Ok("W^X (partial on this kernel)"),

@@ -69,7 +69,7 @@ pub fn run(hook: &Hook, common: &Common, context: &Context) -> u8 {
             scarce_address_space: common.scarce_address_space,
             ports: Connector::ports(allow_http),
             lookups: allow_http.names_hosts(),
-            new_code: inherited.target == engine::Target::Machine,
+            may_map_code: inherited.target == engine::Target::Machine,
         });
     }
     let connector = files.parse(&hook.label);
@@ -114,7 +114,7 @@ async fn execute(
         Code::Component(file) => {
             let component = code::of_component(file, hook, common, &inherited)?;
             if inherited.target == engine::Target::Machine && !sandbox_is_left_out() {
-                sandbox::lock_code();
+                sandbox::forbid_executable_memory();
             }
             component
         }

@@ -104,11 +104,11 @@ pub const SIGRETURN: &[c_long] = &[libc::SYS_sigreturn];
 
 /// How the engine makes new code visible to a CPU whose caches are not coherent.
 #[cfg(target_arch = "aarch64")]
-pub const NEW_CODE: &[c_long] = &[libc::SYS_membarrier];
+pub const MAP_CODE: &[c_long] = &[libc::SYS_membarrier];
 #[cfg(target_arch = "riscv64")]
-pub const NEW_CODE: &[c_long] = &[RISCV_FLUSH_ICACHE];
+pub const MAP_CODE: &[c_long] = &[RISCV_FLUSH_ICACHE];
 #[cfg(not(any(target_arch = "aarch64", target_arch = "riscv64")))]
-pub const NEW_CODE: &[c_long] = &[];
+pub const MAP_CODE: &[c_long] = &[];
 
 // Numbers that the crate libc does not have.
 #[cfg(target_arch = "riscv64")]

@@ -21,8 +21,8 @@ pub enum Role {
     /// It has no network. Over this socket, which is there already, it may send a descriptor.
     Compiler { report: i32 },
     /// It has TCP, and with `lookups` UDP too, over which name servers are queried.
-    /// With `new_code` it can make memory executable, until it is sealed.
-    Runner { lookups: bool, new_code: bool },
+    /// With `may_map_code` it can make memory executable, until that is forbidden.
+    Runner { lookups: bool, may_map_code: bool },
 }
 
 /// Calls that every process needs, with any arguments: memory and its own exit. None names a file, process or address.
@@ -85,11 +85,11 @@ pub fn seccomp(role: Role) -> Layer {
 }
 
 /// No memory can be made executable, and no filter be added.
-pub fn seal() -> Result<(), String> {
-    install(&sealing(), Answer::Allow)
+pub fn forbid_executable_memory() -> Result<(), String> {
+    install(&no_executable_memory(), Answer::Allow)
 }
 
-fn sealing() -> Rules {
+fn no_executable_memory() -> Rules {
     let mut rules = Rules::default();
     if !cpu::MMAP_IS_OPAQUE {
         rules.add(&[cpu::MMAP], &[EXECUTABLE], Answer::Refuse);
@@ -131,7 +131,7 @@ fn rules(role: Role) -> Rules {
     rules.allow(&[libc::SYS_tgkill], &[Bits(0, u32::MAX, std::process::id())]);
     match role {
         Role::Compiler { report } => compiler(&mut rules, report),
-        Role::Runner { lookups, new_code } => runner(&mut rules, lookups, new_code),
+        Role::Runner { lookups, may_map_code } => runner(&mut rules, lookups, may_map_code),
     }
     rules
 }
@@ -150,19 +150,19 @@ fn compiler(rules: &mut Rules, report: i32) {
 }
 
 /// Memory of one's own, and whether some of it can become executable.
-fn memory(rules: &mut Rules, new_code: bool) {
-    let conditions = if new_code { &[][..] } else { &[NOT_EXECUTABLE] };
+fn memory(rules: &mut Rules, may_map_code: bool) {
+    let conditions = if may_map_code { &[][..] } else { &[NOT_EXECUTABLE] };
     let mapping = if cpu::MMAP_IS_OPAQUE { Vec::new() } else { [&[MAPPING], conditions].concat() };
     rules.allow(&[cpu::MMAP], &mapping);
     rules.allow(&[libc::SYS_mprotect], conditions);
 }
 
-fn runner(rules: &mut Rules, lookups: bool, new_code: bool) {
-    memory(rules, new_code);
-    if new_code {
-        rules.allow(cpu::NEW_CODE, &[]);
-        // For `seal`: one more filter, without flags. One of them would make a descriptor of all further calls
-        // (SECCOMP_FILTER_FLAG_NEW_LISTENER).
+fn runner(rules: &mut Rules, lookups: bool, may_map_code: bool) {
+    memory(rules, may_map_code);
+    if may_map_code {
+        rules.allow(cpu::MAP_CODE, &[]);
+        // For `forbid_executable_memory`: one more filter, without flags. One of them would make a descriptor of all
+        // further calls (SECCOMP_FILTER_FLAG_NEW_LISTENER).
         rules.allow(&[libc::SYS_seccomp], &[Bits(0, u32::MAX, libc::SECCOMP_SET_MODE_FILTER), Word(1, 0)]);
         rules.allow(&[libc::SYS_prctl], &[int(0, libc::PR_SET_MDWE)]);
     }

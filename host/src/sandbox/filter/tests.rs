@@ -9,12 +9,12 @@ use super::{
 };
 
 const COMPILER: Role = Role::Compiler { report: 9 };
-const TCP: Role = Role::Runner { lookups: false, new_code: true };
-const LOOKUPS: Role = Role::Runner { lookups: true, new_code: true };
-const BUILT_IN: Role = Role::Runner { lookups: true, new_code: false };
+const TCP: Role = Role::Runner { lookups: false, may_map_code: true };
+const LOOKUPS: Role = Role::Runner { lookups: true, may_map_code: true };
+const BUILT_IN: Role = Role::Runner { lookups: true, may_map_code: false };
 const ALL: [Role; 4] = [COMPILER, TCP, LOOKUPS, BUILT_IN];
 const NETWORK: [Role; 3] = [TCP, LOOKUPS, BUILT_IN];
-const NEW_CODE: [Role; 2] = [TCP, LOOKUPS];
+const MAY_MAP_CODE: [Role; 2] = [TCP, LOOKUPS];
 
 /// The answer's code and how many instructions it took, in either order of bytes.
 fn ask(rules: &Rules, otherwise: Answer, number: libc::c_long, arguments: &[i64]) -> (u32, usize) {
@@ -62,10 +62,10 @@ fn memory_is_private_and_counted_and_in_the_compiler_never_executable() {
     let refused = wrong.iter().chain(&[own | MAP_HUGETLB]).map(|flags| map(read, *flags)).collect::<Vec<_>>();
     if SEES_MAPPINGS {
         judge(&ALL, cpu::MMAP, &[&allowed[0], &allowed[1]], &refused.iter().map(|r| &r[..]).collect::<Vec<_>>());
-        judge(&NEW_CODE, cpu::MMAP, &[&map(code, own)], &[]);
+        judge(&MAY_MAP_CODE, cpu::MMAP, &[&map(code, own)], &[]);
     }
     judge(&ALL, libc::SYS_mprotect, &[&[0, 4096, read.into()]], &[]);
-    judge(&NEW_CODE, libc::SYS_mprotect, &[&[0, 4096, code.into()]], &[]);
+    judge(&MAY_MAP_CODE, libc::SYS_mprotect, &[&[0, 4096, code.into()]], &[]);
     judge(&ALL, libc::SYS_madvise, &[&[0, 4096, 4]], &[&[0, 4096, 12], &[0, 4096, 14]]);
     assert_eq!(ask(&rules(TCP), Answer::Refuse, libc::SYS_memfd_create, &[]).0 & 0xffff, libc::ENOSYS as u32);
 }
@@ -144,15 +144,17 @@ fn sockets_are_of_tcp_or_where_names_are_looked_up_of_udp() {
 }
 
 #[test]
-fn one_more_filter_takes_the_right_to_new_code_and_to_filters() {
+fn one_more_filter_takes_the_right_to_map_code_and_to_filters() {
     let listener = 8;
-    judge(&NEW_CODE, libc::SYS_seccomp, &[&[1, 0, 1]], &[&[1, listener, 1], &[0, 0], &[2, 0], &[1, UPPER]]);
-    judge(&NEW_CODE, libc::SYS_prctl, &[&[65, 1]], &[&[4, 1], &[15, 1], &[38, 1], &[1, 0]]);
-    let sealed = |call, arguments: &[i64]| ask(&sealing(), Answer::Allow, call, arguments).0 == libc::SECCOMP_RET_ALLOW;
-    assert!(!sealed(libc::SYS_mprotect, &[0, 1, 5]) && sealed(libc::SYS_mprotect, &[0, 1, 3]));
-    assert!(!SEES_MAPPINGS || !sealed(cpu::MMAP, &[0, 1, 4]) && sealed(cpu::MMAP, &[0, 1, 3]));
-    assert!(!sealed(libc::SYS_seccomp, &[1, 0]) && !sealed(libc::SYS_prctl, &[65, 1]));
-    assert!(sealed(libc::SYS_write, &[2]));
+    judge(&MAY_MAP_CODE, libc::SYS_seccomp, &[&[1, 0, 1]], &[&[1, listener, 1], &[0, 0], &[2, 0], &[1, UPPER]]);
+    judge(&MAY_MAP_CODE, libc::SYS_prctl, &[&[65, 1]], &[&[4, 1], &[15, 1], &[38, 1], &[1, 0]]);
+    let allowed = |call, arguments: &[i64]| {
+        ask(&no_executable_memory(), Answer::Allow, call, arguments).0 == libc::SECCOMP_RET_ALLOW
+    };
+    assert!(!allowed(libc::SYS_mprotect, &[0, 1, 5]) && allowed(libc::SYS_mprotect, &[0, 1, 3]));
+    assert!(!SEES_MAPPINGS || !allowed(cpu::MMAP, &[0, 1, 4]) && allowed(cpu::MMAP, &[0, 1, 3]));
+    assert!(!allowed(libc::SYS_seccomp, &[1, 0]) && !allowed(libc::SYS_prctl, &[65, 1]));
+    assert!(allowed(libc::SYS_write, &[2]));
 }
 
 #[test]
