@@ -82,7 +82,7 @@ pub fn check_all(hooks: &mut [&mut Hook], common: &Common, supervisor: &mut Supe
     let turn = if components.count() > 1 { Turn::new().ok() } else { None };
     for hook in &mut *hooks {
         let start = |supervisor: &mut _| start_compiler(hook, common, turn.as_ref(), supervisor);
-        if let Err(errno) = supervisor.start_in_time(deadline, StopPolicy::KillOnFirst, start) {
+        if let Err(errno) = supervisor.start_in_time(deadline, StopPolicy::EndOnFirst, start) {
             let why = format!("could not be checked: cannot fork: {}", strerror(errno));
             Line::new(Level::Error, why).about_source(&hook.label).write();
         }
@@ -111,7 +111,7 @@ fn validity(hook: &mut Hook, deadline: Instant, supervisor: &mut Supervisor) -> 
         return Validity::Valid;
     }
     let Some(compiler) = &hook.compiler else { return Validity::Unknown };
-    let readiness = supervisor.wait_for(Some(compiler.receiver.as_fd()), deadline, StopPolicy::KillOnFirst);
+    let readiness = supervisor.wait_for(Some(compiler.receiver.as_fd()), deadline, StopPolicy::EndOnFirst);
     if readiness == Readiness::Readable {
         match handover::receive(&compiler.receiver) {
             Some(Message::Valid) => return Validity::Valid,
@@ -121,7 +121,7 @@ fn validity(hook: &mut Hook, deadline: Instant, supervisor: &mut Supervisor) -> 
     }
     // A process that has closed its socket is about to exit.
     let end = if readiness == Readiness::Readable { deadline } else { Instant::now() };
-    let ended = supervisor.end_helper(compiler.process, end, StopPolicy::KillOnFirst);
+    let ended = supervisor.end_helper(compiler.process, end, StopPolicy::EndOnFirst);
     hook.compiler = None;
     let why = match (readiness, ended) {
         // Nothing is wrong with the hook.

@@ -203,8 +203,8 @@ fn start_runner(
 /// Meaning of signals while a hook of this phase runs.
 fn policy(phase: Phase) -> StopPolicy {
     match phase {
-        Phase::Before => StopPolicy::KillOnFirst,
-        Phase::After => StopPolicy::KillOnSecond,
+        Phase::Before => StopPolicy::EndOnFirst,
+        Phase::After => StopPolicy::EndOnSecond,
     }
 }
 

@@ -78,10 +78,10 @@ pub enum Readiness {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopPolicy {
     /// Before the command: the first that asks to stop ends the wait, and all others are kept for the command.
-    KillOnFirst,
+    EndOnFirst,
     /// After it: the first that asks to stop is noted, the second ends the wait. What is waited for still has its time
     /// to finish.
-    KillOnSecond,
+    EndOnSecond,
 }
 
 /// Stop signals that arrive within this time of the first are one request: some runtimes send each twice.
@@ -131,7 +131,7 @@ impl Supervisor {
         self.on_stop = Some(Box::new(call));
     }
 
-    /// From now on the next signal that asks to stop is the second one of `StopPolicy::KillOnSecond`.
+    /// From now on the next signal that asks to stop is the second one of `StopPolicy::EndOnSecond`.
     pub fn expect_second_stop(&mut self) {
         self.stop_requested_at.get_or_insert_with(Instant::now);
     }
@@ -139,8 +139,8 @@ impl Supervisor {
     /// Whether to wait for nothing more.
     pub fn is_stopping(&self, policy: StopPolicy) -> bool {
         match policy {
-            StopPolicy::KillOnFirst => self.stop_signal.is_some(),
-            StopPolicy::KillOnSecond => self.stop_insisted,
+            StopPolicy::EndOnFirst => self.stop_signal.is_some(),
+            StopPolicy::EndOnSecond => self.stop_insisted,
         }
     }
 
@@ -237,14 +237,14 @@ impl Supervisor {
     fn note_signal(&mut self, signal: Received, policy: StopPolicy) -> bool {
         let asks_to_stop = self.signals.asks_to_stop(signal);
         match policy {
-            StopPolicy::KillOnFirst if asks_to_stop => return true,
-            StopPolicy::KillOnFirst if !signal.stops() => {
+            StopPolicy::EndOnFirst if asks_to_stop => return true,
+            StopPolicy::EndOnFirst if !signal.stops() => {
                 let known = signal.is_standard() && self.kept.iter().any(|kept| kept.number == signal.number);
                 if !known {
                     self.kept.push(signal);
                 }
             }
-            StopPolicy::KillOnSecond if asks_to_stop => {
+            StopPolicy::EndOnSecond if asks_to_stop => {
                 let first = *self.stop_requested_at.get_or_insert_with(Instant::now);
                 self.stop_insisted |= first.elapsed() > SAME_REQUEST;
                 return self.stop_insisted;
@@ -304,7 +304,7 @@ impl Supervisor {
     /// Ends all of them, and returns when they are gone.
     pub fn end_helpers(&mut self) {
         while let Some((helper, _)) = self.helpers.last() {
-            self.end_helper(*helper, Instant::now(), StopPolicy::KillOnSecond);
+            self.end_helper(*helper, Instant::now(), StopPolicy::EndOnSecond);
         }
     }
 

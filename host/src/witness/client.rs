@@ -57,7 +57,7 @@ impl Client {
     }
 
     fn wait_for_registration(&mut self, socket: Rc<OwnedFd>, deadline: Instant, supervisor: &mut Supervisor) {
-        match supervisor.wait_for(Some(socket.as_fd()), deadline, StopPolicy::KillOnFirst) {
+        match supervisor.wait_for(Some(socket.as_fd()), deadline, StopPolicy::EndOnFirst) {
             Readiness::Readable => match receive_reply(&socket) {
                 Received::Message(Some(Reply::Registered)) => log::debug(|| "registered with the witness".into()),
                 Received::Message(Some(Reply::Refused)) => {
@@ -108,7 +108,7 @@ impl Client {
         self.report(&Message::IsLast);
         let answer = self.socket.as_ref().map_or(Err("there is no witness".into()), |socket| {
             loop {
-                match supervisor.wait_for(Some(socket.as_fd()), deadline, StopPolicy::KillOnSecond) {
+                match supervisor.wait_for(Some(socket.as_fd()), deadline, StopPolicy::EndOnSecond) {
                     Readiness::Readable => match receive_reply(socket) {
                         Received::Message(Some(Reply::Last)) => break Ok(true),
                         Received::Message(Some(Reply::NotLast)) => break Ok(false),
@@ -168,7 +168,7 @@ fn connect_until(path: &Path, deadline: Instant, supervisor: &mut Supervisor) ->
             // No file; nobody listens; its queue is full.
             Err(errno @ (Errno::NOENT | Errno::CONNREFUSED | Errno::AGAIN)) => {
                 let retry = deadline.min(Instant::now() + RETRY);
-                let waited = supervisor.wait_for(None, retry, StopPolicy::KillOnFirst);
+                let waited = supervisor.wait_for(None, retry, StopPolicy::EndOnFirst);
                 if waited == Readiness::Interrupted || Instant::now() >= deadline {
                     return Err(errno);
                 }

@@ -155,11 +155,11 @@ impl<'a> Witness<'a> {
                 self.hooks.run(Phase::After, common, &job, supervisor, &mut hooks);
             }
             let policy = match stopping {
-                None => StopPolicy::KillOnFirst,
-                Some(_) => StopPolicy::KillOnSecond,
+                None => StopPolicy::EndOnFirst,
+                Some(_) => StopPolicy::EndOnSecond,
             };
             match stopping {
-                Some(signal) if supervisor.is_stopping(StopPolicy::KillOnSecond) => return killed_by(signal),
+                Some(signal) if supervisor.is_stopping(StopPolicy::EndOnSecond) => return killed_by(signal),
                 Some(_) if self.containers.iter().all(|container| container.session.is_none()) => return 0,
                 Some(_) => supervisor.expect_second_stop(),
                 // It came while hooks ran.
@@ -240,7 +240,7 @@ impl<'a> Witness<'a> {
                 Ok(None) => break,
                 Err(errno) => {
                     log::debug(|| format!("cannot accept a connection: {}", strerror(errno)));
-                    supervisor.wait_for(None, Instant::now() + ACCEPT_RETRY, StopPolicy::KillOnSecond);
+                    supervisor.wait_for(None, Instant::now() + ACCEPT_RETRY, StopPolicy::EndOnSecond);
                     break;
                 }
             }
