@@ -156,10 +156,10 @@ impl Supervisor {
         for signal in std::mem::take(&mut self.kept) {
             target.forward(signal, to_group || self.is_typed(signal));
         }
-        let (mut kill_at, mut look_at) = (None, None);
+        let (mut kill_at, mut retry_terminal_at) = (None, None);
         let mut trim_at = Instant::now().checked_add(TRIM_DELAY);
         loop {
-            match self.next([kill_at, look_at, trim_at].into_iter().flatten().min(), None) {
+            match self.next([kill_at, retry_terminal_at, trim_at].into_iter().flatten().min(), None) {
                 Event::Ended(pid, ended) if pid == child => {
                     if let Some(terminal) = &self.terminal {
                         terminal.take_back_from(child);
@@ -168,7 +168,7 @@ impl Supervisor {
                     log::debug(|| format!("the command {outcome}"));
                     return outcome;
                 }
-                Event::Stopped(pid, signal) if pid == child => look_at = self.propagate_stop(&target, signal),
+                Event::Stopped(pid, signal) if pid == child => retry_terminal_at = self.propagate_stop(&target, signal),
                 Event::Ended(..) | Event::Stopped(..) | Event::Readable => {}
                 Event::Signal(signal) => {
                     target.forward(signal, to_group || self.is_typed(signal));
@@ -185,14 +185,17 @@ impl Supervisor {
                     trim_at = None;
                     process::release_memory();
                 }
-                Event::Deadline if look_at.is_some_and(|look_at| look_at <= Instant::now()) => {
-                    look_at = self.give_terminal(&target);
+                Event::Deadline
+                    if retry_terminal_at.is_some_and(|retry_terminal_at| retry_terminal_at <= Instant::now()) =>
+                {
+                    retry_terminal_at = self.give_terminal(&target);
                 }
-                Event::Deadline => {
+                Event::Deadline if kill_at.is_some_and(|kill_at| kill_at <= Instant::now()) => {
                     log::warn("the command did not exit within --stop-timeout; killing it");
                     kill_at = None;
                     target.send(SIGKILL, to_group).ok();
                 }
+                Event::Deadline => {}
             }
         }
     }
