@@ -32,7 +32,7 @@ use limits::Limits;
 use output::Output;
 use state::{State, bindings};
 use std::{fs::File, mem::ManuallyDrop};
-use trap::Failure;
+use trap::RunError;
 use wasmtime::{Store, component::InstancePre};
 use wasmtime_wasi::{WasiCtx, p2::bindings::CommandPre};
 
@@ -75,7 +75,7 @@ pub fn run(hook: &Hook, common: &Common, context: &Context) -> u8 {
     let connector = files.parse(&hook.label);
     let failure = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => ManuallyDrop::new(runtime).block_on(execute(hook, common, context, connector, inherited)).err(),
-        Err(error) => Some(Failure::Found(format!("cannot create the event loop: {error}"))),
+        Err(error) => Some(RunError::Detected(format!("cannot create the event loop: {error}"))),
     };
     let Some(failure) = failure else { return SUCCEEDED };
     let (failed, misconfigured) = (Verdict::Failed.as_str(), Verdict::Misconfigured.as_str());
@@ -85,10 +85,10 @@ pub fn run(hook: &Hook, common: &Common, context: &Context) -> u8 {
             .field("phase", context.phase.as_str())
     };
     let (line, code) = match failure {
-        Failure::OutOfMemory => return heap::OUT_OF_MEMORY,
-        Failure::Found(why) => (line(format!("{failed}: {why}")).field("verdict", failed), WRAPPER_FAILED),
-        Failure::Failed(why) => (line(why).reported_as(failed), WRAPPER_FAILED),
-        Failure::Misconfigured(why) => (line(why).reported_as(misconfigured), MISCONFIGURED),
+        RunError::OutOfMemory => return heap::OUT_OF_MEMORY,
+        RunError::Detected(why) => (line(format!("{failed}: {why}")).field("verdict", failed), WRAPPER_FAILED),
+        RunError::Reported(why) => (line(why).reported_as(failed), WRAPPER_FAILED),
+        RunError::Misconfigured(why) => (line(why).reported_as(misconfigured), MISCONFIGURED),
     };
     line.write();
     code
@@ -108,7 +108,7 @@ async fn execute(
     context: &Context,
     connector: Connector,
     inherited: Inherited,
-) -> Result<(), Failure> {
+) -> Result<(), RunError> {
     let component = match &hook.code {
         Code::BuiltIn(built_in) => code::of_built_in(built_in, hook, common)?,
         Code::Component(file) => {
@@ -124,7 +124,7 @@ async fn execute(
     sandbox::escape::attempt();
     let pre = linker::granted(&component)?.instantiate_pre(&component).map_err(|error| {
         let layers: Vec<_> = error.chain().map(ToString::to_string).collect();
-        Failure::Found(format!("cannot be linked: {}", layers.join(": ")))
+        RunError::Detected(format!("cannot be linked: {}", layers.join(": ")))
     })?;
     let output = Output::new(&hook.label);
     let (stdout, stderr) = (output.stream(), output.stream());
@@ -153,31 +153,31 @@ async fn execute(
 }
 
 /// Calls the hook's own `run`, or the `main` of a program.
-async fn call(pre: InstancePre<State>, store: &mut Store<State>, memory_by: &str) -> Result<(), Failure> {
+async fn call(pre: InstancePre<State>, store: &mut Store<State>, memory_by: &str) -> Result<(), RunError> {
     let is_hook = pre.component().get_export_index(None, contract::run()).is_some();
     let called = if is_hook { call_run(pre, store).await } else { call_main(pre, store).await };
     match called {
         Ok(result) => result,
         Err(error) if trap::is_out_of_memory(&error) => Err(error.into()),
-        Err(error) => trap::explain(&error, memory_by).map_or(Ok(()), |text| Err(Failure::Found(text))),
+        Err(error) => trap::explain(&error, memory_by).map_or(Ok(()), |text| Err(RunError::Detected(text))),
     }
 }
 
-async fn call_run(pre: InstancePre<State>, store: &mut Store<State>) -> wasmtime::Result<Result<(), Failure>> {
+async fn call_run(pre: InstancePre<State>, store: &mut Store<State>) -> wasmtime::Result<Result<(), RunError>> {
     let hook = bindings::HookPre::new(pre)?.instantiate_async(&mut *store).await?;
     Ok(hook.wrapper_hook_run().call_run(store).await?.map_err(reason))
 }
 
-async fn call_main(pre: InstancePre<State>, store: &mut Store<State>) -> wasmtime::Result<Result<(), Failure>> {
+async fn call_main(pre: InstancePre<State>, store: &mut Store<State>) -> wasmtime::Result<Result<(), RunError>> {
     let program = CommandPre::new(pre)?.instantiate_async(&mut *store).await?;
     let result = program.wasi_cli_run().call_run(store).await?;
-    Ok(result.map_err(|()| Failure::Found("its main function returned an error".into())))
+    Ok(result.map_err(|()| RunError::Detected("its main function returned an error".into())))
 }
 
-fn reason(error: HookError) -> Failure {
+fn reason(error: HookError) -> RunError {
     let or_none = |text: String| if text.trim().is_empty() { "no reason".into() } else { text };
     match error {
-        HookError::Failed(text) | HookError::Other(text) => Failure::Failed(or_none(text)),
-        HookError::Misconfigured(text) => Failure::Misconfigured(or_none(text)),
+        HookError::Failed(text) | HookError::Other(text) => RunError::Reported(or_none(text)),
+        HookError::Misconfigured(text) => RunError::Misconfigured(or_none(text)),
     }
 }

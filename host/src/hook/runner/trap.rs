@@ -12,20 +12,20 @@ use wasmtime_wasi::I32Exit;
 const FRAMES: usize = 3;
 
 /// Reason why a hook failed.
-pub enum Failure {
-    /// Found by wrapper, such as a trap, with wrapper's message.
-    Found(String),
+pub enum RunError {
+    /// Detected by wrapper, such as a trap, with wrapper's message.
+    Detected(String),
     /// Reported by the hook, with its message.
-    Failed(String),
+    Reported(String),
     /// The same, because of its settings.
     Misconfigured(String),
     /// Logged by the supervisor, because logging takes memory.
     OutOfMemory,
 }
 
-impl From<wasmtime::Error> for Failure {
+impl From<wasmtime::Error> for RunError {
     fn from(error: wasmtime::Error) -> Self {
-        if is_out_of_memory(&error) { Self::OutOfMemory } else { Self::Found(root_cause(&error)) }
+        if is_out_of_memory(&error) { Self::OutOfMemory } else { Self::Detected(root_cause(&error)) }
     }
 }
 

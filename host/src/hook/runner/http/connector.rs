@@ -30,9 +30,9 @@ use wasmtime_wasi_http::Error;
 
 /// Name servers and CA roots, read before the sandbox forbids opening files, and parsed in it.
 pub struct Files {
-    names: resolve::Files,
+    names: resolve::DnsFiles,
     /// Nothing if no rule is for HTTPS.
-    trust: Option<tls::Files>,
+    trust: Option<tls::TlsFiles>,
     identity: [String; 2],
 }
 
@@ -40,8 +40,8 @@ impl Files {
     /// Reads what these rules can need; for the default, loopback without encryption, that is nothing. `identity` are
     /// the variables that name a hook's own certificate and key.
     pub fn read(allow: &AllowList, identity: [String; 2]) -> Self {
-        let names = if allow.names_hosts() { resolve::Files::read() } else { resolve::Files::default() };
-        Self { names, trust: allow.any_https().then(|| tls::Files::read(&identity)), identity }
+        let names = if allow.names_hosts() { resolve::DnsFiles::read() } else { resolve::DnsFiles::default() };
+        Self { names, trust: allow.any_https().then(|| tls::TlsFiles::read(&identity)), identity }
     }
 
     /// Parses them. Errors are logged for the hook of this label.
@@ -73,7 +73,7 @@ impl Connector {
         origin: &Origin,
         allow: &AllowList,
         permit: OwnedSemaphorePermit,
-    ) -> Result<Connection, Failure> {
+    ) -> Result<Connection, ConnectError> {
         let mut addresses = self.names.addresses(origin).await?;
         let found = addresses.clone();
         addresses.retain(|address| allow.allows_address(origin, *address));
@@ -83,14 +83,14 @@ impl Connector {
                 "not allowed: {origin} resolves to {address} ({special_purpose}), which only a rule naming the address \
                  allows"
             );
-            return Err(Failure { error: Error::DestinationIpProhibited, log_message: Some(log_message) });
+            return Err(ConnectError { error: Error::DestinationIpProhibited, log_message: Some(log_message) });
         }
         let stream = race::connect(&addresses, origin.port).await?;
         let (stream, asked): (Box<dyn Stream>, _) = match (origin.scheme, &self.trust) {
             (Scheme::Http, _) => (Box::new(stream), Arc::default()),
             (Scheme::Https, Some(trust)) => match trust.encrypt(stream, origin).await {
                 Ok(Encrypted { stream, asked }) => (Box::new(stream), asked),
-                Err((error, why)) => return Err(Failure { error, log_message: Some(format!("{origin}: {why}")) }),
+                Err((error, why)) => return Err(ConnectError { error, log_message: Some(format!("{origin}: {why}")) }),
             },
             // Without a rule for HTTPS no request of it is allowed.
             (Scheme::Https, None) => return Err(Error::HttpRequestDenied.into()),
@@ -105,12 +105,12 @@ impl Connector {
 }
 
 /// Why there is no connection: the error for the hook and the message for the log.
-pub struct Failure {
+pub struct ConnectError {
     pub error: Error,
     pub log_message: Option<String>,
 }
 
-impl From<Error> for Failure {
+impl From<Error> for ConnectError {
     fn from(error: Error) -> Self {
         Self { error, log_message: None }
     }

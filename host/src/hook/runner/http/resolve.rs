@@ -49,12 +49,12 @@ const PATIENCE: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2),
 
 /// The bytes of hosts(5) and resolv.conf(5).
 #[derive(Default)]
-pub struct Files {
+pub struct DnsFiles {
     hosts: Vec<u8>,
     resolv_conf: Vec<u8>,
 }
 
-impl Files {
+impl DnsFiles {
     /// A missing file leaves names unresolved, which is reported when one is needed.
     pub fn read() -> Self {
         Self {
@@ -73,7 +73,7 @@ pub struct Names {
 
 impl Names {
     /// Malformed lines are skipped.
-    pub fn parse(files: Files) -> Self {
+    pub fn parse(files: DnsFiles) -> Self {
         let conf = ResolvConf::parse(&String::from_utf8_lossy(&files.resolv_conf));
         let hosts = String::from_utf8_lossy(&files.hosts).into_owned();
         Self { hosts, servers: conf.servers(), conf }

@@ -43,7 +43,7 @@ const FILES_LIMIT: u64 = 16 << 20;
 
 /// The files of these variables, read before the sandbox is entered and not parsed yet.
 #[derive(Default)]
-pub struct Files {
+pub struct TlsFiles {
     roots: Vec<Pem>,
     identity: Option<Result<[Pem; 2], String>>,
     /// Errors that do not keep the hook from running.
@@ -56,7 +56,7 @@ struct Pem {
     bytes: Vec<u8>,
 }
 
-impl Files {
+impl TlsFiles {
     /// `identity` are the variables that name the hook's own certificate and key.
     pub fn read(identity: &[String; 2]) -> Self {
         let mut files = Self { identity: read_identity(identity), ..Self::default() };
@@ -143,7 +143,7 @@ pub struct Trust {
 impl Trust {
     /// Parses the files. Errors in the roots are logged at once, for the hook of this label; errors in the hook's own
     /// certificate when a connection needs it.
-    pub fn parse(files: Files, identity_variables: [String; 2], label: &Label) -> Self {
+    pub fn parse(files: TlsFiles, identity_variables: [String; 2], label: &Label) -> Self {
         let mut problems = files.problems;
         let mut roots = RootCertStore { roots: TLS_SERVER_ROOTS.to_vec() };
         let public = roots.len();
