@@ -54,7 +54,7 @@ const FORBIDDEN: [&str; 3] = ["CONNECT", "TRACE", "TRACK"];
 /// not sent, and a hook can have hundreds of those.
 const BODY_CHUNK: usize = 16 * 1024;
 
-type Answer = (Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>);
+type Exchange = (Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>);
 
 /// A hook's HTTP client, with everything that limits it.
 #[derive(Clone)]
@@ -80,7 +80,7 @@ impl Outbound {
         Self { allow: allow.clone(), label: label.clone(), output, connector: connector.into(), permits, deadline }
     }
 
-    async fn send(self, mut request: Request<WasiBody>, options: RequestOptions) -> Result<Answer, Error> {
+    async fn send(self, mut request: Request<WasiBody>, options: RequestOptions) -> Result<Exchange, Error> {
         self.check_method(request.method())?;
         let origin = self.check_origin(request.uri())?;
         // A request that has waited in the queue until the deadline must not connect.
@@ -97,45 +97,45 @@ impl Outbound {
 
         let open = self.connector.connect(&origin, &self.allow.value, permit);
         let open = timeout(self.limit_to_deadline(options.connect_timeout), open);
-        let connection = match open.await {
-            Ok(Ok(connection)) => connection,
+        let stream = match open.await {
+            Ok(Ok(stream)) => stream,
             Ok(Err(failure)) => {
                 self.log(failure.log_message);
                 return Err(failure.error);
             }
             Err(_) => return Err(Error::ConnectionTimeout),
         };
-        let seen = connection.seen();
+        let seen = stream.seen();
         let failed = |error: hyper::Error| self.failure(&error, &origin, &seen);
         let mut builder = http1::Builder::new();
         builder.max_buf_size(HEAD_LIMIT);
-        let (mut sender, connection) = builder.handshake(TokioIo::new(connection)).await.map_err(failed)?;
+        let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(failed)?;
 
         // The connection does the reading and writing for the sender, and for the body later.
         let mut connection = Box::pin(connection);
-        let answer = {
-            let mut answer =
+        let response = {
+            let mut response =
                 Box::pin(timeout(self.limit_to_deadline(options.first_byte_timeout), sender.send_request(request)));
             let mut open = true;
             std::future::poll_fn(|cx| {
-                if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
-                    return Poll::Ready(answer);
+                if let Poll::Ready(response) = response.as_mut().poll(cx) {
+                    return Poll::Ready(response);
                 }
                 if open && connection.as_mut().poll(cx).is_ready() {
                     open = false;
                 }
-                answer.as_mut().poll(cx)
+                response.as_mut().poll(cx)
             })
             .await
         };
-        let answer = answer.map_err(|_| Error::ConnectionReadTimeout)?.map_err(failed)?;
+        let response = response.map_err(|_| Error::ConnectionReadTimeout)?.map_err(failed)?;
         let between = self.limit_to_deadline(options.between_bytes_timeout);
         let end = tokio::time::Instant::from_std(self.deadline - REPORT_MARGIN.min(self.left()));
-        let answer = answer.map(|body| {
+        let response = response.map(|body| {
             let (pause, end) = (Box::pin(sleep(between)), Box::pin(tokio::time::sleep_until(end)));
             TimedBody { body, between, pause, waiting: false, end }.boxed_unsync()
         });
-        Ok((answer, Box::new(async move { connection.await.map_err(Error::from) })))
+        Ok((response, Box::new(async move { connection.await.map_err(Error::from) })))
     }
 
     /// Returns the request's origin, if it is allowed; otherwise logs the option that would allow it.
@@ -210,7 +210,7 @@ impl WasiHttpHooks for Outbound {
         request: Request<WasiBody>,
         options: Option<RequestOptions>,
         _: Box<dyn Future<Output = Result<(), Error>> + Send>,
-    ) -> Box<dyn Future<Output = Result<Answer, Error>> + Send> {
+    ) -> Box<dyn Future<Output = Result<Exchange, Error>> + Send> {
         let sending = self.clone().send(request, options.unwrap_or_default());
         Box::new(sending)
     }
