@@ -86,21 +86,25 @@ impl Connector {
             return Err(ConnectError { error: Error::DestinationIpProhibited, log_message: Some(log_message) });
         }
         let stream = race::connect(&addresses, origin.port).await?;
-        let (stream, asked): (Box<dyn Stream>, _) = match (origin.scheme, &self.trust) {
+        let (stream, certificate_requested): (Box<dyn Stream>, _) = match (origin.scheme, &self.trust) {
             (Scheme::Http, _) => (Box::new(stream), Arc::default()),
             (Scheme::Https, Some(trust)) => match trust.encrypt(stream, origin).await {
-                Ok(Encrypted { stream, asked }) => (Box::new(stream), asked),
+                Ok(Encrypted { stream, certificate_requested }) => (Box::new(stream), certificate_requested),
                 Err((error, why)) => return Err(ConnectError { error, log_message: Some(format!("{origin}: {why}")) }),
             },
             // Without a rule for HTTPS no request of it is allowed.
             (Scheme::Https, None) => return Err(Error::HttpRequestDenied.into()),
         };
-        Ok(Connection { stream, seen: Arc::new(Seen { sent: AtomicBool::new(false), asked }), _permit: permit })
+        Ok(Connection {
+            stream,
+            seen: Arc::new(Seen { sent: AtomicBool::new(false), certificate_requested }),
+            _permit: permit,
+        })
     }
 
     /// Explains an error on this connection, if it is one of TLS.
     pub fn explain(&self, error: &hyper::Error, seen: &Seen) -> Option<(Error, String)> {
-        self.trust.as_ref()?.explain(error, &seen.asked)
+        self.trust.as_ref()?.explain(error, &seen.certificate_requested)
     }
 }
 
@@ -129,7 +133,7 @@ pub struct Seen {
     /// processed it, one that closes before has not.
     pub sent: AtomicBool,
     /// Whether the server requested a client certificate that the hook does not have.
-    asked: Arc<AtomicBool>,
+    certificate_requested: Arc<AtomicBool>,
 }
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}

@@ -165,15 +165,20 @@ impl Trust {
     /// Makes a connection an encrypted one with the origin's own name on its certificate.
     pub async fn encrypt(&self, stream: TcpStream, origin: &Origin) -> Result<Encrypted, (Error, String)> {
         let mut config = self.config.clone().map_err(|why| (Error::ConfigurationError, why))?;
-        let asked = Arc::new(AtomicBool::new(false));
+        let certificate_requested = Arc::new(AtomicBool::new(false));
         if !self.has_identity {
-            config.client_auth_cert_resolver = Arc::new(NoCertificate { asked: asked.clone() });
+            config.client_auth_cert_resolver =
+                Arc::new(NoCertificate { certificate_requested: certificate_requested.clone() });
         }
         let connect = async { TlsConnector::from(Arc::new(config)).connect(name(origin)?, stream).await };
         match connect.await {
-            Ok(stream) => Ok(Encrypted { stream, asked }),
-            Err(error) => Err(self.explain(&error, &asked).unwrap_or_else(|| {
-                let why = if asked.load(Ordering::Relaxed) { self.wanted() } else { String::new() };
+            Ok(stream) => Ok(Encrypted { stream, certificate_requested }),
+            Err(error) => Err(self.explain(&error, &certificate_requested).unwrap_or_else(|| {
+                let why = if certificate_requested.load(Ordering::Relaxed) {
+                    self.client_certificate_hint()
+                } else {
+                    String::new()
+                };
                 (Error::TlsProtocolError, format!("no TLS: {}{why}", crate::text::strerror(error)))
             })),
         }
@@ -181,17 +186,21 @@ impl Trust {
 
     /// Explains an error of an encrypted connection, if it is one of TLS: the error for the hook and the message for
     /// the log.
-    pub fn explain(&self, error: &(dyn std::error::Error + 'static), asked: &AtomicBool) -> Option<(Error, String)> {
+    pub fn explain(
+        &self,
+        error: &(dyn std::error::Error + 'static),
+        certificate_requested: &AtomicBool,
+    ) -> Option<(Error, String)> {
         let cause = rustls_error(error)?;
         let (error, mut message) = tls_errors::explain(cause, self.roots_added);
-        if matches!(cause, rustls::Error::AlertReceived(_)) && asked.load(Ordering::Relaxed) {
-            message += &self.wanted();
+        if matches!(cause, rustls::Error::AlertReceived(_)) && certificate_requested.load(Ordering::Relaxed) {
+            message += &self.client_certificate_hint();
         }
         Some((error, message))
     }
 
     /// Hint for a server that requested a certificate, got none, and closed the connection.
-    fn wanted(&self) -> String {
+    fn client_certificate_hint(&self) -> String {
         let [certificate, key] = &self.identity_variables;
         format!("; it requested a client certificate: set {certificate} and {key}")
     }
@@ -200,18 +209,18 @@ impl Trust {
 /// An encrypted connection, and whether the server has requested a client certificate that the hook does not have.
 pub struct Encrypted {
     pub stream: TlsStream<TcpStream>,
-    pub asked: Arc<AtomicBool>,
+    pub certificate_requested: Arc<AtomicBool>,
 }
 
 /// Sends no certificate, and records that one was requested.
 #[derive(Debug)]
 struct NoCertificate {
-    asked: Arc<AtomicBool>,
+    certificate_requested: Arc<AtomicBool>,
 }
 
 impl ResolvesClientCert for NoCertificate {
     fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        self.asked.store(true, Ordering::Relaxed);
+        self.certificate_requested.store(true, Ordering::Relaxed);
         None
     }
 
