@@ -52,7 +52,7 @@ pub fn write_usage_error(path: &Path, format: Format, message: &str) {
         Format::Json => {
             let outcome = Outcome::not_started(ellipsize(message, LIMIT / 4), WRAPPER_FAILED);
             let mut fields = Map::from_iter([("exit_code".into(), WRAPPER_FAILED.into())]);
-            fields.extend(ended(&outcome));
+            fields.extend(outcome_fields(&outcome));
             log::json_line(fields)
         }
     };
@@ -78,7 +78,7 @@ fn text(job: &Job, outcome: &Outcome, code: u8, reports: &[Report]) -> String {
 /// The same for programs. Hooks for which there is no room are counted.
 fn json(job: &Job, outcome: &Outcome, code: u8, reports: &[Report]) -> String {
     let mut fields = Map::from_iter([("exit_code".into(), code.into()), ("command".into(), name(job).into())]);
-    fields.extend(ended(outcome));
+    fields.extend(outcome_fields(outcome));
     fields.extend(job.elapsed.map(|elapsed| ("duration".into(), log::seconds(elapsed).into())));
     fields.extend(job.stop_signal.map(|signal| ("stop_signal".into(), signal.into())));
     fields.insert("hooks_left_out".into(), reports.len().into());
@@ -109,7 +109,7 @@ fn hook(report: &Report) -> Map<String, Value> {
     ])
 }
 
-fn ended(outcome: &Outcome) -> [(String, Value); 2] {
+fn outcome_fields(outcome: &Outcome) -> [(String, Value); 2] {
     let (name, detail) = match outcome {
         Outcome::Exited(status) => ("status", json!(status)),
         Outcome::Killed { signal, .. } => ("signal", json!(signal)),
