@@ -15,44 +15,44 @@ use std::{
 };
 
 /// The results of the attempts, in their order.
-fn breach(attempts: &str, options: &[&str], jailed: bool) -> Vec<String> {
-    breach_in(guests::official("echo"), attempts, options, jailed)
+fn escape(attempts: &str, options: &[&str], sandboxed: bool) -> Vec<String> {
+    escape_from(guests::official("echo"), attempts, options, sandboxed)
 }
 
 /// The same in the process that runs a built-in hook.
-fn breach_in_built_in(attempts: &str, jailed: bool) -> Vec<String> {
-    breach_in("echo", attempts, &[], jailed)
+fn escape_from_built_in(attempts: &str, sandboxed: bool) -> Vec<String> {
+    escape_from("echo", attempts, &[], sandboxed)
 }
 
-fn breach_in(hook: impl AsRef<OsStr>, attempts: &str, options: &[&str], jailed: bool) -> Vec<String> {
-    let done = attempting_in(hook, "TEST_BREACH", attempts, options, jailed).done();
+fn escape_from(hook: impl AsRef<OsStr>, attempts: &str, options: &[&str], sandboxed: bool) -> Vec<String> {
+    let done = attempting_in(hook, "TEST_ESCAPE", attempts, options, sandboxed).done();
     assert_eq!(done.code(), 7, "{done:?}");
     results(&done.stderr, attempts)
 }
 
 /// The same in the process that checks and compiles a hook.
-fn breach_as_compiler(attempts: &str, jailed: bool) -> Vec<String> {
-    let done = attempting("TEST_BREACH_COMPILER", attempts, &[], jailed).done();
+fn escape_as_compiler(attempts: &str, sandboxed: bool) -> Vec<String> {
+    let done = attempting("TEST_ESCAPE_COMPILER", attempts, &[], sandboxed).done();
     assert_eq!(done.code(), 7, "{done:?}");
     results(&done.stderr, attempts)
 }
 
-fn attempting(whose: &str, attempts: &str, options: &[&str], jailed: bool) -> Command {
-    attempting_in(guests::official("echo"), whose, attempts, options, jailed)
+fn attempting(whose: &str, attempts: &str, options: &[&str], sandboxed: bool) -> Command {
+    attempting_in(guests::official("echo"), whose, attempts, options, sandboxed)
 }
 
-fn attempting_in(hook: impl AsRef<OsStr>, whose: &str, attempts: &str, options: &[&str], jailed: bool) -> Command {
+fn attempting_in(hook: impl AsRef<OsStr>, whose: &str, attempts: &str, options: &[&str], sandboxed: bool) -> Command {
     let mut run = wrapper().with(options).plugin(hook).with(&["sh", "-c", "exit 7"]);
     run.env(whose, attempts);
-    if !jailed {
-        run.env("WRAPPER_TEST_NO_JAIL", "1");
+    if !sandboxed {
+        run.env("WRAPPER_TEST_NO_SANDBOX", "1");
     }
     run
 }
 
 #[track_caller]
 fn results(log: &str, attempts: &str) -> Vec<String> {
-    let lines = log.lines().filter_map(|line| line.strip_prefix("wrapper: breach "));
+    let lines = log.lines().filter_map(|line| line.strip_prefix("wrapper: escape "));
     let results: Vec<String> = lines.map(|line| line.rsplit_once(": ").unwrap().1.to_owned()).collect();
     assert_eq!(results.len(), attempts.split(' ').count(), "{log}");
     results
@@ -164,19 +164,19 @@ fn every_system_call_with_arguments_that_no_hook_needs_is_refused() {
     let victim = Victim::new();
     let (calls, needed) = calls(&victim);
     let attempts = calls.join(" ");
-    for (call, result) in calls.iter().zip(breach(&attempts, &[], true)) {
+    for (call, result) in calls.iter().zip(escape(&attempts, &[], true)) {
         assert!(refused(&result), "{call}: {result}");
     }
-    for (call, result) in calls.iter().zip(breach(&attempts, &[], false)) {
+    for (call, result) in calls.iter().zip(escape(&attempts, &[], false)) {
         assert!(!refused(&result), "{call}: {result}");
     }
-    for (call, result) in needed.iter().zip(breach(&needed.join(" "), &[], true)) {
+    for (call, result) in needed.iter().zip(escape(&needed.join(" "), &[], true)) {
         assert_eq!(result, "succeeded", "{call}");
     }
-    for (call, result) in calls.iter().zip(breach_in_built_in(&attempts, true)) {
+    for (call, result) in calls.iter().zip(escape_from_built_in(&attempts, true)) {
         assert!(refused(&result), "built-in hook: {call}: {result}");
     }
-    for (call, result) in needed.iter().zip(breach_in_built_in(&needed.join(" "), true)) {
+    for (call, result) in needed.iter().zip(escape_from_built_in(&needed.join(" "), true)) {
         assert_eq!(result, "succeeded", "built-in hook: {call}");
     }
 }
@@ -190,14 +190,14 @@ fn the_compiler_has_no_network_no_clock_but_its_own_and_nothing_executable() {
     let to_others = call(libc::SYS_sendmsg, "2,zeros,0");
     let calls: Vec<String> = calls.into_iter().chain(more).chain([to_others]).collect();
     let attempts = calls.join(" ");
-    for (call, result) in calls.iter().zip(breach_as_compiler(&attempts, true)) {
+    for (call, result) in calls.iter().zip(escape_as_compiler(&attempts, true)) {
         // Without sockets there is none whose options could be set.
         assert!(
             refused(&result) || call.contains("tcp") && result.starts_with("Bad file descriptor"),
             "{call}: {result}"
         );
     }
-    for (call, result) in calls.iter().zip(breach_as_compiler(&attempts, false)) {
+    for (call, result) in calls.iter().zip(escape_as_compiler(&attempts, false)) {
         assert!(!refused(&result), "{call}: {result}");
     }
 }
@@ -205,11 +205,12 @@ fn the_compiler_has_no_network_no_clock_but_its_own_and_nothing_executable() {
 #[test]
 fn no_file_can_be_made_in_memory() {
     let attempt = call(libc::SYS_memfd_create, "zeros,0");
-    let jailed = [breach(&attempt, &[], true), breach_in_built_in(&attempt, true), breach_as_compiler(&attempt, true)];
-    for results in jailed {
+    let sandboxed =
+        [escape(&attempt, &[], true), escape_from_built_in(&attempt, true), escape_as_compiler(&attempt, true)];
+    for results in sandboxed {
         assert!(results[0].starts_with("Function not implemented"), "{results:?}");
     }
-    for results in [breach(&attempt, &[], false), breach_as_compiler(&attempt, false)] {
+    for results in [escape(&attempt, &[], false), escape_as_compiler(&attempt, false)] {
         assert_eq!(results, ["succeeded"]);
     }
 }
@@ -218,8 +219,8 @@ fn no_file_can_be_made_in_memory() {
 fn udp_is_there_only_where_names_have_to_be_looked_up() {
     let attempts = [call(libc::SYS_socket, "2,2,0"), call(libc::SYS_socket, "10,2,0")].join(" ");
     let lookups = ["--allow-http", "http://example.com"];
-    assert_eq!(breach(&attempts, &lookups, true), ["succeeded"; 2]);
-    assert!(breach(&attempts, &[], true).iter().all(|result| refused(result)));
+    assert_eq!(escape(&attempts, &lookups, true), ["succeeded"; 2]);
+    assert!(escape(&attempts, &[], true).iter().all(|result| refused(result)));
 }
 
 /// A run whose standard error is this descriptor.
@@ -249,10 +250,10 @@ fn a_log_file_is_appended_to_and_nothing_else() {
         call(libc::SYS_mmap, "0,4096,1,2,2,0"),
     ]
     .join(" ");
-    let log = |jailed| {
+    let log = |sandboxed| {
         let mut log = tempfile::tempfile().unwrap();
         log.write_all(b"earlier\n").unwrap();
-        let run = attempting("TEST_BREACH", &attempts, &[], jailed);
+        let run = attempting("TEST_ESCAPE", &attempts, &[], sandboxed);
         assert_eq!(logging_to(run, log.try_clone().unwrap().into()).done().code(), 7);
         let mut text = String::new();
         log.seek(SeekFrom::Start(0)).unwrap();
@@ -278,9 +279,9 @@ fn a_socket_for_the_log_is_written_to_and_nothing_else() {
         call(libc::SYS_recvfrom, "2,zeros,1,64"),
     ]
     .join(" ");
-    let log = |jailed| {
+    let log = |sandboxed| {
         let (mut ours, theirs) = UnixStream::pair().unwrap();
-        let run = attempting("TEST_BREACH", &attempts, &[], jailed);
+        let run = attempting("TEST_ESCAPE", &attempts, &[], sandboxed);
         assert_eq!(logging_to(run, theirs.into()).done().code(), 7);
         let mut bytes = Vec::new();
         ours.read_to_end(&mut bytes).unwrap();
@@ -309,25 +310,25 @@ fn a_log_file_larger_than_any_machine_code_is_still_written_to() {
     assert!(text.contains("not WebAssembly"), "{text}");
 }
 
-/// The wrapper's one child that is in its jail, once it is: a compiler that has handed over its code is about to end.
+/// The wrapper's one child that is in its sandbox, once it is: a compiler that has handed over its code is about to end.
 #[track_caller]
-fn jailed_child(running: &Running) -> i32 {
+fn sandboxed_child(running: &Running) -> i32 {
     let mut found = None;
-    eventually("one process in its jail", || {
+    eventually("one process in its sandbox", || {
         let children = Process::children(running.pid()).into_iter().map(|child| child.pid);
-        let mut jailed = children.filter(|pid| status(*pid, "Seccomp").as_deref() == Some("2"));
-        found = jailed.next();
-        found.is_some() && jailed.next().is_none()
+        let mut sandboxed = children.filter(|pid| status(*pid, "Seccomp").as_deref() == Some("2"));
+        found = sandboxed.next();
+        found.is_some() && sandboxed.next().is_none()
     });
     found.unwrap()
 }
 
-/// A hook that runs until it is killed, in its jail and with its code loaded.
+/// A hook that runs until it is killed, in its sandbox and with its code loaded.
 fn endless(options: &[&str]) -> (Running, i32) {
     let run = wrapper().with(options).with(&["--log", "debug", "--plugin-timeout", "5s"]);
     let mut running = run.plugin(guests::program("loop_forever")).with(&["true"]).running();
     running.until_stderr_has("code loaded");
-    let runner = jailed_child(&running);
+    let runner = sandboxed_child(&running);
     (running, runner)
 }
 
@@ -336,8 +337,8 @@ const CAPABILITIES: [&str; 5] = ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb
 #[test]
 fn no_capability_is_left() {
     let (_running, runner) = endless(&[]);
-    let compiling = attempting("TEST_BREACH_COMPILER", "pause=3000", &[], true).running();
-    for pid in [runner, jailed_child(&compiling)] {
+    let compiling = attempting("TEST_ESCAPE_COMPILER", "pause=3000", &[], true).running();
+    for pid in [runner, sandboxed_child(&compiling)] {
         let left = CAPABILITIES.map(|set| status(pid, set).unwrap());
         // Only who has the right to may take it from programs that it might execute, and needs it then.
         let bounding = if nix::unistd::geteuid().is_root() { "0000000000000000" } else { &left[3] };
@@ -358,8 +359,8 @@ fn limits(pid: i32, name: &str) -> [String; 2] {
 #[test]
 fn limits_are_hard() {
     let (_running, runner) = endless(&["--plugin-memory", "2MiB"]);
-    let compiling = attempting("TEST_BREACH_COMPILER", "pause=3000", &[], true).running();
-    let compiler = jailed_child(&compiling);
+    let compiling = attempting("TEST_ESCAPE_COMPILER", "pause=3000", &[], true).running();
+    let compiler = sandboxed_child(&compiling);
     const MIB: u64 = 1 << 20;
     for (pid, name, most) in [
         (runner, "Max stack size", 8 * MIB),
@@ -386,8 +387,8 @@ fn the_containers_variables_are_wiped_from_memory() {
     const SECRET: &str = "correct-horse-battery-staple";
     let backwards: String = SECRET.chars().rev().collect();
     let attempt = format!("secret={backwards}");
-    let found = |whose: &str, name: &str, jailed| {
-        let mut run = attempting(whose, &attempt, &[], jailed);
+    let found = |whose: &str, name: &str, sandboxed| {
+        let mut run = attempting(whose, &attempt, &[], sandboxed);
         let done = {
             run.env(name, SECRET);
             run
@@ -396,12 +397,12 @@ fn the_containers_variables_are_wiped_from_memory() {
         assert_eq!(done.code(), 7, "{done:?}");
         results(&done.stderr, &attempt)
     };
-    for whose in ["TEST_BREACH", "TEST_BREACH_COMPILER"] {
+    for whose in ["TEST_ESCAPE", "TEST_ESCAPE_COMPILER"] {
         assert_eq!(found(whose, "DATABASE_PASSWORD", true), ["not found"], "{whose}");
         assert_eq!(found(whose, "DATABASE_PASSWORD", false), ["succeeded"], "{whose}");
     }
     // Files that the hook may read are there.
-    assert_eq!(found("TEST_BREACH", "HOOK_ECHO_TOKEN", true), ["succeeded"]);
+    assert_eq!(found("TEST_ESCAPE", "HOOK_ECHO_TOKEN", true), ["succeeded"]);
 }
 
 #[test]
@@ -411,12 +412,12 @@ fn files_programs_signals_and_new_code_are_refused() {
     let mut victim = Victim::new();
     let (file_name, pid) = (file.display(), victim.pid());
     let attempts = format!("open=/etc/passwd create={file_name} execute=/bin/true limit={pid} kill={pid} code");
-    for result in breach(&attempts, &[], true).into_iter().chain(breach_in_built_in(&attempts, true)) {
+    for result in escape(&attempts, &[], true).into_iter().chain(escape_from_built_in(&attempts, true)) {
         assert!(refused(&result), "{result}");
     }
     assert!(!file.exists());
     assert!(victim.0.try_wait().unwrap().is_none());
-    for result in breach(&attempts, &[], false) {
+    for result in escape(&attempts, &[], false) {
         assert_eq!(result, "succeeded");
     }
     assert!(file.exists());
@@ -430,9 +431,9 @@ fn tcp_goes_to_the_allowed_ports_only() {
     let _listening = (TcpListener::bind(allowed), TcpListener::bind(other));
     let rule = format!("http://localhost:{}", allowed.port());
     let attempts = format!("connect={allowed} connect={other}");
-    let results = breach(&attempts, &["--allow-http", &rule], true);
+    let results = escape(&attempts, &["--allow-http", &rule], true);
     assert!(!refused(&results[0]) && refused(&results[1]), "{results:?}");
-    let results = breach(&attempts, &["--allow-http", &rule], false);
+    let results = escape(&attempts, &["--allow-http", &rule], false);
     assert!(!refused(&results[1]), "{results:?}");
 }
 
@@ -444,7 +445,7 @@ fn the_commands_standard_input_is_not_there() {
     // Number 0 has become something of the runner's own, if anything, and may well be read.
     let position_after = |command: &str| {
         let mut run = wrapper().plugin("echo").with(&["sh", "-c", command]);
-        run.env("TEST_BREACH", "stdin").stdin(input.try_clone().unwrap());
+        run.env("TEST_ESCAPE", "stdin").stdin(input.try_clone().unwrap());
         results(&run.done().stderr, "stdin");
         (&input).stream_position().unwrap()
     };
@@ -454,14 +455,14 @@ fn the_commands_standard_input_is_not_there() {
 
 #[test]
 fn memory_is_bounded() {
-    let results = breach("hoard", &["--plugin-memory", "1MiB"], true);
+    let results = escape("hoard", &["--plugin-memory", "1MiB"], true);
     assert_eq!(results, ["memory allocation failed because the memory allocator returned an error"]);
 }
 
 #[test]
 fn a_panic_of_the_host_is_one_line_and_the_exit_code_is_kept() {
     let mut run = wrapper().plugin("echo").with(&["sh", "-c", "exit 7"]);
-    run.env("TEST_BREACH", "panic").env("RUST_BACKTRACE", "full").env("RUST_LOG", "trace");
+    run.env("TEST_ESCAPE", "panic").env("RUST_BACKTRACE", "full").env("RUST_LOG", "trace");
     let done = run.done();
     assert_eq!(done.code(), 7);
     assert!(
@@ -473,7 +474,7 @@ fn a_panic_of_the_host_is_one_line_and_the_exit_code_is_kept() {
 #[test]
 fn a_crash_of_the_runner_is_one_line_and_the_next_hook_runs() {
     let mut run = wrapper().plugin("echo").plugin("echo").with(&["sh", "-c", "exit 7"]);
-    run.env("TEST_BREACH", "crash");
+    run.env("TEST_ESCAPE", "crash");
     let done = run.done();
     assert_eq!(done.code(), 7);
     assert_eq!(done.lines(), ["wrapper: hook \"echo\": crashed: SIGABRT"; 2]);

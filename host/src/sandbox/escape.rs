@@ -10,11 +10,11 @@ use rustix::{
 use std::{env, fs, net::TcpStream, process::Command, ptr, sync::OnceLock, thread::sleep, time::Duration};
 
 /// Name the attempts of a runner and of the compiler, with a space between several.
-const RUNNER: &str = "TEST_BREACH";
-const COMPILER: &str = "TEST_BREACH_COMPILER";
+const RUNNER: &str = "TEST_ESCAPE";
+const COMPILER: &str = "TEST_ESCAPE_COMPILER";
 
 /// If set, neither process enters the sandbox: the control, which shows that the attempts succeed without it.
-const NO_JAIL: &str = "WRAPPER_TEST_NO_JAIL";
+const NO_SANDBOX: &str = "WRAPPER_TEST_NO_SANDBOX";
 
 /// Everything that has to be read while there are variables and files.
 struct Asked {
@@ -31,7 +31,7 @@ fn asked() -> &'static Asked {
     ASKED.get_or_init(|| Asked {
         runner: env::var(RUNNER).unwrap_or_default(),
         compiler: env::var(COMPILER).unwrap_or_default(),
-        is_left_out: env::var_os(NO_JAIL).is_some(),
+        is_left_out: env::var_os(NO_SANDBOX).is_some(),
         maps: fs::read_to_string("/proc/self/maps").unwrap_or_default(),
     })
 }
@@ -76,7 +76,7 @@ fn attempt_each(attempts: &str) {
             _ => Err("unknown attempt".into()),
         };
         let found = result.map_or_else(|error| error, |()| "succeeded".into());
-        log::error(format!("breach {attempt}: {found}"));
+        log::error(format!("escape {attempt}: {found}"));
     }
 }
 
