@@ -118,12 +118,12 @@ impl Supervisor {
         }
     }
 
-    /// The first signal that asked the wrapper itself to stop.
+    /// The first signal that asked wrapper itself to stop.
     pub fn stop_signal(&self) -> Option<u8> {
         self.stop_signal
     }
 
-    /// Has this called with the first signal that asks the wrapper itself to stop, at once if it has come.
+    /// Has this called with the first signal that asks wrapper itself to stop, at once if it has come.
     pub fn on_stop(&mut self, call: impl Fn(u8) + 'static) {
         if let Some(signal) = self.stop_signal {
             call(signal);
@@ -365,10 +365,10 @@ impl Supervisor {
         signal.from_terminal || (signal.number == SIGCONT && self.terminal.is_some())
     }
 
-    /// The wrapper itself was sent a signal that stops a program.
+    /// wrapper itself was sent a signal that stops a program.
     fn stop_along(&self, target: &Target, signal: Received) {
         match &self.terminal {
-            // The wrapper follows when the command has stopped.
+            // wrapper follows when the command has stopped.
             Some(terminal) if terminal.alone => {}
             // Ctrl-Z in a pipeline. The shell resumes all of it at once.
             Some(_) => {
@@ -380,8 +380,8 @@ impl Supervisor {
     }
 
     /// The command was stopped, as by Ctrl-Z, or because it reads a terminal that it does not have. The shell that
-    /// started the wrapper waits for the wrapper's group, so that stops too, the rest of a pipeline included, and the
-    /// wrapper takes the command along when it is resumed.
+    /// started wrapper waits for wrapper's group, so that stops too, the rest of a pipeline included, and wrapper takes
+    /// the command along when it is resumed.
     ///
     /// If the command waits for the terminal, returns when to check again whether it can be given.
     fn propagate_stop(&self, target: &Target, signal: i32) -> Option<Instant> {
@@ -394,7 +394,7 @@ impl Supervisor {
         let gives = terminal.alone || terminal.is_of(target.child);
         terminal.take_back_from(target.child);
         signals::stop_group(our_group());
-        // A command that wants the terminal and has not got it would only be stopped again, for ever where the wrapper
+        // A command that wants the terminal and has not got it would only be stopped again, for ever where wrapper
         // cannot be stopped itself: as PID 1, or when the shell that started it has gone.
         if wants {
             return self.give_terminal(target);

@@ -42,7 +42,7 @@ const STOPPING: [i32; 3] = [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU];
 /// Ask a program to exit.
 const ASKING_TO_STOP: [i32; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT, libc::SIGHUP];
 
-/// The wrapper's signals, and the state in which the command will get its own.
+/// wrapper's signals, and the state in which the command will get its own.
 pub struct Signals {
     fd: SignalFd,
     /// The mask at entry.
@@ -122,7 +122,7 @@ impl Signals {
         !NOT_FORWARDED.contains(&signal.number) && !signal.from_self
     }
 
-    /// Whether a signal asks the wrapper to stop. One that was ignored at entry, as nohup does with SIGHUP, does not.
+    /// Whether a signal asks wrapper to stop. One that was ignored at entry, as nohup does with SIGHUP, does not.
     pub fn asks_to_stop(&self, signal: Received) -> bool {
         ASKING_TO_STOP.contains(&signal.number) && !self.ignores(signal.number)
     }
@@ -184,8 +184,8 @@ pub fn send_to_group(group: Pid, signal: i32) -> Result<(), Errno> {
     kill_process_group(group, raw(signal))
 }
 
-/// Lets a stopping signal have its default effect on the wrapper: it stops until it is continued. The kernel leaves
-/// PID 1 alone, and any group of which no shell would resume it.
+/// Lets a stopping signal have its default effect on wrapper: it stops until it is continued. The kernel leaves PID 1
+/// alone, and any group of which no shell would resume it.
 pub fn stop_self(signal: i32) {
     let Ok(signal) = Signal::try_from(signal) else { return };
     let mut only = SigSet::empty();

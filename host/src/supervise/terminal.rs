@@ -13,11 +13,11 @@ use rustix::{
     termios::{isatty, tcgetpgrp, tcsetpgrp},
 };
 
-/// The terminal that controls the wrapper's session, whether the wrapper is in the foreground or not.
+/// The terminal that controls wrapper's session, whether wrapper is in the foreground or not.
 pub struct Terminal {
     fd: BorrowedFd<'static>,
     /// Whether the command has the terminal for itself. In a pipeline others read it too, such as the `less` of
-    /// `wrapper cat | less`, and they are in the wrapper's group.
+    /// `wrapper cat | less`, and they are in wrapper's group.
     pub alone: bool,
 }
 
@@ -27,7 +27,7 @@ impl Terminal {
         Some(Self { fd, alone: isatty(stdin()) && isatty(stdout()) })
     }
 
-    /// Whether the wrapper's group is the foreground.
+    /// Whether wrapper's group is the foreground.
     pub fn is_ours(&self) -> bool {
         match our_group() {
             Some(ours) => tcgetpgrp(self.fd) == Ok(ours),
@@ -66,13 +66,13 @@ impl Terminal {
     }
 }
 
-/// The wrapper's process group. One from outside its PID namespace, as with unshare(1), has no number here: getpgrp(2)
+/// wrapper's process group. One from outside its PID namespace, as with unshare(1), has no number here: getpgrp(2)
 /// returns 0.
 pub fn our_group() -> Option<Pid> {
     Pid::from_raw(getpgrp().as_raw())
 }
 
-/// Gives the wrapper a group with a number, if it has none and is in the foreground: without one it could not take the
+/// Gives wrapper a group with a number, if it has none and is in the foreground: without one it could not take the
 /// terminal back from the command. The group that had the terminal until now has no number either; the shell outside
 /// takes it when its job has ended.
 pub fn ensure_group() {
@@ -91,7 +91,7 @@ fn controls(fd: &BorrowedFd<'static>) -> bool {
     matches!(tcgetpgrp(fd), Ok(_) | Err(Errno::OPNOTSUPP))
 }
 
-/// Whether the terminal would let the wrapper read. In the background, with SIGTTIN blocked, even reading nothing is an
+/// Whether the terminal would let wrapper read. In the background, with SIGTTIN blocked, even reading nothing is an
 /// error (EIO); in the foreground it takes nothing away. Without blocking, because another process may be reading.
 fn may_read() -> bool {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
