@@ -3,6 +3,7 @@
 //!
 //! Once the command runs, no error ends the loop: it is reported, and the loop goes on.
 
+mod memory;
 mod not_executable;
 mod oom;
 mod process;
@@ -11,7 +12,8 @@ mod signals;
 mod spawn;
 mod terminal;
 
-pub use process::{exit_now, fork_helper, release_memory};
+pub use memory::release_memory;
+pub use process::{exit_now, fork_helper};
 pub use reap::ExitStatus;
 pub use signals::{SIGKILL, Signals, name};
 
@@ -183,7 +185,7 @@ impl Supervisor {
                 }
                 Event::Deadline if trim_at.is_some_and(|trim_at| trim_at <= Instant::now()) => {
                     trim_at = None;
-                    process::release_memory();
+                    release_memory();
                 }
                 Event::Deadline
                     if retry_terminal_at.is_some_and(|retry_terminal_at| retry_terminal_at <= Instant::now()) =>
