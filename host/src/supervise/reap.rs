@@ -6,7 +6,6 @@ use rustix::{
     io::Errno,
     process::{Pid, WaitOptions, WaitStatus, wait},
 };
-use std::fmt;
 
 /// Exit status of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,18 +58,6 @@ impl From<ExitStatus> for Outcome {
         match ended {
             ExitStatus::Exited(status) => Self::Exited(status),
             ExitStatus::Killed { signal, core_dumped } => Self::Killed { signal, core_dumped },
-        }
-    }
-}
-
-impl fmt::Display for ExitStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::Exited(status) => write!(f, "exit code {status}"),
-            Self::Killed { signal, core_dumped } => {
-                let core = if core_dumped { ", core dumped" } else { "" };
-                write!(f, "killed by {}{core}", super::name(signal.into()))
-            }
         }
     }
 }
