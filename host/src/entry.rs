@@ -50,11 +50,12 @@ fn report_panics_in_one_line() {
 #[cfg(all(no_unwind_tables, panic = "unwind"))]
 compile_error!("a profile that inherits `release` and unwinds needs the tables that build.rs leaves out");
 
-/// Replaces the unwinder's own function in a program without its tables, see `build.rs`: there is no frame
-/// (`_URC_END_OF_STACK`).
+/// Replaces the unwinder's own function in a program without its tables, see `build.rs`: there is no frame.
 #[cfg(no_unwind_tables)]
 #[allow(unsafe_code, reason = "the name is the linker's, for --wrap")]
 #[unsafe(no_mangle)]
 extern "C" fn __wrap__Unwind_Backtrace() -> c_int {
-    5
+    /// `_URC_END_OF_STACK` of unwind.h.
+    const URC_END_OF_STACK: c_int = 5;
+    URC_END_OF_STACK
 }
