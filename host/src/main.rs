@@ -21,6 +21,7 @@ mod hook;
 mod install;
 mod job;
 mod log;
+mod memfd;
 mod outcome;
 mod sandbox;
 mod supervise;

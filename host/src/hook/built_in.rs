@@ -4,7 +4,8 @@
 //! no memory that is executable, and is used where it lies in the binary. hooks/build makes it from the components in
 //! hooks/dist, and a test here compares the two.
 
-use super::{memfd, settings::Digest};
+use super::settings::Digest;
+use crate::memfd;
 use std::fs::File;
 
 /// A hook that is part of the binary.

@@ -9,10 +9,10 @@ use super::{
     CHECK_TIMEOUT, Common, cgroup, compiler,
     handover::{self, Message, Turn},
     load::{Code, Hook},
-    memfd,
 };
 use crate::{
     log::{self, Level, Line},
+    memfd,
     sandbox::{self, heap},
     supervise::{ExitStatus, Readiness, StopPolicy, Supervisor, name},
     text::strerror,

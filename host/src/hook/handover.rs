@@ -1,6 +1,6 @@
 //! Supervisor and compiler: what passes between them: a message for each hook, its code as an open file, and turns.
 
-use super::memfd;
+use crate::memfd;
 use rustix::{
     fd::{AsFd, OwnedFd},
     fs::{FlockOperation, fcntl_lock},

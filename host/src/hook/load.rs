@@ -4,12 +4,12 @@ use super::{
     Common, Hooks, Settings,
     built_in::BuiltIn,
     compilers::Compiler,
-    memfd,
     spec::{Listed, Source, Spec},
     unknown,
 };
 use crate::{
     log::{Label, Level, Line},
+    memfd,
     text::strerror,
 };
 use rustix::fs::{Mode, OFlags, open};

@@ -12,7 +12,6 @@ mod compilers;
 mod engine;
 mod handover;
 mod load;
-mod memfd;
 mod report;
 mod runner;
 mod settings;

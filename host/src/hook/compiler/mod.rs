@@ -9,11 +9,11 @@ use super::{
     Common, cgroup, engine,
     handover::{self, Message, Turn},
     load::Hook,
-    memfd,
     settings::{Digest, Settings},
 };
 use crate::{
     log::{self, Level, Line},
+    memfd,
     sandbox::{self, heap},
     supervise::exit_now,
     text::{REASON_LIMIT, strerror, truncate},

@@ -2,8 +2,8 @@
 
 use super::Inherited;
 use crate::{
-    hook::{Common, built_in::BuiltIn, compiler, engine, load::Hook, memfd},
-    log,
+    hook::{Common, built_in::BuiltIn, compiler, engine, load::Hook},
+    log, memfd,
 };
 use std::fs::File;
 use wasmtime::{Engine, Result, component::Component};
