@@ -1,8 +1,7 @@
 //! Supervisor: the C entry point, and what every process of wrapper inherits from it: open streams, panics in one line.
 
-use crate::log;
+use crate::{log, memfd};
 use rustix::{
-    fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create},
     io::{Errno, fcntl_getfd},
     stdio::{stderr, stdin, stdout},
 };
@@ -28,11 +27,8 @@ fn reserve_closed_stdio() {
         }
         // Empty, not writable, and independent of /dev/null. The kernel assigns the lowest free number, which is that
         // of the closed stream.
-        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-        // Before Linux 6.3 the flag is unknown; since then a node may demand it (sysctl vm.memfd_noexec).
-        let placeholder = memfd_create("closed", flags | MemfdFlags::NOEXEC_SEAL);
-        if let Ok(placeholder) = placeholder.or_else(|_| memfd_create("closed", flags)) {
-            let _ = fcntl_add_seals(&placeholder, SealFlags::WRITE | SealFlags::GROW);
+        if let Ok(placeholder) = memfd::create("closed") {
+            let _ = memfd::seal(&placeholder);
             forget(placeholder);
         }
     }
