@@ -1,6 +1,6 @@
 //! Supervisor and compiler: what passes between them: a message for each hook, its code as an open file, and turns.
 
-use crate::memfd;
+use crate::{memfd, supervise::nix_errno};
 use rustix::{
     fd::{AsFd, OwnedFd},
     fs::{FlockOperation, fcntl_lock},
@@ -25,8 +25,7 @@ pub enum Message {
 
 /// A socket to receive from and one to send to, on which messages stay apart.
 pub fn pair() -> Result<(OwnedFd, OwnedFd), nix::errno::Errno> {
-    socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-        .map_err(|errno| nix::errno::Errno::from_raw(errno.raw_os_error()))
+    socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).map_err(nix_errno)
 }
 
 /// A message without a file.

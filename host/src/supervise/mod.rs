@@ -13,7 +13,7 @@ mod spawn;
 mod terminal;
 
 pub use memory::release_memory;
-pub use process::{exit_now, fork_helper};
+pub use process::{exit_now, fork_helper, nix_errno};
 pub use reap::ExitStatus;
 pub use signals::{SIGKILL, Signals, name};
 

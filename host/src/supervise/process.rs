@@ -92,3 +92,8 @@ pub fn exit_now(code: u8) -> ! {
     // SAFETY: _exit(2) only ends the process.
     unsafe { libc::_exit(code.into()) }
 }
+
+/// The same error number, of the other library.
+pub fn nix_errno(error: rustix::io::Errno) -> Errno {
+    Errno::from_raw(error.raw_os_error())
+}

@@ -5,7 +5,7 @@
 
 use super::{
     not_executable, oom,
-    process::{exit_now, fork_for_exec},
+    process::{exit_now, fork_for_exec, nix_errno},
     signals::Signals,
     terminal::Terminal,
 };
@@ -46,7 +46,7 @@ pub fn spawn(command: &[OsString], signals: &Signals, terminal: Option<&Terminal
         return Err(failed(Errno::EINVAL, CANNOT_EXECUTE));
     };
     let program = Program::new(candidates(&name), args);
-    let (errors, report) = pipe_with(PipeFlags::CLOEXEC).map_err(|e| failed(from(e), WRAPPER_FAILED))?;
+    let (errors, report) = pipe_with(PipeFlags::CLOEXEC).map_err(|e| failed(nix_errno(e), WRAPPER_FAILED))?;
     // Checked before there is a new group, which could be mistaken for wrapper's.
     let gets_terminal = terminal.filter(|terminal| terminal.alone && terminal.is_ours());
     let oom_score = oom::spare_wrapper();
@@ -59,7 +59,7 @@ pub fn spawn(command: &[OsString], signals: &Signals, terminal: Option<&Terminal
         // A command that could never be killed would leave its container without memory for good.
         let errno = match oom_score.as_ref().map_or(Ok(()), oom::Inherited::restore) {
             Ok(()) => program.exec(),
-            Err(error) => from(error),
+            Err(error) => nix_errno(error),
         };
         let _ = write(&report, &(errno as i32).to_ne_bytes());
         exit_now(NOT_FOUND)
@@ -128,8 +128,4 @@ fn candidates(name: &OsString) -> Vec<CString> {
     let path = env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
     let files = env::split_paths(&path).map(|directory| directory.join(name).into_os_string().into_vec());
     files.filter_map(|file| CString::new(file).ok()).collect()
-}
-
-fn from(error: rustix::io::Errno) -> Errno {
-    Errno::from_raw(error.raw_os_error())
 }
