@@ -2,7 +2,11 @@
 //! in place, on the stack: some are secrets, and a freed copy would still be in memory.
 
 use crate::text::strerror;
-use rustix::fs::{Mode, OFlags, open};
+use rustix::{
+    fs::{Mode, OFlags, open},
+    io::Errno,
+    path::Arg,
+};
 use std::{
     ffi::{CStr, c_char},
     fs::File,
@@ -47,16 +51,24 @@ pub fn wipe() {
     }
 }
 
+/// Opens a regular file to read it. Without waiting: a FIFO without a writer would block the Job forever.
+pub fn open_regular(path: impl Arg) -> Result<File, String> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = match open(path, flags, Mode::empty()) {
+        Ok(file) => File::from(file),
+        // The error for opening a socket.
+        Err(Errno::NXIO) => return Err(NOT_REGULAR.into()),
+        Err(errno) => return Err(strerror(errno)),
+    };
+    if file.metadata().map_err(strerror)?.is_file() { Ok(file) } else { Err(NOT_REGULAR.into()) }
+}
+
+const NOT_REGULAR: &str = "not a regular file";
+
 /// The bytes of a file: up to one byte over the limit, so that the caller can tell that the file is longer.
 pub fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, String> {
-    // Without waiting: a FIFO without a writer would block the hook.
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file: File = open(path, flags, Mode::empty()).map_err(strerror)?.into();
-    if !file.metadata().map_err(strerror)?.is_file() {
-        return Err("not a regular file".into());
-    }
     let mut bytes = Vec::new();
-    file.take(limit + 1).read_to_end(&mut bytes).map_err(strerror)?;
+    open_regular(path)?.take(limit + 1).read_to_end(&mut bytes).map_err(strerror)?;
     Ok(bytes)
 }
 

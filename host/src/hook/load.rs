@@ -8,11 +8,11 @@ use super::{
     unknown,
 };
 use crate::{
+    environment,
     log::{Label, Level, Line},
     memfd,
     text::strerror,
 };
-use rustix::fs::{Mode, OFlags, open};
 use std::{fs::File, os::fd::AsRawFd, path::Path, sync::Arc};
 
 /// Enough for a Python interpreter in a component (18 MB), and little enough to be checked in under two seconds. A
@@ -103,20 +103,8 @@ fn load_one(listed: &Listed, common: &Common) -> Option<Hook> {
 }
 
 fn read_file(path: &Path) -> Result<Code, String> {
-    let not_regular = || "not a regular file".to_owned();
-    // Without waiting: a FIFO without a writer would block the Job forever.
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let mut file: File = match open(path, flags, Mode::empty()) {
-        Ok(file) => file.into(),
-        // The error for opening a socket.
-        Err(rustix::io::Errno::NXIO) => return Err(not_regular()),
-        Err(errno) => return Err(strerror(errno)),
-    };
-    let metadata = file.metadata().map_err(strerror)?;
-    if !metadata.is_file() {
-        return Err(not_regular());
-    }
-    if metadata.len() > SIZE_LIMIT {
+    let mut file = environment::open_regular(path)?;
+    if file.metadata().map_err(strerror)?.len() > SIZE_LIMIT {
         return Err(too_large());
     }
     let copy = memfd::copy_sealed(&mut file, SIZE_LIMIT + 1).map_err(strerror)?;

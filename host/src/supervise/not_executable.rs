@@ -2,9 +2,10 @@
 //! another CPU, a missing interpreter. Reads the first bytes of the command's own file, once exec has failed, and
 //! nothing else.
 
+use crate::environment;
 use nix::errno::Errno;
 use rustix::{
-    fs::{Access, FileType, Mode, OFlags, StatVfsMountFlags, access, fstat, open, stat, statvfs},
+    fs::{Access, FileType, StatVfsMountFlags, access, stat, statvfs},
     io::read,
     process::getuid,
     system::uname,
@@ -192,11 +193,7 @@ fn cpu(machine: u16, wide: bool, little: bool) -> Option<&'static str> {
 
 /// The first bytes of a regular file; nothing that could block is opened or read.
 fn start(file: &CStr) -> Option<Vec<u8>> {
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = open(file, flags, Mode::empty()).ok()?;
-    if FileType::from_raw_mode(fstat(&file).ok()?.st_mode) != FileType::RegularFile {
-        return None;
-    }
+    let file = environment::open_regular(file).ok()?;
     let mut bytes = [0; LOOKED_AT];
     let length = read(&file, &mut bytes).ok()?;
     bytes.get(..length).map(<[u8]>::to_vec)
