@@ -1,8 +1,8 @@
 //! Supervisor and runner: the hooks that are part of the binary, compiled when it was built.
 //!
-//! Their code is for wasmtime's interpreter, Pulley. It is the same on all CPUs of one word length and byte order, needs
-//! no memory that is executable, and is used where it lies in the binary. hooks/build makes it from the components in
-//! hooks/dist, and a test here compares the two.
+//! Their code is for wasmtime's interpreter, Pulley. It is the same on all CPUs of one word length and byte order,
+//! needs no memory that is executable, and is used where it lies in the binary. hooks/build makes it from the
+//! components in hooks/dist, and a test here compares the two.
 
 use super::settings::Digest;
 use crate::memfd;

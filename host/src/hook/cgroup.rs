@@ -35,7 +35,8 @@ pub fn cpus() -> Option<f64> {
     version_2.chain(version_1).min_by(f64::total_cmp)
 }
 
-/// Two files of each cgroup that this process is in: of the one hierarchy of version 2, or of a controller of version 1.
+/// Two files of each cgroup that this process is in: of the one hierarchy of version 2, or of a controller of version
+/// 1.
 fn read_both(controller: &str, one: &str, other: &str) -> Vec<(String, String)> {
     let listed = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let own = listed.lines().filter_map(|line| {

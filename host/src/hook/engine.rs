@@ -104,8 +104,8 @@ pub fn new(memory: usize, scarce_address_space: bool, target: Target) -> Result<
 /// For running a built-in hook with this many bytes of memory on this machine.
 pub fn for_built_in(memory: usize, scarce_address_space: bool) -> Result<Engine> {
     let mut config = interpreter(INTERPRETER)?;
-    // A memory that outgrows its reservation is moved, once if there is address space for it. The code does not depend on
-    // that.
+    // A memory that outgrows its reservation is moved, once if there is address space for it. The code does not depend
+    // on that.
     config.memory_reservation_for_growth(if scarce_address_space { 0 } else { memory as u64 });
     // 0.06 ms less.
     config.enable_compiler(false);

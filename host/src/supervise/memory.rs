@@ -47,6 +47,7 @@ fn release_stack() {
     // With a page left for the call below.
     let end = ((&raw const here).addr() & !(page - 1)).saturating_sub(page);
     let start = (&raw const here).with_addr(end.saturating_sub(DEPTH)).cast_mut();
-    // SAFETY: no frame of this thread, the only one, is that deep, and a page of the stack can be fetched anew at any time.
+    // SAFETY: no frame of this thread, the only one, is that deep, and a page of the stack can be fetched anew at any
+    // time.
     let _ = unsafe { madvise(start.cast(), DEPTH, Advice::LinuxDontNeed) };
 }

@@ -62,8 +62,8 @@ pub fn fork(child: impl FnOnce() -> Infallible) -> Result<Pid, Errno> {
     }
 }
 
-/// Runs `child` in a new process that borrows this one's memory until it executes a program or ends, as vfork(2) has it.
-/// This one waits for that, and nothing has to be copied: 25 page faults less. A panic in it ends it.
+/// Runs `child` in a new process that borrows this one's memory until it executes a program or ends, as vfork(2) has
+/// it. This one waits for that, and nothing has to be copied: 25 page faults less. A panic in it ends it.
 #[allow(unsafe_code)]
 pub fn fork_for_exec(mut child: impl FnMut() -> Infallible) -> Result<Pid, Errno> {
     /// Bytes for its stack: what restores signals and looks for a file in PATH takes a tenth of it.
