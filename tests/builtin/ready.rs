@@ -57,7 +57,7 @@ impl Gate {
         format!("HOOK_{}_{end}", self.hook.to_uppercase().replace('-', "_"))
     }
 
-    /// The wrapper with this gate. The command is still to be named.
+    /// wrapper with this gate. The command is still to be named.
     fn before(&self, settings: &[(&str, &str)]) -> Command {
         // On a busy machine a hook waits for the compiler, which has the lowest priority; these tests measure time.
         let mut run = wrapper().with(&["--plugin-prepare", "off", "--before", self.hook]);

@@ -28,7 +28,7 @@ fn install_to(path: &Path) {
     assert_eq!((done.code(), done.stdout.as_str(), done.stderr.as_str()), (0, "", ""));
 }
 
-/// Runs a script, for which `$0` is the wrapper and `$1` a directory, where it may mount what it likes.
+/// Runs a script, for which `$0` is wrapper and `$1` a directory, where it may mount what it likes.
 fn after_mounting(script: &str, directory: &Path) -> Done {
     let mut run = Command::new("unshare");
     run.args(["-m", "--propagation", "private", "sh", "-c", script, env!("CARGO_BIN_EXE_wrapper")]).arg(directory);

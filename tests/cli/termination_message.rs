@@ -40,7 +40,7 @@ impl Log {
     }
 }
 
-/// The wrapper with this termination log.
+/// wrapper with this termination log.
 fn telling(path: &Path) -> Command {
     let mut command = wrapper();
     command.env("WRAPPER_TERMINATION_LOG", path);

@@ -10,7 +10,7 @@ use crate::harness::{
 use nix::libc::{SIGINT, SIGKILL, SIGTERM, SIGUSR1};
 use std::{process::Command, thread, time::Duration};
 
-/// The wrapper as a Job runs it next to this sidecar.
+/// wrapper as a Job runs it next to this sidecar.
 fn beside(peer: &Peer, role: Role) -> Command {
     let mut run = role.wrapper().plugin("istio-quit");
     run.env("HOOK_ISTIO_QUIT_URL", peer.url("/quitquitquit"));

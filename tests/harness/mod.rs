@@ -35,8 +35,8 @@ pub const HANGS: Duration = Duration::from_secs(60);
 /// Polling interval while waiting for a condition.
 pub const LOOK: Duration = Duration::from_millis(10);
 
-/// The wrapper, with none of the environment of whoever runs the tests but the path. It is the built one, or what
-/// `WRAPPER_UNDER_TEST` says: an emulator and the wrapper of another CPU, see tests/platforms.
+/// wrapper, with none of the environment of whoever runs the tests but the path. It is the built one, or what
+/// `WRAPPER_UNDER_TEST` says: an emulator and a binary for another CPU, see tests/platforms.
 pub fn wrapper() -> Command {
     let under_test = env::var("WRAPPER_UNDER_TEST").unwrap_or_else(|_| env!("CARGO_BIN_EXE_wrapper").into());
     let mut words = under_test.split_whitespace();
@@ -240,7 +240,7 @@ impl Running {
         };
         let elapsed = self.start.elapsed();
         let (stdout, stderr) = (self.stdout.take().unwrap(), self.stderr.take().unwrap());
-        // An orphan may keep the pipe open for longer than the wrapper lives; what it prints then is of no interest.
+        // An orphan may keep the pipe open for longer than wrapper lives; what it prints then is of no interest.
         let soon = Instant::now() + Duration::from_secs(5);
         while !(stdout.reader.is_finished() && stderr.reader.is_finished()) && Instant::now() < soon {
             thread::sleep(Duration::from_millis(1));
@@ -285,7 +285,7 @@ pub fn assert_took(done: &Done, at_least: f64, at_most: f64) {
     assert!(took >= at_least && took <= at_most, "took {took:.2} s, not {at_least} to {at_most} s: {done:?}");
 }
 
-/// The wrapper where any user can execute it, wherever the repository is; gone with the first value.
+/// wrapper where any user can execute it, wherever the repository is; gone with the first value.
 pub fn wrapper_for_everyone() -> (tempfile::TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
     let program = directory.path().join("wrapper");

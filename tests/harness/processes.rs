@@ -46,7 +46,7 @@ impl Process {
     }
 }
 
-/// The wrapper's only child, once its helper is done. That one has the lowest priority, and a busy machine takes long.
+/// wrapper's only child, once its helper is done. That one has the lowest priority, and a busy machine takes long.
 #[track_caller]
 pub fn command_of(wrapper: i32) -> Process {
     let deadline = Instant::now() + HANGS;

@@ -10,7 +10,7 @@ use crate::harness::{
 };
 use std::{path::Path, process::Command};
 
-/// The wrapper with the component of an official hook, and time to compile it.
+/// wrapper with the component of an official hook, and time to compile it.
 fn with_component(hook: &str) -> Command {
     wrapper().with(&["--plugin-timeout", "120s"]).plugin(guests::official(hook))
 }

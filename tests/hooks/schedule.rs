@@ -257,7 +257,7 @@ fn effort(pid: i32) -> Option<(i64, u64)> {
     Some((number(16)?, u64::try_from(number(11)? + number(12)?).ok()?))
 }
 
-/// The wrapper's children that have the lowest priority.
+/// wrapper's children that have the lowest priority.
 fn compilers(wrapper: i32) -> Vec<i32> {
     let children = Process::children(wrapper).into_iter().map(|process| process.pid);
     children.filter(|pid| effort(*pid).is_some_and(|(nice, _)| nice == LOWEST)).collect()

@@ -56,7 +56,7 @@ fn an_arbitrary_user_without_a_name_or_a_home_is_enough() {
     assert_eq!(peer.requests().len(), 1);
 }
 
-/// A root in which there is nothing but the wrapper, which is a command too, and one hook.
+/// A root in which there is nothing but wrapper, which is a command too, and one hook.
 fn empty_root() -> (tempfile::TempDir, Command) {
     let (directory, _) = wrapper_for_everyone();
     fs::copy(repository("hooks/dist/echo.wasm"), directory.path().join("echo.wasm")).unwrap();

@@ -310,7 +310,7 @@ fn a_log_file_larger_than_any_machine_code_is_still_written_to() {
     assert!(text.contains("not WebAssembly"), "{text}");
 }
 
-/// The wrapper's one child that is in its sandbox, once it is: a compiler that has handed over its code is about to end.
+/// wrapper's one child that is in its sandbox, once it is: a compiler that has handed over its code is about to end.
 #[track_caller]
 fn sandboxed_child(running: &Running) -> i32 {
     let mut found = None;

@@ -31,7 +31,7 @@ fn allow_processes(pid: i32, most: u64) {
     assert!(set.status.success(), "{set:?}");
 }
 
-/// The wrapper as that user, with a copy of a hook that the user can read.
+/// wrapper as that user, with a copy of a hook that the user can read.
 fn as_user(test: impl FnOnce(&dyn Fn() -> Command, &Path)) {
     if !nix::unistd::geteuid().is_root() {
         return skipped("the limit on processes is none for root, and only root can be somebody else");

@@ -46,11 +46,11 @@ const OURS: [i32; 8] = [
 
 const REALTIME: std::ops::RangeInclusive<i32> = 34..=64;
 
-/// Read after every other that is pending, by the wrapper and by the command: nothing sent before it is still on
+/// Read after every other that is pending, by wrapper and by the command: nothing sent before it is still on
 /// its way when it has arrived.
 const FENCE: i32 = 64;
 
-/// The wrapper with a command that reports its signals and exits with 42 at `last`.
+/// wrapper with a command that reports its signals and exits with 42 at `last`.
 fn reporting(role: Role, options: &[&str], last: i32) -> (Running, i32) {
     let mut run = role.wrapper().with(options).with(&[child(), "report", "child", &last.to_string(), "42"]).running();
     run.until_stdout_has("child ready\n");

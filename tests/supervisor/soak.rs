@@ -61,7 +61,7 @@ fn every_signal_arrives(role: Role, random: &mut Rng) {
     }
 }
 
-/// Whatever comes and whenever: the wrapper ends when the command does, with its code or 128 and the signal's number.
+/// Whatever comes and whenever: wrapper ends when the command does, with its code or 128 and the signal's number.
 fn the_end_is_one_that_was_asked_for(role: Role, random: &mut Rng) {
     let code = i32::from(random.u8(..));
     let time = random.u64(..20);
@@ -83,7 +83,7 @@ fn the_end_is_one_that_was_asked_for(role: Role, random: &mut Rng) {
     assert!(done.elapsed < Duration::from_secs(10), "{done:?}");
 }
 
-/// The wrapper's process ID, if it is there and blocks signals.
+/// wrapper's process ID, if it is there and blocks signals.
 fn awake(role: Role, run: &Running) -> Option<i32> {
     let candidates = match role {
         Role::Process => vec![run.pid()],
@@ -118,7 +118,7 @@ fn the_terminal_is_given_back(role: Role, random: &mut Rng) {
     eventually("it ends", || terminal.has_ended() || terminal.shows().contains("code "));
     let shown = terminal.shows();
     let ended = [code, 128 + libc::SIGINT].iter().any(|code| shown.contains(&format!("code {code}.")));
-    // Ctrl-C before the wrapper takes signals, or before the shell has started it, ends the shell as well.
+    // Ctrl-C before wrapper takes signals, or before the shell has started it, ends the shell as well.
     assert!(ended || typed, "{role:?} {code}: {shown:?}");
     eventually("it has ended", || terminal.has_ended());
 }

@@ -11,7 +11,7 @@ use std::{
     time::Instant,
 };
 
-/// A shell in which `$0` with its arguments is the wrapper.
+/// A shell in which `$0` with its arguments is wrapper.
 fn shell(script: &str) -> Command {
     let mut shell = Command::new("sh");
     shell.env_clear().envs(wrapper().get_envs().filter_map(|(name, value)| Some((name, value?))));

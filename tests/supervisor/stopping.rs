@@ -126,7 +126,7 @@ fn with_kill_group_the_stop_timeout_kills_all_of_the_group() {
     eventually("the grandchild is gone", || !is_alive(grandchild));
 }
 
-/// The wrapper while its hook sleeps that long.
+/// wrapper while its hook sleeps that long.
 fn in_its_hook(role: Role, options: &[&str], milliseconds: u32) -> Running {
     let hook = guests::program("nap");
     let mut run = role.wrapper().plugin(&hook).with(options).with(&["sh", "-c", "exit 7"]);

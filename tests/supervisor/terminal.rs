@@ -72,7 +72,7 @@ fn the_leader_of_a_session_gets_ctrl_c_once_too_and_forwards_a_hangup() {
         eventually("it is ready", || shown().contains("ready"));
         terminal.types(CTRL_C);
         eventually("it has Ctrl-C", || shown().contains("child 2\n"));
-        // As PID 1 of unshare the wrapper does not lead the session: unshare does, and gets the SIGHUP.
+        // As PID 1 of unshare, wrapper does not lead the session: unshare does, and gets the SIGHUP.
         match role {
             Role::Process => terminal.hang_up(),
             Role::Init => kill(terminal.process("wrapper").pid, libc::SIGHUP),
