@@ -72,6 +72,11 @@ pub fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
+/// The problem with a file of more bytes than this, a number of MiB.
+pub fn larger_than(limit: u64) -> String {
+    format!("larger than {} MiB", limit >> 20)
+}
+
 /// The text of a file up to the limit, truncated at the end of a line.
 pub fn read_lines(path: &str, limit: u64) -> Vec<u8> {
     let mut bytes = read_file(Path::new(path), limit).unwrap_or_default();

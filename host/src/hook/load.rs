@@ -105,16 +105,12 @@ fn load_one(listed: &Listed, common: &Common) -> Option<Hook> {
 fn read_file(path: &Path) -> Result<Code, String> {
     let mut file = environment::open_regular(path)?;
     if file.metadata().map_err(strerror)?.len() > SIZE_LIMIT {
-        return Err(too_large());
+        return Err(environment::larger_than(SIZE_LIMIT));
     }
     let copy = memfd::copy_sealed(&mut file, SIZE_LIMIT + 1).map_err(strerror)?;
     match copy.metadata().map_err(strerror)?.len() {
         0 => Err("the file is empty".into()),
-        length if length > SIZE_LIMIT => Err(too_large()),
+        length if length > SIZE_LIMIT => Err(environment::larger_than(SIZE_LIMIT)),
         length => Ok(BuiltIn::in_file(&copy, length).map_or(Code::Component(copy), Code::BuiltIn)),
     }
-}
-
-fn too_large() -> String {
-    format!("larger than {} MiB", SIZE_LIMIT / (1024 * 1024))
 }

@@ -99,7 +99,7 @@ impl Pem {
     fn read(variable: &str, path: &Path) -> Result<Self, String> {
         let bytes = environment::read_file(path, FILE_LIMIT).map_err(|why| problem(variable, path, &why))?;
         if bytes.len() as u64 > FILE_LIMIT {
-            return Err(problem(variable, path, &format!("larger than {} MiB", FILE_LIMIT >> 20)));
+            return Err(problem(variable, path, &environment::larger_than(FILE_LIMIT)));
         }
         Ok(Self { source: format!("{variable} {path:?}"), bytes })
     }
