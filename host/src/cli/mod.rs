@@ -25,12 +25,15 @@ pub enum Request {
 }
 
 /// Reads the command line, and for every option that is not on it the variable.
+// Its frame of 12 kB would otherwise be part of the one that waits for the command.
+#[inline(never)]
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request> {
     let arguments = match options::command().try_get_matches_from(args) {
         Ok(matches) => Arguments::new(matches),
         Err(error) => {
             return match error.kind() {
-                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok(Request::Print(error.to_string())),
+                ErrorKind::DisplayHelp => Ok(Request::Print(options::help())),
+                ErrorKind::DisplayVersion => Ok(Request::Print(error.to_string())),
                 _ => Err(anyhow!(in_one_line(&error))),
             };
         }

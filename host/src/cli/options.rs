@@ -326,10 +326,11 @@ pub fn digest_variables() -> Vec<String> {
     set.map(|name| String::from_utf8_lossy(name).into_owned()).collect()
 }
 
-/// clap splits the command line and prints help; values are parsed where those of variables are.
+/// clap splits the command line; values are parsed where those of variables are. The texts of the help take a quarter of
+/// a start, so they are there only when somebody asks.
 pub fn command() -> Command {
     let options = ALL.iter().map(|option| {
-        let arg = Arg::new(option.flag).long(option.flag).visible_aliases(option.alias).help(option.long_help());
+        let arg = Arg::new(option.flag).long(option.flag).visible_aliases(option.alias);
         match option.takes {
             Takes::Nothing => arg.action(ArgAction::SetTrue),
             // So that a negative number is an invalid value, not an unknown option.
@@ -344,6 +345,23 @@ pub fn command() -> Command {
     });
     Command::new("wrapper")
         .version(env!("CARGO_PKG_VERSION"))
+        .args(options)
+        .arg(Arg::new(INSTALL).long(INSTALL).value_name("PATH").value_parser(value_parser!(PathBuf)).exclusive(true))
+        .arg(
+            Arg::new(COMMAND)
+                .value_name("COMMAND")
+                // It is in the usage; clap would show it as optional.
+                .hide(true)
+                .value_parser(value_parser!(OsString))
+                .num_args(1..)
+                .trailing_var_arg(true)
+                .required_unless_present_any([INSTALL, WITNESS.flag]),
+        )
+}
+
+/// The answer to `--help`.
+pub fn help() -> String {
+    let mut command = command()
         .about("Starts a command in a container, supervises it, and runs sandboxed WebAssembly hooks when it exits")
         .override_usage(format!("{USAGE}\n       {WITNESS_USAGE}"))
         .after_help(format!(
@@ -359,25 +377,13 @@ pub fn command() -> Command {
             in_columns(&built_in_names()),
         ))
         .next_line_help(true)
-        .args(options)
-        .arg(
-            Arg::new(INSTALL)
-                .long(INSTALL)
-                .value_name("PATH")
-                .help("Copy this binary to PATH, a file or a directory, and exit (for init containers)")
-                .value_parser(value_parser!(PathBuf))
-                .exclusive(true),
-        )
-        .arg(
-            Arg::new(COMMAND)
-                .value_name("COMMAND")
-                // It is in the usage; clap would show it as optional.
-                .hide(true)
-                .value_parser(value_parser!(OsString))
-                .num_args(1..)
-                .trailing_var_arg(true)
-                .required_unless_present_any([INSTALL, WITNESS.flag]),
-        )
+        .mut_arg(INSTALL, |arg| {
+            arg.help("Copy this binary to PATH, a file or a directory, and exit (for init containers)")
+        });
+    for option in &ALL {
+        command = command.mut_arg(option.flag, |arg| arg.help(option.long_help()));
+    }
+    command.render_help().to_string()
 }
 
 /// The built-in hooks in the help, a few on each line.
@@ -490,7 +496,7 @@ mod tests {
 
     #[test]
     fn the_help_fits_into_100_columns_and_shows_every_option_and_hook() {
-        let help = command().render_help().to_string();
+        let help = help();
         for line in help.lines() {
             assert!(line.chars().count() <= 100, "{line}");
         }
