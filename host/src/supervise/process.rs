@@ -10,6 +10,7 @@ use nix::{
 use rustix::{
     fs::{Mode, OFlags, open},
     io::write,
+    mm::{MapFlags, ProtFlags, mmap_anonymous, munmap},
     process::{
         DumpableBehavior, Pid, Signal, getpid, getppid, set_dumpable_behavior, set_parent_process_death_signal, setpgid,
     },
@@ -17,6 +18,7 @@ use rustix::{
 use std::{
     convert::Infallible,
     panic::{AssertUnwindSafe, catch_unwind},
+    ptr::null_mut,
 };
 
 /// Runs `child` in a new process of our own, which inherits everything this one knows as plain values. Whatever becomes
@@ -66,9 +68,17 @@ pub fn fork(child: impl FnOnce() -> Infallible) -> Result<Pid, Errno> {
 /// it. This one waits for that, and nothing has to be copied: 25 page faults less. A panic in it ends it.
 #[allow(unsafe_code)]
 pub fn fork_for_exec(mut child: impl FnMut() -> Infallible) -> Result<Pid, Errno> {
-    /// Bytes for its stack: what restores signals and looks for a file in PATH takes a tenth of it.
+    /// Bytes for its stack: what restores signals and looks for a file in PATH takes a tenth of it. The kernel makes
+    /// the pages that are used, and no others.
     const STACK: usize = 64 * 1024;
-    let mut stack = vec![0; STACK];
+    let protection = ProtFlags::READ | ProtFlags::WRITE;
+    // SAFETY: new memory, at a place that the kernel chooses.
+    let stack = match unsafe { mmap_anonymous(null_mut(), STACK, protection, MapFlags::PRIVATE) } {
+        Ok(stack) => stack,
+        Err(errno) => return Err(nix_errno(errno)),
+    };
+    // SAFETY: it is zeroed, and nobody else knows of it.
+    let memory = unsafe { std::slice::from_raw_parts_mut(stack.cast::<u8>(), STACK) };
     let run = || {
         let _ = catch_unwind(AssertUnwindSafe(&mut child));
         exit_now(crate::outcome::WRAPPER_FAILED)
@@ -78,7 +88,10 @@ pub fn fork_for_exec(mut child: impl FnMut() -> Infallible) -> Result<Pid, Errno
     // own. What it changes there is seen here, as if a function had been called; it must not allocate, since it can be
     // killed at any point. How signals are handled is its own. Before Linux 5.16 a signal that dumps core ends both, if
     // it comes in the microseconds between the child's unblocking of signals and its exec.
-    match unsafe { clone(Box::new(run), &mut stack, flags, Some(SIGCHLD as i32)) } {
+    let result = unsafe { clone(Box::new(run), memory, flags, Some(SIGCHLD as i32)) };
+    // SAFETY: the child has executed a program or ended.
+    let _ = unsafe { munmap(stack, STACK) };
+    match result {
         Ok(child) => Pid::from_raw(child.as_raw()).ok_or(Errno::ESRCH),
         // A filter of system calls, or before Linux 6.1 a time namespace for children.
         Err(Errno::EINVAL | Errno::EPERM | Errno::ENOSYS) => fork(child),
