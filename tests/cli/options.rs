@@ -4,6 +4,11 @@ use crate::harness::{Run, wrapper};
 use serde_json::Value;
 use std::{path::Path, process::Command};
 
+/// A message in which the most memory of a hook is that of 64-bit platforms: on 32-bit Arm it is 1 GiB.
+fn as_on_64_bits(line: &str) -> String {
+    line.replace("between 64KiB and 1GiB", "between 64KiB and 4GiB")
+}
+
 #[test]
 fn everything_from_the_command_on_is_passed_on_verbatim() {
     for args in [&["echo", "--plugin", "x", "-h", "--"][..], &["--", "echo", "--plugin", "x", "-h", "--"]] {
@@ -45,7 +50,7 @@ fn a_bad_option_is_125_in_one_line_and_nothing_starts() {
         (&["--plugin", ""], "the name is empty"),
         (&["--plugin-timeout", "10x"], r#"--plugin-timeout "10x": not a time such as 500ms, 10s or 1m30s"#),
         (&["--plugin-timeout", "0s"], "more than 0"),
-        (&["--plugin-memory", "1KiB"], "between 64KiB and "),
+        (&["--plugin-memory", "1KiB"], "between 64KiB and 4GiB"),
         (&["--plugin-on", "sometimes"], "must be one of: always, success, failure"),
         (&["--plugin-failure", "maybe"], "must be one of: ignore, fail"),
         (&["--allow-http", "localhost"], "http://"),
@@ -58,7 +63,8 @@ fn a_bad_option_is_125_in_one_line_and_nothing_starts() {
     ] {
         let done = wrapper().with(args).with(&["touch", marker.to_str().unwrap()]).done();
         assert_eq!(done.code(), 125, "{args:?}");
-        assert!(done.line().starts_with("wrapper: ") && done.line().contains(words), "{args:?}: {}", done.line());
+        let line = as_on_64_bits(done.line());
+        assert!(line.starts_with("wrapper: ") && line.contains(words), "{args:?}: {line}");
         assert!(!Path::new(&marker).exists(), "{args:?} started the command");
     }
 }
@@ -74,13 +80,13 @@ fn a_mistake_in_the_command_line_is_explained() {
         (&["--kill-group=true"], "--kill-group takes no value"),
         (&["--log", "info", "--log", "debug"], "--log is given more than once"),
         (&["--stop-timeout", "-5s"], "--stop-timeout \"-5s\": not a time such as 500ms, 10s or 1m30s"),
-        (&["--plugin-memory", "64"], "--plugin-memory \"64\": too small, it must be between 64KiB and "),
+        (&["--plugin-memory", "64"], "--plugin-memory \"64\": too small, it must be between 64KiB and 4GiB"),
         (&["--allow-http", "http://a/b"], "must end after the host and port; paths cannot be restricted"),
         (&["--allow-http", "http://*"], "cannot allow every host, only subdomains (*.example.com) and every port (:*)"),
     ] {
         let done = wrapper().with(args).with(&["true"]).done();
         assert!(done.code() == 125 && done.line().starts_with("wrapper: "), "{args:?}: {done:?}");
-        assert!(done.line().contains(message), "{args:?}: {done:?}");
+        assert!(as_on_64_bits(done.line()).ends_with(message), "{args:?}: {done:?}");
     }
 }
 
