@@ -34,16 +34,13 @@ pub fn run(hook: &Hook, component: &File, common: &Common, report: &OwnedFd, tur
     let own = [component.as_raw_fd(), report.as_raw_fd()];
     sandbox::close_fds_except(&own.into_iter().chain(turn.map(Turn::descriptor)).collect::<Vec<_>>());
     heap::end_when_exhausted();
-    let share = if hook.precompile { share_of_memory() } else { 0 };
     // In the sandbox no more files can be created, and no memory can become executable.
-    let (file, target) = (memfd::create("code").ok(), engine::Target::allowed());
+    let file = if hook.precompile { memfd::create("code").ok() } else { None };
+    let for_code = file.map(|file| (file, engine::Target::allowed(), share_of_memory()));
     sandbox::enter_as_compiler(report.as_raw_fd());
     let valid = validate_hook(hook, component);
     handover::send(report, if valid { Message::Valid } else { Message::Invalid });
-    if !valid || !hook.precompile {
-        exit_now(0);
-    }
-    let Some(file) = file else { exit_now(0) };
+    let Some((file, target, share)) = for_code.filter(|_| valid) else { exit_now(0) };
     if share < LEAST_SHARE {
         log::debug(|| "compiling hooks only when they run: the container has little memory left".into());
         exit_now(0);
