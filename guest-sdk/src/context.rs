@@ -52,6 +52,28 @@ pub enum Outcome {
     Other(String),
 }
 
+/// Why the command ended, where more is known than its outcome says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Cause {
+    /// The kernel killed it, or a process that it started, because memory was short.
+    OutOfMemory,
+    /// It still ran at the end of its time limit, and wrapper stopped it.
+    TimedOut,
+    /// A cause that this version of the crate does not know: a description in one line.
+    Other(String),
+}
+
+/// Processor time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CpuTime {
+    /// In the program's own code.
+    pub user: Duration,
+    /// In the kernel, on its behalf.
+    pub system: Duration,
+}
+
 /// The position of a hook among those of its phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -95,20 +117,43 @@ impl Context {
     }
 
     /// The container's exit code: the command's exit status, 128 + n if signal n killed it, or the code for the reason
-    /// why it did not start; 0 before the command is started.
+    /// why it did not start, unless the operator configured another one in its place; 0 before the command is started.
     pub fn exit_code(&self) -> u8 {
-        match self.outcome() {
-            None => 0,
-            Some(Outcome::Exited(status)) => status,
-            Some(Outcome::Killed { signal, .. }) => 128_u8.saturating_add(signal),
-            Some(Outcome::NotStarted { exit_code, .. }) => exit_code,
-            Some(Outcome::Other(_)) => 1,
-        }
+        host::get_exit_code().unwrap_or(0)
     }
 
-    /// Whether the command ran and exited with status 0.
+    /// Whether the command ran and exited with status 0, or with another one that the operator counts as success.
     pub fn succeeded(&self) -> bool {
-        matches!(host::get_outcome(), Some(host::Outcome::Exited(0)))
+        host::get_succeeded() == Some(true)
+    }
+
+    /// Why the command ended, if more is known than its outcome.
+    pub fn cause(&self) -> Option<Cause> {
+        Some(match host::get_cause()? {
+            host::Cause::OutOfMemory => Cause::OutOfMemory,
+            host::Cause::TimedOut => Cause::TimedOut,
+            host::Cause::Other(text) => Cause::Other(text),
+        })
+    }
+
+    /// The most memory that the command used at one time, in bytes: all of its processes, if it had a cgroup of its
+    /// own, otherwise the largest of the processes that it waited for, itself included. `None` if it did not run, or if
+    /// it is unknown.
+    pub fn peak_memory(&self) -> Option<u64> {
+        host::get_peak_memory()
+    }
+
+    /// The processor time of the command and of the processes that it waited for; of all of its processes, if it had a
+    /// cgroup of its own. `None` if it did not run, or if it is unknown.
+    pub fn cpu_time(&self) -> Option<CpuTime> {
+        let host::CpuTime { user, system } = host::get_cpu_time()?;
+        Some(CpuTime { user: Duration::from_nanos(user), system: Duration::from_nanos(system) })
+    }
+
+    /// The number of processes that the command left behind when it ended; `None` if wrapper was not configured to look
+    /// for them.
+    pub fn leftover_count(&self) -> Option<u32> {
+        host::get_leftover_count()
     }
 
     /// The number of the first signal that wrapper got to stop the container, if there was one.

@@ -86,7 +86,7 @@ mod host {
 use testing::host;
 
 pub use alloc::{string::String, vec::Vec};
-pub use context::{Context, Outcome, Phase, Position};
+pub use context::{Cause, Context, CpuTime, Outcome, Phase, Position};
 pub use error::{Error, Result};
 pub use text::{Text, concat};
 

@@ -30,7 +30,7 @@ mod server;
 
 pub use server::{Received, Server};
 
-use crate::{Context, Result};
+use crate::{Cause, Context, CpuTime, Result};
 use alloc::{borrow::ToOwned, string::String, vec::Vec};
 use core::{cell::RefCell, time::Duration};
 use std::{
@@ -46,6 +46,12 @@ use std::{
 pub struct Job {
     phase: host::Phase,
     outcome: Option<host::Outcome>,
+    exit_code: u8,
+    succeeded: bool,
+    cause: Option<host::Cause>,
+    peak_memory: Option<u64>,
+    cpu_time: Option<CpuTime>,
+    leftovers: Option<u32>,
     command: Vec<String>,
     elapsed: Duration,
     uptime: Duration,
@@ -71,6 +77,18 @@ impl Job {
     fn new(outcome: Option<host::Outcome>) -> Self {
         Self {
             phase: if outcome.is_some() { host::Phase::After } else { host::Phase::Before },
+            exit_code: match &outcome {
+                None => 0,
+                Some(host::Outcome::Exited(status)) => *status,
+                Some(host::Outcome::Killed(killed)) => killed.signal.saturating_add(128),
+                Some(host::Outcome::NotStarted(not_started)) => not_started.exit_code,
+                Some(host::Outcome::Other(_)) => 1,
+            },
+            succeeded: matches!(outcome, Some(host::Outcome::Exited(0))),
+            cause: None,
+            peak_memory: None,
+            cpu_time: None,
+            leftovers: None,
             outcome,
             command: ["true".to_owned()].into(),
             elapsed: Duration::from_secs(1),
@@ -128,6 +146,46 @@ impl Job {
         self
     }
 
+    /// Sets the container's exit code where it is not that of the outcome.
+    pub fn exit_code(mut self, code: u8) -> Self {
+        self.exit_code = code;
+        self
+    }
+
+    /// Sets whether the outcome counts as success where it does not by itself.
+    pub fn succeeded(mut self, succeeded: bool) -> Self {
+        self.succeeded = succeeded;
+        self
+    }
+
+    /// Sets why the command ended.
+    pub fn cause(mut self, cause: Cause) -> Self {
+        self.cause = Some(match cause {
+            Cause::OutOfMemory => host::Cause::OutOfMemory,
+            Cause::TimedOut => host::Cause::TimedOut,
+            Cause::Other(text) => host::Cause::Other(text),
+        });
+        self
+    }
+
+    /// Sets the most memory that the command used, in bytes.
+    pub fn peak_memory(mut self, bytes: u64) -> Self {
+        self.peak_memory = Some(bytes);
+        self
+    }
+
+    /// Sets the processor time of the command.
+    pub fn cpu_time(mut self, user: Duration, system: Duration) -> Self {
+        self.cpu_time = Some(CpuTime { user, system });
+        self
+    }
+
+    /// Sets the number of processes that the command left behind.
+    pub fn leftover_count(mut self, count: u32) -> Self {
+        self.leftovers = Some(count);
+        self
+    }
+
     /// Sets the signal that wrapper got to stop the container.
     pub fn stop_signal(mut self, signal: u8) -> Self {
         self.stop_signal = Some(signal);
@@ -176,7 +234,7 @@ thread_local! {
 pub(crate) mod host {
     use super::*;
     pub use crate::bindings::wrapper::hook::{
-        context::{Killed, NotStarted, Outcome, Phase, Position},
+        context::{Cause, CpuTime, Killed, NotStarted, Outcome, Phase, Position},
         logging::Level,
     };
 
@@ -195,6 +253,31 @@ pub(crate) mod host {
 
     pub fn get_outcome() -> Option<Outcome> {
         with(|running| running.job.outcome.clone())
+    }
+
+    pub fn get_cause() -> Option<Cause> {
+        with(|running| running.job.cause.clone())
+    }
+
+    pub fn get_exit_code() -> Option<u8> {
+        with(|running| running.job.outcome.as_ref().map(|_| running.job.exit_code))
+    }
+
+    pub fn get_succeeded() -> Option<bool> {
+        with(|running| running.job.outcome.as_ref().map(|_| running.job.succeeded))
+    }
+
+    pub fn get_peak_memory() -> Option<u64> {
+        with(|running| running.job.peak_memory)
+    }
+
+    pub fn get_cpu_time() -> Option<CpuTime> {
+        let crate::CpuTime { user, system } = with(|running| running.job.cpu_time)?;
+        Some(CpuTime { user: nanoseconds(user), system: nanoseconds(system) })
+    }
+
+    pub fn get_leftover_count() -> Option<u32> {
+        with(|running| running.job.leftovers)
     }
 
     pub fn get_stop_signal() -> Option<u8> {

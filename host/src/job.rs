@@ -1,6 +1,6 @@
 //! All processes: the Job, the state of the command: for the context of hooks and for the termination message.
 
-use crate::outcome::Outcome;
+use crate::outcome::{Ending, Outcome};
 use std::{
     ffi::OsString,
     os::unix::ffi::OsStrExt,
@@ -34,8 +34,8 @@ pub struct Job {
     /// When the command was started, and how long it ran, if it did.
     pub started_at: Option<SystemTime>,
     pub elapsed: Option<Duration>,
-    /// Outcome of the command, once it has ended.
-    pub outcome: Option<Outcome>,
+    /// How the command ended, once it has.
+    pub ending: Option<Ending>,
     /// The first signal that asked wrapper itself to stop.
     pub stop_signal: Option<u8>,
 }
@@ -44,18 +44,18 @@ impl Job {
     /// A Job with this command, in a wrapper that was started then.
     pub fn new(command: &[OsString], wrapper_started: Instant) -> Self {
         let command = command.iter().flat_map(|arg| arg.as_bytes().iter().chain(&[0])).copied().collect();
-        Self { command, wrapper_started, started_at: None, elapsed: None, outcome: None, stop_signal: None }
+        Self { command, wrapper_started, started_at: None, elapsed: None, ending: None, stop_signal: None }
     }
 
     /// Runs the command and notes when and how long.
-    pub fn time(&mut self, run: impl FnOnce() -> Outcome) -> Outcome {
+    pub fn time(&mut self, run: impl FnOnce() -> Ending) -> Ending {
         let (started_at, start) = (SystemTime::now(), Instant::now());
-        let outcome = run();
-        if !matches!(outcome, Outcome::NotStarted { .. }) {
+        let ending = run();
+        if !matches!(ending.outcome, Outcome::NotStarted { .. }) {
             self.started_at = Some(started_at);
             self.elapsed = Some(start.elapsed());
         }
-        outcome
+        ending
     }
 
     /// The command and its arguments as text.
@@ -65,8 +65,8 @@ impl Job {
         arguments.split(|byte| *byte == 0).take(count).map(|argument| String::from_utf8_lossy(argument).into_owned())
     }
 
-    pub fn end(&mut self, outcome: Outcome, stop_signal: Option<u8>) {
-        self.outcome = Some(outcome);
+    pub fn end(&mut self, ending: Ending, stop_signal: Option<u8>) {
+        self.ending = Some(ending);
         self.stop_signal = stop_signal;
     }
 }

@@ -85,16 +85,16 @@ fn run_job(config: &Config, started: Instant, mut supervisor: Supervisor) -> u8 
         None => hooks.run(Phase::Before, &config.common, &job, &mut supervisor, &mut witness),
         Some(_) => Vec::new(),
     };
-    let outcome = match why_not_started(&hooks, &before, &supervisor) {
-        Some(outcome) => outcome,
+    let ending = match why_not_started(&hooks, &before, &supervisor) {
+        Some(outcome) => outcome.into(),
         None => job.time(|| supervisor.run_command(&config.command, config.kill_group, config.stop_timeout)),
     };
-    job.end(outcome.clone(), supervisor.stop_signal());
-    witness.ended(&outcome);
+    job.end(ending.clone(), supervisor.stop_signal());
+    witness.ended(&ending);
     let after = hooks.run(Phase::After, &config.common, &job, &mut supervisor, &mut witness);
     witness.finished();
     supervisor.end_helpers();
-    let code = exit_code(&outcome, after.iter().any(Report::failed), config.hook_failure_counts);
+    let code = exit_code(&ending, after.iter().any(Report::failed), config.hook_failure_counts);
     if let Some(path) = &config.termination_log {
         termination_message::write(path, config.log.format, &job, code, &[before, after].concat());
     }

@@ -1,7 +1,7 @@
 //! All processes: the result of the command, and the exit code for it.
 
 use crate::text::choose;
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, time::Duration};
 
 /// Exit code for wrapper's own errors: an invalid option, a hook that cannot be loaded, a process that cannot be
 /// created. A helper that fails uses it too. `env`, `timeout` and `nohup` use the same number for theirs.
@@ -28,6 +28,70 @@ pub enum Outcome {
     },
 }
 
+/// Why the command ended, where more is known than its outcome says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The kernel killed it, or a process that it started, because memory was short.
+    OutOfMemory,
+    /// It still ran at the end of its time limit.
+    TimedOut,
+}
+
+impl Cause {
+    /// Its name in JSON and in the environment of programs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::OutOfMemory => "out-of-memory",
+            Self::TimedOut => "timed-out",
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(match self {
+            Self::OutOfMemory => "out of memory",
+            Self::TimedOut => "out of time",
+        })
+    }
+}
+
+/// What the command used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// The most memory at one time, in bytes.
+    pub peak_memory: Option<u64>,
+    pub cpu_time: Option<CpuTime>,
+}
+
+/// Processor time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CpuTime {
+    pub user: Duration,
+    pub system: Duration,
+}
+
+/// How the command ended, and what is known beside its outcome.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ending {
+    pub outcome: Outcome,
+    /// The container's exit code, unless a hook that fails changes it.
+    pub exit_code: u8,
+    /// Whether the outcome counts as success.
+    pub succeeded: bool,
+    pub cause: Option<Cause>,
+    pub usage: Usage,
+    /// Processes that it left behind, if they were counted.
+    pub leftovers: Option<u32>,
+}
+
+impl From<Outcome> for Ending {
+    fn from(outcome: Outcome) -> Self {
+        let (exit_code, succeeded) = (outcome.exit_code(), outcome == Outcome::Exited(0));
+        Self { outcome, exit_code, succeeded, cause: None, usage: Usage::default(), leftovers: None }
+    }
+}
+
 /// The outcomes of the command after which hooks run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunOn {
@@ -46,11 +110,11 @@ impl FromStr for RunOn {
 }
 
 impl RunOn {
-    pub fn applies_to(self, outcome: &Outcome) -> bool {
+    pub fn applies_to(self, ending: &Ending) -> bool {
         match self {
             Self::Always => true,
-            Self::Success => outcome.succeeded(),
-            Self::Failure => !outcome.succeeded(),
+            Self::Success => ending.succeeded,
+            Self::Failure => !ending.succeeded,
         }
     }
 }
@@ -58,10 +122,6 @@ impl RunOn {
 impl Outcome {
     pub fn not_started(reason: impl Into<String>, code: u8) -> Self {
         Self::NotStarted { reason: reason.into(), code }
-    }
-
-    pub fn succeeded(&self) -> bool {
-        *self == Self::Exited(0)
     }
 
     /// Its name in JSON and in the environment of programs.
@@ -99,8 +159,8 @@ pub fn killed_by(signal: u8) -> u8 {
 }
 
 /// wrapper's exit code. A failed hook changes it only with `--plugin-failure fail`, and only if the command succeeded.
-pub fn exit_code(outcome: &Outcome, hook_failed: bool, hook_failure_counts: bool) -> u8 {
-    match outcome.exit_code() {
+pub fn exit_code(ending: &Ending, hook_failed: bool, hook_failure_counts: bool) -> u8 {
+    match ending.exit_code {
         0 if hook_failed && hook_failure_counts => WRAPPER_FAILED,
         code => code,
     }
@@ -132,7 +192,8 @@ mod tests {
             (Outcome::Killed { signal: 9, core_dumped: false }, true, true, 137),
             (not_started, true, true, 126),
         ] {
-            assert_eq!(exit_code(&outcome, failed, counts), code, "{outcome:?} {failed} {counts}");
+            let ending = Ending::from(outcome);
+            assert_eq!(exit_code(&ending, failed, counts), code, "{ending:?} {failed} {counts}");
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     hook::Report,
     job::Job,
     log::{self, Format},
-    outcome::{Outcome, WRAPPER_FAILED},
+    outcome::{Ending, Outcome, WRAPPER_FAILED},
     text::{ellipsize, one_line, strerror},
 };
 use rustix::{
@@ -30,10 +30,10 @@ const NAME_LIMIT: usize = 256;
 
 /// Appends the line to the file, if it exists.
 pub fn write(path: &Path, format: Format, job: &Job, code: u8, reports: &[Report]) {
-    let Some(outcome) = &job.outcome else { return };
+    let Some(ending) = &job.ending else { return };
     let line = match format {
-        Format::Text => text(job, outcome, code, reports),
-        Format::Json => json(job, outcome, code, reports),
+        Format::Text => text(job, ending, code, reports),
+        Format::Json => json(job, ending, code, reports),
     };
     let problem = |error| format!("cannot write the termination message to {:?}: {error}", path.to_string_lossy());
     match append(path, &line) {
@@ -60,10 +60,13 @@ pub fn write_usage_error(path: &Path, format: Format, message: &str) {
 }
 
 /// `exit code 137: "my-job" was killed by signal 9 after 3.2 s; hooks: istio-quit succeeded`
-fn text(job: &Job, outcome: &Outcome, code: u8, reports: &[Report]) -> String {
-    let mut line = format!("exit code {code}: {:?} {outcome}", name(job));
+fn text(job: &Job, ending: &Ending, code: u8, reports: &[Report]) -> String {
+    let mut line = format!("exit code {code}: {:?} {}", name(job), ending.outcome);
     if let Some(elapsed) = job.elapsed {
         line.push_str(&format!(" after {:.1} s", elapsed.as_secs_f64()));
+    }
+    if let Some(cause) = ending.cause {
+        line.push_str(&format!(", {cause}"));
     }
     if let Some(signal) = job.stop_signal {
         line.push_str(&format!(", asked to stop by signal {signal}"));
@@ -76,10 +79,14 @@ fn text(job: &Job, outcome: &Outcome, code: u8, reports: &[Report]) -> String {
 }
 
 /// The same for programs. Hooks for which there is no room are counted.
-fn json(job: &Job, outcome: &Outcome, code: u8, reports: &[Report]) -> String {
+fn json(job: &Job, ending: &Ending, code: u8, reports: &[Report]) -> String {
     let mut fields = Map::from_iter([("exit_code".into(), code.into()), ("command".into(), name(job).into())]);
-    fields.extend(outcome_fields(outcome));
+    fields.extend(outcome_fields(&ending.outcome));
+    fields.extend(ending.cause.map(|cause| ("cause".into(), cause.as_str().into())));
     fields.extend(job.elapsed.map(|elapsed| ("duration".into(), log::seconds(elapsed).into())));
+    fields.extend(ending.usage.cpu_time.map(|time| ("cpu_time".into(), log::seconds(time.user + time.system).into())));
+    fields.extend(ending.usage.peak_memory.map(|bytes| ("peak_memory".into(), bytes.into())));
+    fields.extend(ending.leftovers.map(|count| ("leftovers".into(), count.into())));
     fields.extend(job.stop_signal.map(|signal| ("stop_signal".into(), signal.into())));
     fields.insert("hooks_left_out".into(), reports.len().into());
     fields.insert("hooks".into(), json!([]));

@@ -134,6 +134,8 @@ fn with_log_format_json_it_is_an_object() {
     assert_eq!((&told["exit_code"], &told["outcome"], &told["status"]), (&7.into(), &"exited".into(), &7.into()));
     assert_eq!(told["command"], "sh");
     assert!(told["duration"].as_f64().unwrap() > 0.0 && told.get("stop_signal").is_none(), "{told}");
+    assert!(told["peak_memory"].as_u64().unwrap() > 1 << 16 && told["cpu_time"].as_f64().is_some(), "{told}");
+    assert!(told.get("cause").is_none() && told.get("leftovers").is_none(), "{told}");
     let [hook] = told["hooks"].as_array().unwrap().as_slice() else { panic!("{told}") };
     assert_eq!(
         (&hook["hook"], &hook["phase"], &hook["verdict"]),

@@ -12,6 +12,13 @@ fn told(hook: PathBuf, options: &[&str], command: &[&str]) -> Vec<String> {
     run.done().stderr.lines().filter_map(|line| line.strip_prefix(&mark)).map(Into::into).collect()
 }
 
+/// The number that a hook logged after this name.
+#[track_caller]
+fn number(told: &[String], name: &str) -> u64 {
+    let line = told.iter().find_map(|line| line.strip_prefix(name)).unwrap();
+    line.trim_start_matches("Some(").trim_end_matches(')').parse().unwrap()
+}
+
 #[track_caller]
 fn assert_tells(told: &[String], facts: &[&str]) {
     for fact in facts {
@@ -35,6 +42,19 @@ fn a_hook_knows_how_the_command_ended() {
 }
 
 #[test]
+fn a_hook_knows_what_the_command_used() {
+    const MIB: u64 = 1 << 20;
+    // 48 MiB in a process that the command waits for, then half a second of a processor's time.
+    let script = "python3 -c 'bytearray(48 << 20)'; \
+                  exec python3 -c 'import time\nwhile time.process_time() < 0.5: pass'";
+    let told = told(guests::hook("log_context"), &[], &["bash", "-c", &script.replace("\\n", "\n")]);
+    let peak = number(&told, "peak memory ");
+    assert!((48 * MIB..96 * MIB).contains(&peak), "{told:#?}");
+    assert!((500..5_000).contains(&number(&told, "cpu time ms ")), "{told:#?}");
+    assert_tells(&told, &["cause None", "leftovers None"]);
+}
+
+#[test]
 fn a_hook_knows_that_the_command_was_not_started_and_why() {
     let told = told(guests::hook("log_context"), &[], &["nosuch"]);
     assert_tells(
@@ -44,6 +64,9 @@ fn a_hook_knows_that_the_command_was_not_started_and_why() {
             "succeeded false",
             "started at None",
             "elapsed ms None",
+            "exit code 127",
+            "peak memory None",
+            "cpu time ms None",
         ],
     );
 }
@@ -59,10 +82,7 @@ fn a_hook_before_the_command_knows_no_outcome() {
 #[test]
 fn the_times_are_those_of_the_run() {
     let told = told(guests::hook("log_context"), &["--plugin-timeout", "7s"], &["sleep", "0.3"]);
-    let number = |name: &str| -> u64 {
-        let line = told.iter().find_map(|line| line.strip_prefix(name)).unwrap();
-        line.trim_start_matches("Some(").trim_end_matches(')').parse().unwrap()
-    };
+    let number = |name: &str| number(&told, name);
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     assert!((300..20_000).contains(&number("elapsed ms ")), "{told:#?}");
     assert!(number("uptime ms ") >= number("elapsed ms "), "{told:#?}");
@@ -72,9 +92,10 @@ fn the_times_are_those_of_the_run() {
 
 #[test]
 fn a_program_finds_the_facts_in_variables_and_no_variable_it_was_not_given() {
-    for (script, facts) in
-        [("exit 7", ["EXIT_CODE=exited", "EXIT_STATUS=7"]), ("kill -9 $$", ["EXIT_CODE=killed", "EXIT_STATUS=9"])]
-    {
+    for (script, facts) in [
+        ("exit 7", ["EXIT_CODE=exited", "EXIT_STATUS=7", "WRAPPER_EXIT_CODE=7", "WRAPPER_SUCCEEDED=false"]),
+        ("kill -9 $$", ["EXIT_CODE=killed", "EXIT_STATUS=9", "WRAPPER_EXIT_CODE=137", "WRAPPER_SUCCEEDED=false"]),
+    ] {
         let command = format!("WRAPPER_COMMAND=sh -c {script}");
         let told = told(guests::program("print_environment"), &["--plugin-env", "LISTED"], &["sh", "-c", script]);
         let mut names = Vec::new();
@@ -82,8 +103,11 @@ fn a_program_finds_the_facts_in_variables_and_no_variable_it_was_not_given() {
             names.push(variable.split('=').next().unwrap());
             let others = ["HOOK_GREETING=hello", "LISTED=shown", "NO_COLOR=1", "WRAPPER_PHASE=after", &command];
             let expected = [&facts[..], &others].concat();
-            let times = ["WRAPPER_ELAPSED_MS", "WRAPPER_STARTED_AT_MS"];
-            assert!(expected.contains(&variable) || times.iter().any(|name| variable.starts_with(name)), "{variable}");
+            let numbers = ["WRAPPER_ELAPSED_MS", "WRAPPER_STARTED_AT_MS", "WRAPPER_CPU_MS", "WRAPPER_PEAK_MEMORY"];
+            assert!(
+                expected.contains(&variable) || numbers.iter().any(|name| variable.starts_with(name)),
+                "{variable}"
+            );
         }
         names.sort_unstable();
         assert_eq!(
@@ -95,9 +119,13 @@ fn a_program_finds_the_facts_in_variables_and_no_variable_it_was_not_given() {
                 "LISTED",
                 "NO_COLOR",
                 "WRAPPER_COMMAND",
+                "WRAPPER_CPU_MS",
                 "WRAPPER_ELAPSED_MS",
+                "WRAPPER_EXIT_CODE",
+                "WRAPPER_PEAK_MEMORY",
                 "WRAPPER_PHASE",
-                "WRAPPER_STARTED_AT_MS"
+                "WRAPPER_STARTED_AT_MS",
+                "WRAPPER_SUCCEEDED"
             ]
         );
         assert_tells(&told, &["argument 0 print_environment"]);

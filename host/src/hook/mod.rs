@@ -101,7 +101,7 @@ impl Hooks {
         let mut reports: Vec<Report> = Vec::new();
         for (index, hook) in hooks.iter().enumerate() {
             let start = Instant::now();
-            let applies = job.outcome.as_ref().is_none_or(|outcome| hook.settings.run_on.applies_to(outcome));
+            let applies = job.ending.as_ref().is_none_or(|ending| hook.settings.run_on.applies_to(ending));
             let before_failed = phase == Phase::Before && reports.iter().any(Report::failed);
             let skipped = !applies
                 || before_failed

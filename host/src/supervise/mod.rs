@@ -17,7 +17,11 @@ pub use process::{exit_now, fork_helper, nix_errno};
 pub use reap::ExitStatus;
 pub use signals::{SIGKILL, Signals, name};
 
-use crate::{log, outcome::Outcome, text::strerror};
+use crate::{
+    log,
+    outcome::{Ending, Outcome, Usage},
+    text::strerror,
+};
 use reap::ChildEvent;
 use rustix::{
     fd::BorrowedFd,
@@ -51,7 +55,7 @@ pub struct Supervisor {
 /// Reason for the loop to wake up.
 enum Event {
     Signal(Received),
-    Ended(Pid, ExitStatus),
+    Ended(Pid, ExitStatus, Usage),
     Stopped(Pid, i32),
     Readable,
     Deadline,
@@ -148,10 +152,10 @@ impl Supervisor {
 
     /// Starts the command and returns when it has ended. With `to_group` signals go to all of its process group;
     /// `stop_timeout` after the first one that asks to stop it is killed.
-    pub fn run_command(&mut self, command: &[OsString], to_group: bool, mut stop_timeout: Option<Duration>) -> Outcome {
+    pub fn run_command(&mut self, command: &[OsString], to_group: bool, mut stop_timeout: Option<Duration>) -> Ending {
         let child = match spawn::spawn(command, &self.signals, self.terminal.as_ref()) {
             Ok(child) => child,
-            Err(outcome) => return outcome,
+            Err(outcome) => return outcome.into(),
         };
         log::debug(|| format!("started {command:?}"));
         let mut target = Target { child, warned: false };
@@ -162,13 +166,13 @@ impl Supervisor {
         let mut trim_at = Instant::now().checked_add(TRIM_DELAY);
         loop {
             match self.next([kill_at, retry_terminal_at, trim_at].into_iter().flatten().min(), None) {
-                Event::Ended(pid, ended) if pid == child => {
+                Event::Ended(pid, ended, usage) if pid == child => {
                     if let Some(terminal) = &self.terminal {
                         terminal.take_back_from(child);
                     }
                     let outcome = Outcome::from(ended);
                     log::debug(|| format!("the command {outcome}"));
-                    return outcome;
+                    return Ending { usage, ..outcome.into() };
                 }
                 Event::Stopped(pid, signal) if pid == child => retry_terminal_at = self.propagate_stop(&target, signal),
                 Event::Ended(..) | Event::Stopped(..) | Event::Readable => {}
@@ -208,7 +212,7 @@ impl Supervisor {
         let mut waited = None;
         loop {
             let why = match self.next(deadline, None) {
-                Event::Ended(pid, ended) if pid == child => return waited.unwrap_or(WaitResult::Ended(ended)),
+                Event::Ended(pid, ended, _) if pid == child => return waited.unwrap_or(WaitResult::Ended(ended)),
                 Event::Ended(..) | Event::Stopped(..) | Event::Readable => continue,
                 Event::Signal(signal) if self.note_signal(signal, policy) => WaitResult::Interrupted,
                 Event::Signal(_) => continue,
@@ -326,14 +330,14 @@ impl Supervisor {
     fn next(&mut self, deadline: Option<Instant>, source: Option<BorrowedFd>) -> Event {
         loop {
             match reap::next() {
-                Some((pid, ChildEvent::Ended(ended))) => {
+                Some((pid, ChildEvent::Ended(ended, usage))) => {
                     if matches!(ended, ExitStatus::Killed { .. }) {
                         log::writer_was_killed();
                     }
                     if let Some((_, helper)) = self.helpers.iter_mut().find(|(helper, _)| *helper == pid) {
                         *helper = Some(ended);
                     }
-                    return Event::Ended(pid, ended);
+                    return Event::Ended(pid, ended, usage);
                 }
                 Some((pid, ChildEvent::Stopped(signal))) => return Event::Stopped(pid, signal),
                 None if deadline.is_some_and(|deadline| deadline <= Instant::now()) => {

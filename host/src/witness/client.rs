@@ -10,7 +10,7 @@ use crate::{
     job::Job,
     log,
     log::Label,
-    outcome::Outcome,
+    outcome::Ending,
     supervise::{Readiness, StopPolicy, Supervisor},
     text::strerror,
 };
@@ -77,8 +77,8 @@ impl Client {
     }
 
     /// The command has ended, or was not started.
-    pub fn ended(&mut self, outcome: &Outcome) {
-        self.report(&Message::Ended(outcome.clone()));
+    pub fn ended(&mut self, ending: &Ending) {
+        self.report(&Message::Ended(ending.clone()));
     }
 
     /// All hooks have run.

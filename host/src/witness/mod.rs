@@ -16,7 +16,7 @@ use crate::{
     hook::{self, Common, Hooks},
     job::{Job, Phase},
     log::{self, Label, Level, Line},
-    outcome::{Outcome, WRAPPER_FAILED, killed_by},
+    outcome::{Ending, Outcome, WRAPPER_FAILED, killed_by},
     supervise::{SIGKILL, StopPolicy, Supervisor, release_memory},
     text::strerror,
 };
@@ -109,7 +109,7 @@ struct Session {
     started_at: SystemTime,
     start: Instant,
     stop_signal: Option<u8>,
-    outcome: Option<Outcome>,
+    ending: Option<Ending>,
     /// For each hook of the witness whether the wrapper has run it.
     ran: Vec<bool>,
     /// Whether it has asked if it is the last, and the answer.
@@ -270,7 +270,7 @@ impl<'a> Witness<'a> {
             started_at: SystemTime::now(),
             start: Instant::now(),
             stop_signal: None,
-            outcome: None,
+            ending: None,
             ran: vec![false; self.on_last.len()],
             asks: false,
             is_last: None,
@@ -300,7 +300,7 @@ impl<'a> Witness<'a> {
                 Received::End => return self.end(place, false, started),
                 Received::Message(()) => match Message::decode(buffer) {
                     Some(Message::Stopping(signal)) => session.stop_signal = Some(signal),
-                    Some(Message::Ended(outcome)) => session.outcome = Some(outcome),
+                    Some(Message::Ended(ending)) => session.ending = Some(ending),
                     Some(Message::Ran(name)) => self.note_ran(place, name),
                     Some(Message::IsLast) => session.asks = true,
                     Some(Message::Finished) => return self.end(place, true, started),
@@ -364,14 +364,15 @@ impl<'a> Witness<'a> {
             log::debug(|| format!("container {name} has finished"));
             return None;
         }
-        let outcome = session.outcome.clone().unwrap_or(Outcome::Killed { signal: SIGKILL as u8, core_dumped: false });
-        let how = match (finished, &session.outcome) {
+        let killed = || Outcome::Killed { signal: SIGKILL as u8, core_dumped: false }.into();
+        let ending = session.ending.clone().unwrap_or_else(killed);
+        let how = match (finished, &session.ending) {
             (true, _) => "has finished, the last one".to_owned(),
             (false, None) => "was killed".into(),
-            (false, Some(outcome)) => format!("was killed after its command {}", ended(outcome)),
+            (false, Some(ending)) => format!("was killed after its command {}", ended(&ending.outcome)),
         };
         let message = format!("container {name} {how}; hooks left to run: {count}");
-        Some(Due { message, job: session.into_job(outcome, started), hooks })
+        Some(Due { message, job: session.into_job(ending, started), hooks })
     }
 
     fn watch(&self, socket: impl AsFd) -> Result<(), Errno> {
@@ -385,14 +386,14 @@ impl<'a> Witness<'a> {
 }
 
 impl Session {
-    fn into_job(self, outcome: Outcome, wrapper_started: Instant) -> Job {
-        let ran = !matches!(outcome, Outcome::NotStarted { .. });
+    fn into_job(self, ending: Ending, wrapper_started: Instant) -> Job {
+        let ran = !matches!(ending.outcome, Outcome::NotStarted { .. });
         Job {
             command: self.command.into(),
             wrapper_started,
             started_at: ran.then_some(self.started_at),
             elapsed: ran.then(|| self.start.elapsed()),
-            outcome: Some(outcome),
+            ending: Some(ending),
             stop_signal: self.stop_signal,
         }
     }

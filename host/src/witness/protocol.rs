@@ -3,12 +3,13 @@
 //! A message begins with a byte for its kind. The supervisor reads that, and numbers of one byte at fixed places. Names
 //! and arguments are bytes that it keeps and compares; they are decoded in the sandbox of a hook.
 
-use crate::outcome::Outcome;
+use crate::outcome::{Cause, CpuTime, Ending, Outcome, Usage};
 use rustix::{
     fd::{AsFd, OwnedFd},
     io::Errno,
     net::{RecvFlags, SendFlags, recv, send as send_to},
 };
+use std::time::Duration;
 
 /// Bytes of the name of a container, which Kubernetes allows.
 pub const NAME_LIMIT: usize = 63;
@@ -27,7 +28,7 @@ pub enum Message<'a> {
     /// It was asked to stop.
     Stopping(u8),
     /// The command has ended.
-    Ended(Outcome),
+    Ended(Ending),
     /// The after-hook of this name has succeeded.
     Ran(&'a [u8]),
     /// Whether all other containers have ended. It is answered.
@@ -55,12 +56,7 @@ impl<'a> Message<'a> {
                 [&[b'r', u8::try_from(name.len()).unwrap_or(0)], name, command].concat()
             }
             Self::Stopping(signal) => vec![b's', *signal],
-            Self::Ended(outcome) => match *outcome {
-                Outcome::Exited(status) => vec![b'e', b'e', status],
-                Outcome::Killed { signal, core_dumped: false } => vec![b'e', b'k', signal],
-                Outcome::Killed { signal, core_dumped: true } => vec![b'e', b'c', signal],
-                Outcome::NotStarted { code, .. } => vec![b'e', b'n', code],
-            },
+            Self::Ended(ending) => encode(ending),
             Self::Ran(name) => [b"h", *name].concat(),
             Self::IsLast => vec![b'l'],
             Self::Finished => vec![b'f'],
@@ -74,18 +70,68 @@ impl<'a> Message<'a> {
                 (name.len() <= NAME_LIMIT).then_some(Self::Register { name, command })
             }
             [b's', signal] => Some(Self::Stopping(signal)),
-            [b'e', how, number] => Some(Self::Ended(match how {
-                b'e' => Outcome::Exited(number),
-                b'k' | b'c' => Outcome::Killed { signal: number, core_dumped: how == b'c' },
-                b'n' => Outcome::not_started("the log of its own wrapper says why", number),
-                _ => return None,
-            })),
+            [b'e', ref ending @ ..] => decode(ending).map(Self::Ended),
             [b'h', ref name @ ..] => Some(Self::Ran(name)),
             [b'l'] => Some(Self::IsLast),
             [b'f'] => Some(Self::Finished),
             _ => None,
         }
     }
+}
+
+/// Unknown, among numbers.
+const UNKNOWN: u64 = u64::MAX;
+
+/// Six bytes, and four numbers of eight bytes each.
+fn encode(ending: &Ending) -> Vec<u8> {
+    let (how, number) = match ending.outcome {
+        Outcome::Exited(status) => (b'e', status),
+        Outcome::Killed { signal, core_dumped: false } => (b'k', signal),
+        Outcome::Killed { signal, core_dumped: true } => (b'c', signal),
+        Outcome::NotStarted { code, .. } => (b'n', code),
+    };
+    let cause = match ending.cause {
+        None => b'-',
+        Some(Cause::OutOfMemory) => b'm',
+        Some(Cause::TimedOut) => b't',
+    };
+    let nanoseconds = |time: fn(&CpuTime) -> Duration| {
+        ending.usage.cpu_time.as_ref().and_then(|cpu_time| u64::try_from(time(cpu_time).as_nanos()).ok())
+    };
+    let numbers = [
+        ending.usage.peak_memory,
+        nanoseconds(|time| time.user),
+        nanoseconds(|time| time.system),
+        ending.leftovers.map(u64::from),
+    ];
+    let mut bytes = vec![b'e', how, number, ending.exit_code, ending.succeeded.into(), cause];
+    bytes.extend(numbers.iter().flat_map(|number| number.unwrap_or(UNKNOWN).to_le_bytes()));
+    bytes
+}
+
+fn decode(bytes: &[u8]) -> Option<Ending> {
+    let [how, number, exit_code, succeeded @ 0..=1, cause, ref numbers @ ..] = *bytes else { return None };
+    let outcome = match how {
+        b'e' => Outcome::Exited(number),
+        b'k' | b'c' => Outcome::Killed { signal: number, core_dumped: how == b'c' },
+        b'n' => Outcome::not_started("the log of its own wrapper says why", number),
+        _ => return None,
+    };
+    let cause = match cause {
+        b'-' => None,
+        b'm' => Some(Cause::OutOfMemory),
+        b't' => Some(Cause::TimedOut),
+        _ => return None,
+    };
+    let (numbers, []) = numbers.as_chunks() else { return None };
+    let [peak_memory, user, system, leftovers] = *numbers else { return None };
+    let known = |number| Some(u64::from_le_bytes(number)).filter(|number| *number != UNKNOWN);
+    let cpu_time = known(user)
+        .zip(known(system))
+        .map(|(user, system)| CpuTime { user: Duration::from_nanos(user), system: Duration::from_nanos(system) });
+    let leftovers = known(leftovers).map(|count| u32::try_from(count).unwrap_or(u32::MAX));
+    let usage = Usage { peak_memory: known(peak_memory), cpu_time };
+    Some(Ending { outcome, exit_code, succeeded: succeeded == 1, cause, usage, leftovers })
 }
 
 impl Reply {
@@ -160,17 +206,28 @@ mod tests {
             Message::Register { name: b"", command: b"" },
             Message::Register { name: b"my-job", command: b"sh\0-c\0\xff\0" },
             Message::Stopping(15),
-            Message::Ended(Outcome::Exited(3)),
-            Message::Ended(Outcome::Killed { signal: 9, core_dumped: false }),
-            Message::Ended(Outcome::Killed { signal: 11, core_dumped: true }),
+            Message::Ended(Outcome::Exited(3).into()),
+            Message::Ended(Outcome::Killed { signal: 11, core_dumped: true }.into()),
+            Message::Ended(Ending {
+                outcome: Outcome::Killed { signal: 9, core_dumped: false },
+                exit_code: 42,
+                succeeded: true,
+                cause: Some(Cause::OutOfMemory),
+                usage: Usage {
+                    peak_memory: Some(64 << 30),
+                    cpu_time: Some(CpuTime { user: Duration::from_nanos(1), system: Duration::from_secs(100_000) }),
+                },
+                leftovers: Some(3),
+            }),
             Message::Ran(b"istio-quit"),
             Message::IsLast,
             Message::Finished,
         ] {
             assert_eq!(Message::decode(&message.encode()), Some(message));
         }
-        let ended = Message::Ended(Outcome::not_started("a secret", 127)).encode();
-        let Some(Message::Ended(Outcome::NotStarted { code: 127, .. })) = Message::decode(&ended) else { panic!() };
+        let ended = Message::Ended(Outcome::not_started("a secret", 127).into()).encode();
+        let Some(Message::Ended(ending)) = Message::decode(&ended) else { panic!() };
+        assert_eq!(ending.outcome, Outcome::not_started("the log of its own wrapper says why", 127));
     }
 
     #[test]
@@ -184,10 +241,18 @@ mod tests {
     #[test]
     fn anything_else_is_no_message() {
         for bytes in
-            [&b""[..], b"r", b"r\x05abc", b"s", b"s\x0f\x0f", b"e", b"ex\x00", b"ll", b"f\0", b"GET / HTTP/1.1"]
+            [&b""[..], b"r", b"r\x05abc", b"s", b"s\x0f\x0f", b"e", b"ee\x00", b"ll", b"f\0", b"GET / HTTP/1.1"]
         {
             assert_eq!(Message::decode(bytes), None, "{bytes:?}");
         }
+        let ended = Message::Ended(Outcome::Exited(0).into()).encode();
+        for (place, byte) in [(1, b'x'), (4, 2), (5, b'x')] {
+            let mut ended = ended.clone();
+            ended[place] = byte;
+            assert_eq!(Message::decode(&ended), None, "{ended:?}");
+        }
+        assert_eq!(Message::decode(&ended[..ended.len() - 1]), None);
+        assert_eq!(Message::decode(&[&ended[..], b"\0"].concat()), None);
         let long_name = [&[b'r', 64][..], &[b'n'; 64]].concat();
         assert_eq!(Message::decode(&long_name), None);
     }

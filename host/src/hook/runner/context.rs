@@ -6,7 +6,7 @@ use crate::{
     hook::{load::Hook, settings::Variables},
     job::{Job, Phase},
     log::Label,
-    outcome::Outcome,
+    outcome::{CpuTime, Outcome},
 };
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -51,7 +51,8 @@ impl Context {
     pub fn variables(&self, mut inherited: Vec<(String, String)>) -> Vec<(String, String)> {
         let job = &self.job;
         let mut own = vec![("WRAPPER_PHASE", self.phase.as_str().to_owned())];
-        if let Some(outcome) = &job.outcome {
+        if let Some(ending) = &job.ending {
+            let outcome = &ending.outcome;
             let status = match outcome {
                 Outcome::Exited(status) => status,
                 Outcome::Killed { signal, .. } => signal,
@@ -61,6 +62,17 @@ impl Context {
             if let Outcome::NotStarted { reason, .. } = outcome {
                 own.push(("WRAPPER_REASON", reason.clone()));
             }
+            own.push(("WRAPPER_EXIT_CODE", ending.exit_code.to_string()));
+            own.push(("WRAPPER_SUCCEEDED", ending.succeeded.to_string()));
+            own.extend(ending.cause.map(|cause| ("WRAPPER_CAUSE", cause.as_str().to_owned())));
+            own.extend(ending.usage.peak_memory.map(|bytes| ("WRAPPER_PEAK_MEMORY", bytes.to_string())));
+            own.extend(
+                ending
+                    .usage
+                    .cpu_time
+                    .map(|CpuTime { user, system }| ("WRAPPER_CPU_MS", (user + system).as_millis().to_string())),
+            );
+            own.extend(ending.leftovers.map(|count| ("WRAPPER_LEFTOVERS", count.to_string())));
         }
         if let Some(elapsed) = job.elapsed {
             own.push(("WRAPPER_ELAPSED_MS", elapsed.as_millis().to_string()));

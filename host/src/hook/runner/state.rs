@@ -9,7 +9,7 @@ use super::{
 use crate::{
     job::Phase,
     log::{Level, Line},
-    outcome::Outcome,
+    outcome::{Cause, CpuTime, Ending, Outcome},
 };
 use bindings::wrapper::hook::{context, logging};
 use std::time::Duration;
@@ -57,6 +57,12 @@ impl WasiHttpView for State {
     }
 }
 
+impl State {
+    fn ending(&self) -> Option<&Ending> {
+        self.context.job.ending.as_ref()
+    }
+}
+
 /// 64 bits of nanoseconds last for 584 years.
 fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
@@ -75,7 +81,7 @@ impl context::Host for State {
     }
 
     fn get_outcome(&mut self) -> Option<context::Outcome> {
-        Some(match self.context.job.outcome.clone()? {
+        Some(match self.ending()?.outcome.clone() {
             Outcome::Exited(status) => context::Outcome::Exited(status),
             Outcome::Killed { signal, core_dumped } => {
                 context::Outcome::Killed(context::Killed { signal, core_dumped })
@@ -84,6 +90,34 @@ impl context::Host for State {
                 context::Outcome::NotStarted(context::NotStarted { reason, exit_code: code })
             }
         })
+    }
+
+    fn get_cause(&mut self) -> Option<context::Cause> {
+        Some(match self.ending()?.cause? {
+            Cause::OutOfMemory => context::Cause::OutOfMemory,
+            Cause::TimedOut => context::Cause::TimedOut,
+        })
+    }
+
+    fn get_exit_code(&mut self) -> Option<u8> {
+        self.ending().map(|ending| ending.exit_code)
+    }
+
+    fn get_succeeded(&mut self) -> Option<bool> {
+        self.ending().map(|ending| ending.succeeded)
+    }
+
+    fn get_peak_memory(&mut self) -> Option<u64> {
+        self.ending()?.usage.peak_memory
+    }
+
+    fn get_cpu_time(&mut self) -> Option<context::CpuTime> {
+        let CpuTime { user, system } = self.ending()?.usage.cpu_time?;
+        Some(context::CpuTime { user: nanoseconds(user), system: nanoseconds(system) })
+    }
+
+    fn get_leftover_count(&mut self) -> Option<u32> {
+        self.ending()?.leftovers
     }
 
     fn get_stop_signal(&mut self) -> Option<u8> {
