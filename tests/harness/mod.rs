@@ -37,11 +37,13 @@ pub const LOOK: Duration = Duration::from_millis(10);
 
 /// wrapper, with none of the environment of whoever runs the tests but the path. It is the built one, or what
 /// `WRAPPER_UNDER_TEST` says: an emulator and a binary for another CPU, see tests/platforms.
+/// With `TEST_COMPILE` set, a debug build compiles built-in hooks as it does files.
 pub fn wrapper() -> Command {
     let under_test = env::var("WRAPPER_UNDER_TEST").unwrap_or_else(|_| env!("CARGO_BIN_EXE_wrapper").into());
     let mut words = under_test.split_whitespace();
     let mut command = Command::new(words.next().expect("WRAPPER_UNDER_TEST names a program"));
     command.args(words).env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    command.envs(env::vars_os().filter(|(name, _)| name == "TEST_COMPILE"));
     command.stdin(Stdio::null());
     command
 }

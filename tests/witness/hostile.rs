@@ -44,7 +44,9 @@ fn what_does_not_begin_with_a_registration_is_refused_and_runs_no_hook() {
 fn a_registered_peer_that_sends_garbage_is_one_session_and_its_end_runs_the_hooks_once() {
     let witness = Witness::start(&["--plugin", "echo"]);
     let peer = registered(&witness, "");
-    for bytes in [&b"\0"[..], b"GET / HTTP/1.1", b"s", b"e", b"ee\x07", b"hnosuch", &[b'h'; 40_000], &register("b", b"")] {
+    for bytes in
+        [&b"\0"[..], b"GET / HTTP/1.1", b"s", b"e", b"ee\x07", b"hnosuch", &[b'h'; 40_000], &register("b", b"")]
+    {
         assert!(peer.send(bytes));
     }
     // Exited with 7, which is the exit code and no success; the rest is unknown.

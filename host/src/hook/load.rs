@@ -13,7 +13,12 @@ use crate::{
     memfd,
     text::strerror,
 };
-use std::{fs::File, os::fd::AsRawFd, path::Path, sync::Arc};
+use std::{
+    fs::File,
+    os::fd::AsRawFd,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// Enough for a Python interpreter in a component (18 MB), and little enough to be checked in under two seconds. A
 /// ConfigMap holds up to 1 MiB.
@@ -79,6 +84,7 @@ pub fn load(before: &[Listed], after: &[Listed], common: &Common) -> Hooks {
 fn load_one(listed: &Listed, common: &Common) -> Option<Hook> {
     let Listed { spec: Spec { source, label, .. }, settings } = listed;
     let found = match source {
+        Source::BuiltIn(built_in) if are_compiled() => read_component(&component_of(built_in)).map(Code::Component),
         Source::BuiltIn(built_in) => Ok(Code::BuiltIn(built_in)),
         Source::File(path) => read_file(path).map_err(|why| why + &unknown::hint(path)),
         Source::Unknown => Err(unknown::explain(&label.source)),
@@ -102,7 +108,26 @@ fn load_one(listed: &Listed, common: &Common) -> Option<Hook> {
     Some(Hook { label: label.clone(), settings: settings.clone(), precompile, compiler: None, code })
 }
 
+/// Whether built-in hooks are compiled like files: in debug builds, so that tests can hold both ways.
+fn are_compiled() -> bool {
+    cfg!(debug_assertions) && std::env::var_os("TEST_COMPILE").is_some()
+}
+
+/// The file that a built-in hook was made of, on the machine that built it.
+fn component_of(built_in: &BuiltIn) -> PathBuf {
+    let dist = if cfg!(debug_assertions) { concat!(env!("CARGO_MANIFEST_DIR"), "/../hooks/dist") } else { "" };
+    Path::new(dist).join(built_in.name).with_extension("wasm")
+}
+
 fn read_file(path: &Path) -> Result<Code, String> {
+    let component = read_component(path)?;
+    let length = memfd::length(&component);
+    let built_in = if are_compiled() { None } else { BuiltIn::in_file(&component, length) };
+    Ok(built_in.map_or(Code::Component(component), Code::BuiltIn))
+}
+
+/// The bytes of a hook, in a sealed file in memory.
+fn read_component(path: &Path) -> Result<File, String> {
     let mut file = environment::open_regular(path)?;
     if file.metadata().map_err(strerror)?.len() > SIZE_LIMIT {
         return Err(environment::larger_than(SIZE_LIMIT));
@@ -111,6 +136,6 @@ fn read_file(path: &Path) -> Result<Code, String> {
     match copy.metadata().map_err(strerror)?.len() {
         0 => Err("the file is empty".into()),
         length if length > SIZE_LIMIT => Err(environment::larger_than(SIZE_LIMIT)),
-        length => Ok(BuiltIn::in_file(&copy, length).map_or(Code::Component(copy), Code::BuiltIn)),
+        _ => Ok(copy),
     }
 }
