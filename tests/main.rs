@@ -39,7 +39,7 @@ mod hooks {
     mod loading; // what cannot be a hook is rejected before the command starts
     mod output; // what hooks print and log, and how their failures are reported
     mod schedule; // which hooks run when, under which name, and when they are compiled
-    mod sdk; // the README's hook outside of this workspace
+    mod sdk; // the documentation's hook, outside of this workspace
     mod settings; // HOOK_<NAME>_…: what holds for one hook only
     mod throttled; // hooks finish on a hundredth of a CPU
 }

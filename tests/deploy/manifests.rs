@@ -19,8 +19,8 @@ pub fn all() -> &'static [Manifest] {
     static ALL: OnceLock<Vec<Manifest>> = OnceLock::new();
     ALL.get_or_init(|| {
         let mut all = in_files();
-        all.extend(in_page("README.md"));
-        all.extend(files("deploy", ".md").iter().flat_map(|page| in_page(page)));
+        let pages = [vec!["README.md".into()], files("docs", ".md"), files("deploy", ".md")].concat();
+        all.extend(pages.iter().flat_map(|page| in_page(page)));
         all.extend(built(EXAMPLE).unwrap().into_iter().map(|object| Manifest { place: EXAMPLE.into(), object }));
         assert!(all.len() > 30, "there are more manifests: {all:#?}");
         all

@@ -1,4 +1,4 @@
-//! A hook outside of this workspace, built as the README describes.
+//! A hook outside of this workspace, built as docs/writing-hooks.md describes.
 
 use crate::harness::{
     Run, guests,
@@ -7,10 +7,10 @@ use crate::harness::{
 };
 use std::{fs, path::Path, process::Command};
 
-/// The code block of the README that follows this line.
-fn readme_block(after: &str) -> String {
-    let readme = fs::read_to_string(repository("README.md")).unwrap();
-    let rest = readme.split_once(after).unwrap_or_else(|| panic!("the README has no line {after:?}")).1;
+/// The code block of the page that follows this line.
+fn block(after: &str) -> String {
+    let page = fs::read_to_string(repository("docs/writing-hooks.md")).unwrap();
+    let rest = page.split_once(after).unwrap_or_else(|| panic!("the page has no line {after:?}")).1;
     let block = rest.split_once("```").unwrap().1.split_once('\n').unwrap().1;
     block.split_once("```").unwrap().0.to_owned()
 }
@@ -27,15 +27,15 @@ fn cargo_build(directory: &Path) {
 }
 
 #[test]
-fn the_readmes_hook_builds_outside_the_workspace_and_runs() {
+fn the_hook_of_the_documentation_builds_outside_the_workspace_and_runs() {
     let directory = tempfile::tempdir().unwrap();
-    let manifest = readme_block("`Cargo.toml`:");
+    let manifest = block("`Cargo.toml`:");
     let sdk = repository("guest-sdk");
     assert!(manifest.contains("../wrapper/guest-sdk"), "{manifest}");
     let manifest = manifest.replace("../wrapper/guest-sdk", sdk.to_str().unwrap());
     fs::create_dir(directory.path().join("src")).unwrap();
     fs::write(directory.path().join("Cargo.toml"), manifest).unwrap();
-    fs::write(directory.path().join("src/lib.rs"), readme_block("`src/lib.rs`:")).unwrap();
+    fs::write(directory.path().join("src/lib.rs"), block("`src/lib.rs`:")).unwrap();
     cargo_build(directory.path());
 
     let hook = directory.path().join("target/wasm32-wasip2/release/my_hook.wasm");
