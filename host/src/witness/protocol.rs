@@ -1,6 +1,6 @@
 //! Supervisor: the messages between a wrapper and its witness, on a Unix socket that keeps them apart (SOCK_SEQPACKET).
 //!
-//! A message begins with a byte for its kind. The supervisor reads that, and numbers of one byte at fixed places. Names
+//! A message begins with a byte for its kind. The supervisor reads that, and numbers at fixed places. Names
 //! and arguments are bytes that it keeps and compares; they are decoded in the sandbox of a hook.
 
 use crate::outcome::{Cause, CpuTime, Ending, Outcome, Usage};
