@@ -1,6 +1,6 @@
 """Measures wrapper beside other programs and writes the tables of bench/results.md.
 
-    bench/run                                    wrapper, tini, dumb-init, catatonit
+    bench/run                                    wrapper, tini, dumb-init, catatonit, and bench/init.c, the floor
     bench/run --peer 'go=/wrapper4 --' --runs 50 and any other program that takes a command
 
 The programs of a table are measured alternately, so that other load on the machine affects all of them alike. A cell is
