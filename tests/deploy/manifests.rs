@@ -161,6 +161,36 @@ fn the_digest_shown_is_that_of_the_hook() {
 }
 
 #[test]
+fn the_config_map_of_ones_own_hook_is_made_from_its_file_and_named_after_its_bytes() {
+    const FOLDER: &str = "deploy/kustomize/own-hook";
+    let hook = repository("hooks/dist/http.wasm");
+    let build = |bytes: &[u8]| {
+        let folder = tempfile::tempdir().unwrap();
+        for file in files(FOLDER, ".yaml") {
+            fs::copy(repository(&file), folder.path().join(file.rsplit('/').next().unwrap())).unwrap();
+        }
+        fs::write(folder.path().join("report.wasm"), bytes).unwrap();
+        let objects = built(folder.path().to_str().unwrap()).unwrap();
+        assert_eq!(validate(&objects, NEWEST), [None, None]);
+        let [config_map, job]: [Value; 2] = objects.try_into().unwrap();
+        assert_eq!(config_map["immutable"], true);
+        assert!(config_map["binaryData"]["report.wasm"].is_string(), "{config_map}");
+        assert_eq!(pod(&job).unwrap()["volumes"][0]["configMap"]["name"], config_map["metadata"]["name"]);
+        (config_map["metadata"]["name"].clone(), job)
+    };
+    let bytes = fs::read(&hook).unwrap();
+    let (name, job) = build(&bytes);
+    assert_ne!(name, build(&bytes[1..]).0, "Jobs that run would get a new hook");
+
+    let container = &pod(&job).unwrap()["containers"][0];
+    let invocation = Invocation::read(container, None).unwrap();
+    assert_eq!(container["volumeMounts"][0]["mountPath"], "/hooks");
+    assert!(invocation.options.contains(&"/hooks/report.wasm".into()), "{invocation:?}");
+    let shown = invocation.variable("HOOK_REPORT_SHA256").unwrap();
+    assert_eq!(shown, digest("http"), "hooks/build writes the digest of http into {FOLDER}");
+}
+
+#[test]
 fn a_hook_of_190_kilobytes_goes_through_kubectl_apply_and_one_of_200_does_not() {
     const ANNOTATIONS: usize = 256 * 1024; // TotalAnnotationSizeLimitB of the API server.
     let hook = tempfile::NamedTempFile::new().unwrap();

@@ -13,10 +13,11 @@ use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt, path::Path};
 
 /// Runs it with this script in place of the program and this server in place of all others.
 fn run(invocation: &Invocation, peer: &Peer, script: &str, message: &Path) -> Done {
-    // Hooks that are mounted are those of the repository.
-    let here = |word: &String| match word.rsplit_once('/') {
-        Some((_, name)) if name.ends_with(".wasm") => repository("hooks/dist").join(name).to_str().unwrap().into(),
-        _ => word.replace("/dev/termination-log", message.to_str().unwrap()),
+    // Hooks that are mounted are those of the repository; `http` stands in for one's own, under its name.
+    let here = |word: &String| match word.rsplit_once('/').and_then(|(_, file)| file.strip_suffix(".wasm")) {
+        Some("report") => format!("report={}", hook_file("http")),
+        Some(name) => hook_file(name),
+        None => word.replace("/dev/termination-log", message.to_str().unwrap()),
     };
     let urls = invocation.hooks().into_iter().map(|hook| (format!("HOOK_{hook}_URL"), peer.url("/")));
     let env = invocation.env.iter().map(|(name, value)| {
@@ -29,6 +30,10 @@ fn run(invocation: &Invocation, peer: &Peer, script: &str, message: &Path) -> Do
     });
     let options = invocation.options.iter().map(here).collect();
     Invocation { options, env: urls.chain(env).collect(), ..invocation.clone() }.with_script(script).done()
+}
+
+fn hook_file(name: &str) -> String {
+    repository("hooks/dist").join(format!("{name}.wasm")).to_str().unwrap().into()
 }
 
 /// The servers that hooks may reach, all of them or one.

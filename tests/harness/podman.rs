@@ -30,7 +30,7 @@ pub const MY_JOB: &str = "localhost/my-job:test";
 pub const MY_JOB_WRAPPED: &str = "localhost/my-job-wrapped:test";
 /// A real Envoy, whose admin interface is where Istio's agent would be.
 const ENVOY: &str = "localhost/envoy:test";
-const ENVOY_PORT: u16 = 15020;
+pub const ENVOY_PORT: u16 = 15020;
 const PAUSE: &str = "localhost/pause:test";
 
 /// Name of the sidecar's container, the same as Istio's.
