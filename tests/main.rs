@@ -17,6 +17,7 @@ mod supervisor {
     mod stdio; // the command has wrapper's standard streams, in whatever state they are
     mod stopping; // SIGTERM, --stop-timeout and --kill-group
     mod terminal; // Ctrl-C, job control and reading from a terminal work as without wrapper
+    mod time_limit; // --timeout, and the warning of --grace-period
 }
 
 /// Options, variables and the other things that the program does itself.

@@ -2,8 +2,9 @@
 
 use crate::{
     hook::{Common, Listed},
-    log, witness,
+    log, supervise, witness,
 };
+use humantime::format_duration;
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 /// All settings of a run, checked.
@@ -16,10 +17,27 @@ pub struct Config {
     /// Settings that hold for all hooks.
     pub common: Common,
     pub hook_failure_counts: bool,
-    pub stop_timeout: Option<Duration>,
-    pub kill_group: bool,
+    pub supervision: supervise::Settings,
+    /// Time from the pod's SIGTERM to its SIGKILL, if the user has named it.
+    pub grace_period: Option<Duration>,
     /// The file that the kubelet reads a container's termination message from.
     pub termination_log: Option<PathBuf>,
     pub witness: Option<witness::Settings>,
     pub log: log::Settings,
+}
+
+impl Config {
+    /// A warning if what may take place after a stop signal takes longer than the grace period.
+    pub fn exceeds_grace_period(&self) -> Option<String> {
+        let grace_period = self.grace_period?;
+        let stop_timeout = self.supervision.stop_timeout;
+        let hooks: Duration = self.after.iter().map(|hook| hook.settings.timeout.value).sum();
+        let parts = [("--stop-timeout", stop_timeout), ("after-hooks", Some(hooks).filter(|hooks| !hooks.is_zero()))];
+        let sum: Duration = parts.iter().filter_map(|(_, time)| *time).sum();
+        (sum > grace_period).then(|| {
+            let parts = parts.iter().filter_map(|(part, time)| Some(format!("{part} {}", format_duration((*time)?))));
+            let parts = parts.collect::<Vec<_>>().join(" + ");
+            format!("{parts} exceeds the grace period of {}", format_duration(grace_period))
+        })
+    }
 }

@@ -45,6 +45,9 @@ fn run() -> u8 {
     match cli::parse(env::args_os()) {
         Ok(Request::Run(config)) => {
             log::set(config.log);
+            if let Some(warning) = config.exceeds_grace_period() {
+                log::warn(warning);
+            }
             for (name, hint) in cli::unknown_variables() {
                 log::warn(format!("unknown variable {name}; {hint}"));
             }
@@ -87,7 +90,7 @@ fn run_job(config: &Config, started: Instant, mut supervisor: Supervisor) -> u8 
     };
     let ending = match why_not_started(&hooks, &before, &supervisor) {
         Some(outcome) => outcome.into(),
-        None => job.time(|| supervisor.run_command(&config.command, config.kill_group, config.stop_timeout)),
+        None => job.time(|| supervisor.run_command(&config.command, &config.supervision)),
     };
     job.end(ending.clone(), supervisor.stop_signal());
     witness.ended(&ending);

@@ -3,6 +3,10 @@
 use crate::text::choose;
 use std::{fmt, str::FromStr, time::Duration};
 
+/// Exit code for a command that did not exit within its time limit, whatever it did when it was stopped. timeout(1)
+/// uses the same.
+const TIMED_OUT: u8 = 124;
+
 /// Exit code for wrapper's own errors: an invalid option, a hook that cannot be loaded, a process that cannot be
 /// created. A helper that fails uses it too. `env`, `timeout` and `nohup` use the same number for theirs.
 pub const WRAPPER_FAILED: u8 = 125;
@@ -83,6 +87,17 @@ pub struct Ending {
     pub usage: Usage,
     /// Processes that it left behind, if they were counted.
     pub leftovers: Option<u32>,
+}
+
+impl Ending {
+    /// The ending of a command that ran.
+    pub fn new(outcome: Outcome, cause: Option<Cause>, usage: Usage) -> Self {
+        let ending = Self { cause, usage, ..outcome.into() };
+        match cause {
+            Some(Cause::TimedOut) => Self { exit_code: TIMED_OUT, succeeded: false, ..ending },
+            _ => ending,
+        }
+    }
 }
 
 impl From<Outcome> for Ending {

@@ -58,6 +58,9 @@ fn a_bad_option_is_125_in_one_line_and_nothing_starts() {
         (&["--plugin-env", "A=B"], "without =value"),
         (&["--plugin-sha256", "00", "--plugin", "echo"], "64 hexadecimal digits"),
         (&["--stop-timeout=-1s"], "--stop-timeout \"-1s\": not a time"),
+        (&["--timeout", "0"], "--timeout \"0\": must be more than 0"),
+        (&["--timeout", "2 hours or so"], "--timeout \"2 hours or so\": not a time such as 500ms, 10s or 1m30s"),
+        (&["--grace-period", "soon"], "--grace-period \"soon\": not a time"),
         (&["--log", "loud"], "must be one of: error, warn, info, debug"),
         (&["--log-format", "xml"], "must be one of: text, json"),
     ] {

@@ -73,6 +73,17 @@ fn every_outcome_has_its_text() {
 }
 
 #[test]
+fn a_command_over_its_time_limit_is_reported_as_such() {
+    for (format, words) in [("text", " s, out of time\n"), ("json", r#""cause":"timed-out""#)] {
+        let log = Log::new("");
+        let options = ["--timeout", "500ms", "--log-format", format];
+        assert_eq!(telling(&log.path).with(&options).with(&["sleep", "60"]).done().code(), 124);
+        let text = log.text();
+        assert!(text.contains("124") && text.contains(words), "{text}");
+    }
+}
+
+#[test]
 fn every_verdict_has_its_text() {
     let log = Log::new("");
     let mut run = telling(&log.path).with(&["--plugin-timeout", "6s"]);

@@ -165,6 +165,26 @@ fn every_manifest_of_the_page_runs_its_program_beside_a_proxy_that_is_ready() {
     }
 }
 
+/// A manifest of the page beside a proxy that agrees to quit, with another program and variables of its own.
+fn runs(program: &str, heading: &str, script: &str, env: &[(&str, &str)]) -> (Done, usize) {
+    let found = scenarios().iter().find(|it| it.program == program && it.heading == heading);
+    let scenario = found.unwrap_or_else(|| panic!("{program} has no {heading:?}"));
+    let (proxy, _) = proxy(true);
+    let mut run = scenario.invocation.with_script(script);
+    run.envs(scenario.invocation.hooks().iter().map(|hook| (format!("HOOK_{hook}_URL"), proxy.url("/"))));
+    run.envs(env.iter().copied());
+    let done = run.done();
+    (done, proxy.requests().len())
+}
+
+#[test]
+fn a_command_over_the_time_limit_is_stopped_and_the_proxy_is_asked_to_quit() {
+    let (done, requests) = runs("timeout", "A time limit", "exec sleep 60", &[("WRAPPER_TIMEOUT", "500ms")]);
+    assert_eq!((done.code(), requests), (124, 1), "{done:?}");
+    let (done, requests) = runs("timeout", "A time limit", "exit 7", &[]);
+    assert_eq!((done.code(), requests), (7, 1), "{done:?}");
+}
+
 #[test]
 fn every_setting_of_a_hook_on_the_page_is_one_of_a_hook_of_that_manifest() {
     const SETTINGS: [&str; 8] = ["URL", "STARTUP", "WAIT_GONE", "PERIOD", "TIMEOUT", "ON_TIMEOUT", "ABSENT", "ON"];

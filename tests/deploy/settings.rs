@@ -266,5 +266,14 @@ fn the_commands_time_and_the_hooks_fit_into_the_grace_period() {
         (invocation.variable("WRAPPER_STOP_TIMEOUT"), invocation.variable("WRAPPER_PLUGIN_TIMEOUT")),
         (Some("1m"), Some("30s"))
     );
-    assert!(60 + after * 30 < spec["terminationGracePeriodSeconds"].as_u64().unwrap());
+    let grace_period = spec["terminationGracePeriodSeconds"].as_u64().unwrap();
+    assert!(60 + after * 30 < grace_period);
+    assert_eq!(invocation.variable("WRAPPER_GRACE_PERIOD"), Some(&*grace_period.to_string()));
+    let warns = |stop_timeout: &str| {
+        let mut invocation = invocation.clone();
+        invocation.env.push(("WRAPPER_STOP_TIMEOUT".into(), stop_timeout.into()));
+        let done = run(&invocation, &Peer::with_status(200), "exit 7", Path::new("/dev/null"));
+        done.stderr.contains("exceeds the grace period")
+    };
+    assert!(!warns("1m") && warns("2m"));
 }

@@ -7,7 +7,7 @@ mod values;
 
 pub use options::unknown_variables;
 
-use crate::{config::Config, hook::Common, log, witness};
+use crate::{config::Config, hook::Common, log, supervise, witness};
 use anyhow::{Result, anyhow};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use options::Arguments;
@@ -56,8 +56,12 @@ fn config(arguments: &Arguments) -> Result<Config> {
             scarce_address_space: getrlimit(Resource::As).current.is_some(),
         },
         hook_failure_counts: arguments.or_default(&options::PLUGIN_FAILURE, values::failure_counts)?,
-        stop_timeout: arguments.one(&options::STOP_TIMEOUT, values::duration)?,
-        kill_group: arguments.one(&options::KILL_GROUP, flag)?.unwrap_or(false),
+        supervision: supervise::Settings {
+            kill_group: arguments.one(&options::KILL_GROUP, flag)?.unwrap_or(false),
+            stop_timeout: arguments.one(&options::STOP_TIMEOUT, values::duration)?,
+            timeout: arguments.one(&options::TIMEOUT, values::duration)?,
+        },
+        grace_period: arguments.one(&options::GRACE_PERIOD, values::duration)?,
         witness: witness(arguments)?,
         termination_log: arguments.one(&options::TERMINATION_LOG, |path| Ok(path.into()))?,
         log: log::Settings {

@@ -163,6 +163,16 @@ pub const PLUGIN_ENV: Opt = Opt {
     help: "Environment variable that hooks may read besides those named HOOK_…; repeatable",
 };
 
+pub const TIMEOUT: Opt = Opt {
+    flag: "timeout",
+    alias: None,
+    variable: "WRAPPER_TIMEOUT",
+    takes: Takes::One("TIME"),
+    default: None,
+    help: "Send SIGTERM if the command still runs this long after its start, and SIGKILL after\n\
+           --stop-timeout (10s if that is not set); exit with 124. Default: no limit",
+};
+
 pub const STOP_TIMEOUT: Opt = Opt {
     flag: "stop-timeout",
     alias: None,
@@ -171,6 +181,16 @@ pub const STOP_TIMEOUT: Opt = Opt {
     default: None,
     help: "Send SIGKILL if the command still runs this long after the first stop signal\n\
            (SIGTERM, SIGINT, SIGQUIT or SIGHUP); default: never",
+};
+
+pub const GRACE_PERIOD: Opt = Opt {
+    flag: "grace-period",
+    alias: None,
+    variable: "WRAPPER_GRACE_PERIOD",
+    takes: Takes::One("TIME"),
+    default: None,
+    help: "The pod's terminationGracePeriodSeconds: warn at the start if --stop-timeout and\n\
+           the time limits of all after-hooks do not fit into it",
 };
 
 pub const KILL_GROUP: Opt = Opt {
@@ -248,7 +268,7 @@ pub const LOG_FORMAT: Opt = Opt {
 };
 
 /// All of them, in the order of the help.
-const ALL: [Opt; 19] = [
+const ALL: [Opt; 21] = [
     PLUGIN,
     BEFORE,
     PLUGIN_ON,
@@ -259,7 +279,9 @@ const ALL: [Opt; 19] = [
     PLUGIN_SHA256,
     ALLOW_HTTP,
     PLUGIN_ENV,
+    TIMEOUT,
     STOP_TIMEOUT,
+    GRACE_PERIOD,
     KILL_GROUP,
     TERMINATION_LOG,
     DISABLE_HOOKS,
@@ -371,6 +393,7 @@ pub fn help() -> String {
              with HOOK_<NAME>_ON_LAST=true it runs only in the last container that the witness knows.\n\n\
              Built-in hooks:\n{}\n\n\
              Exit codes:\n  the command's own; 128+n if signal n killed it; 127 not found; 126 not executable;\n  \
+             124 if it did not exit within --timeout;\n  \
              125 for wrapper's own errors, such as an invalid option or a hook that cannot be loaded\n\n\
              Example: run a job, then make its Istio sidecar quit\n  \
              wrapper --plugin istio-quit --plugin-timeout 20s -- /my-job --verbose",

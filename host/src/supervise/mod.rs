@@ -19,22 +19,34 @@ pub use signals::{SIGKILL, Signals, name};
 
 use crate::{
     log,
-    outcome::{Ending, Outcome, Usage},
+    outcome::{Cause, Ending, Outcome, Usage},
     text::strerror,
 };
+use humantime::format_duration;
 use reap::ChildEvent;
 use rustix::{
     fd::BorrowedFd,
     io::Errno,
     process::{Pid, getpgid, getpid, set_child_subreaper},
 };
-use signals::{Received, SIGCONT, Woken};
+use signals::{Received, SIGCONT, SIGTERM, Woken};
 use std::{
     convert::Infallible,
     ffi::OsString,
     time::{Duration, Instant},
 };
 use terminal::{Terminal, our_group};
+
+/// How the command is supervised.
+#[derive(Debug)]
+pub struct Settings {
+    /// Whether signals go to all of its process group.
+    pub kill_group: bool,
+    /// Time from the first signal that asks it to stop until it is killed.
+    pub stop_timeout: Option<Duration>,
+    /// Time after which it is stopped.
+    pub timeout: Option<Duration>,
+}
 
 pub struct Supervisor {
     signals: Signals,
@@ -99,6 +111,9 @@ const FORK_RETRY: Duration = Duration::from_millis(100);
 /// Interval of checks whether wrapper has the terminal by now. There is no signal for that.
 const TERMINAL_POLL: Duration = Duration::from_millis(250);
 
+/// Time from SIGTERM until SIGKILL for a command whose time limit is exceeded, if none is set: that of `docker stop`.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Delay before start-up memory is released. A command that exits sooner is spared the 0.2 ms of faulting those pages
 /// back in.
 const TRIM_DELAY: Duration = Duration::from_secs(1);
@@ -150,29 +165,32 @@ impl Supervisor {
         }
     }
 
-    /// Starts the command and returns when it has ended. With `to_group` signals go to all of its process group;
-    /// `stop_timeout` after the first one that asks to stop it is killed.
-    pub fn run_command(&mut self, command: &[OsString], to_group: bool, mut stop_timeout: Option<Duration>) -> Ending {
+    /// Starts the command and returns when it has ended.
+    pub fn run_command(&mut self, command: &[OsString], settings: &Settings) -> Ending {
         let child = match spawn::spawn(command, &self.signals, self.terminal.as_ref()) {
             Ok(child) => child,
             Err(outcome) => return outcome.into(),
         };
         log::debug(|| format!("started {command:?}"));
+        let to_group = settings.kill_group;
+        let mut stop_timeout = settings.stop_timeout;
         let mut target = Target { child, warned: false };
         for signal in std::mem::take(&mut self.kept) {
             target.forward(signal, to_group || self.is_typed(signal));
         }
         let (mut kill_at, mut retry_terminal_at) = (None, None);
+        let mut cause = None;
         let mut trim_at = Instant::now().checked_add(TRIM_DELAY);
+        let mut times_out_at = settings.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
-            match self.next([kill_at, retry_terminal_at, trim_at].into_iter().flatten().min(), None) {
+            match self.next([kill_at, retry_terminal_at, trim_at, times_out_at].into_iter().flatten().min(), None) {
                 Event::Ended(pid, ended, usage) if pid == child => {
                     if let Some(terminal) = &self.terminal {
                         terminal.take_back_from(child);
                     }
                     let outcome = Outcome::from(ended);
                     log::debug(|| format!("the command {outcome}"));
-                    return Ending { usage, ..outcome.into() };
+                    return Ending::new(outcome, cause, usage);
                 }
                 Event::Stopped(pid, signal) if pid == child => retry_terminal_at = self.propagate_stop(&target, signal),
                 Event::Ended(..) | Event::Stopped(..) | Event::Readable => {}
@@ -187,19 +205,29 @@ impl Supervisor {
                         kill_at = Instant::now().checked_add(timeout);
                     }
                 }
-                Event::Deadline if trim_at.is_some_and(|trim_at| trim_at <= Instant::now()) => {
+                Event::Deadline if is_over(trim_at) => {
                     trim_at = None;
                     release_memory();
                 }
-                Event::Deadline
-                    if retry_terminal_at.is_some_and(|retry_terminal_at| retry_terminal_at <= Instant::now()) =>
-                {
-                    retry_terminal_at = self.give_terminal(&target);
-                }
-                Event::Deadline if kill_at.is_some_and(|kill_at| kill_at <= Instant::now()) => {
-                    log::warn("the command did not exit within --stop-timeout; killing it");
+                Event::Deadline if is_over(retry_terminal_at) => retry_terminal_at = self.give_terminal(&target),
+                Event::Deadline if is_over(kill_at) => {
+                    let default = match settings.stop_timeout {
+                        None => format!(" (default: {})", format_duration(STOP_TIMEOUT)),
+                        Some(_) => String::new(),
+                    };
+                    log::warn(format!("the command did not exit within --stop-timeout{default}; killing it"));
                     kill_at = None;
                     target.send(SIGKILL, to_group).ok();
+                }
+                Event::Deadline if is_over(times_out_at) => {
+                    log::warn("the command did not exit within --timeout; stopping it");
+                    cause = Some(Cause::TimedOut);
+                    times_out_at = None;
+                    // A command that is being stopped already keeps its time until it is killed.
+                    kill_at = kill_at.or(Instant::now().checked_add(stop_timeout.take().unwrap_or(STOP_TIMEOUT)));
+                    target.send(SIGTERM, to_group).ok();
+                    // One that is suspended would not act on it.
+                    target.send(SIGCONT, to_group).ok();
                 }
                 Event::Deadline => {}
             }
@@ -423,6 +451,11 @@ impl Supervisor {
             Instant::now().checked_add(TERMINAL_POLL)
         }
     }
+}
+
+/// Whether this time has come.
+fn is_over(time: Option<Instant>) -> bool {
+    time.is_some_and(|time| time <= Instant::now())
 }
 
 /// Where signals go.

@@ -16,6 +16,7 @@ use rustix::{
 use std::{io, mem::MaybeUninit, ptr, time::Instant};
 
 pub const SIGKILL: i32 = libc::SIGKILL;
+pub const SIGTERM: i32 = libc::SIGTERM;
 pub const SIGCONT: i32 = libc::SIGCONT;
 
 /// Signals are numbered from 1 to this (signal(7)).

@@ -1,0 +1,152 @@
+//! A time limit for the command: `--timeout` stops it, hooks run, and the exit code is 124. `--grace-period` warns at
+//! the start if what may follow a stop signal takes too long.
+
+use crate::harness::{
+    Done, Run, assert_took, eventually, guests, kill,
+    processes::{Process, command_of, is_alive},
+    role::in_both_roles,
+    wrapper,
+};
+use nix::libc::{SIGSTOP, SIGTERM};
+use std::time::Instant;
+
+const IGNORES: &str = "trap '' TERM; exec sleep 30";
+
+const STOPPING: &str = "wrapper: the command did not exit within --timeout; stopping it";
+
+#[test]
+fn a_command_over_its_time_limit_is_sent_sigterm_and_the_exit_code_is_124_whatever_its_own() {
+    in_both_roles(|role| {
+        for (script, own) in [
+            ("exec sleep 30", "was killed by signal 15"),
+            ("trap 'exit 7' TERM; while :; do sleep 0.05; done", "exited with 7"),
+            ("trap 'exit 0' TERM; while :; do sleep 0.05; done", "exited with 0"),
+        ] {
+            let run = role.wrapper().with(&["--timeout", "1s", "--plugin", "echo", "sh", "-c", script]);
+            let done = run.done();
+            assert_eq!(done.code(), 124, "{role:?} {script}: {done:?}");
+            let lines = done.lines();
+            assert_eq!(lines[0], STOPPING);
+            assert!(lines.len() == 2 && lines[1].contains(own), "{lines:?}");
+            assert_took(&done, 1.0, 9.0);
+        }
+    });
+}
+
+#[test]
+fn a_command_that_exits_within_its_time_limit_is_left_alone() {
+    in_both_roles(|role| {
+        let done = role.wrapper().with(&["--timeout", "20s", "sh", "-c", "sleep 0.5; exit 7"]).done();
+        assert_eq!((done.code(), done.stderr.as_str()), (7, ""), "{role:?}");
+    });
+}
+
+#[test]
+fn a_command_that_ignores_sigterm_is_killed_after_stop_timeout_and_the_exit_code_is_124_too() {
+    in_both_roles(|role| {
+        let options = ["--timeout", "300ms", "--stop-timeout", "300ms"];
+        let done = role.wrapper().with(&options).with(&["sh", "-c", IGNORES]).done();
+        assert_eq!(done.code(), 124, "{role:?}");
+        assert_eq!(done.lines(), [STOPPING, "wrapper: the command did not exit within --stop-timeout; killing it"]);
+        assert_took(&done, 0.6, 8.0);
+    });
+}
+
+#[test]
+fn without_stop_timeout_it_is_killed_ten_seconds_later() {
+    let done = wrapper().with(&["--timeout", "300ms", "sh", "-c", IGNORES]).done();
+    assert_eq!(done.code(), 124);
+    let killing = "wrapper: the command did not exit within --stop-timeout (default: 10s); killing it";
+    assert_eq!(done.lines(), [STOPPING, killing]);
+    assert_took(&done, 10.3, 25.0);
+}
+
+#[test]
+fn the_time_limit_does_not_put_off_the_kill_that_a_stop_signal_has_started() {
+    let options = ["--timeout", "1500ms", "--stop-timeout", "2s"];
+    let mut run = wrapper().with(&options).with(&["sh", "-c", "trap '' TERM; echo ready; exec sleep 30"]).running();
+    run.until_stdout_has("ready\n");
+    let told = Instant::now();
+    run.signal(SIGTERM);
+    assert_eq!(run.exit_code(), Some(124));
+    let elapsed = told.elapsed().as_secs_f64();
+    assert!((2.0..9.0).contains(&elapsed), "{elapsed}");
+}
+
+#[test]
+fn a_stopped_command_is_resumed_so_that_it_can_exit() {
+    let script = "trap 'echo cleaned up; exit' TERM; echo ready; while :; do sleep 0.05; done";
+    let mut run = wrapper().with(&["--timeout", "3s", "--stop-timeout", "30s", "sh", "-c", script]).running();
+    run.until_stdout_has("ready\n");
+    kill(command_of(run.pid()).pid, SIGSTOP);
+    let done = run.done();
+    assert_eq!((done.code(), done.stdout.as_str()), (124, "ready\ncleaned up\n"));
+}
+
+#[test]
+fn with_kill_group_the_time_limit_is_for_all_of_the_group() {
+    for (options, reached) in [(&["--kill-group"][..], true), (&[], false)] {
+        let script = "sleep 60 & echo $!; exec sleep 60";
+        let mut run = wrapper().with(&["--timeout", "1500ms"]).with(options).with(&["sh", "-c", script]).running();
+        run.until_stdout_has("\n");
+        let child = run.stdout_so_far().trim().parse().unwrap();
+        assert_eq!(run.exit_code(), Some(124));
+        if reached {
+            eventually("the child is gone", || !is_alive(child));
+        } else {
+            assert!(Process::find(child).is_some());
+            kill(child, SIGTERM);
+        }
+    }
+}
+
+#[test]
+fn the_time_of_gates_does_not_count() {
+    let gate = guests::program("nap");
+    let mut run = wrapper().with(&["--timeout", "1s", "--before", gate.to_str().unwrap(), "sh", "-c", "exit 7"]);
+    run.env("HOOK_SLEEP_MS", "1500");
+    let done = run.done();
+    assert_eq!(done.code(), 7, "{done:?}");
+    assert_took(&done, 1.5, 15.0);
+}
+
+fn over_its_time(options: &[&str], hook: &str) -> Done {
+    let script = "trap 'exit 0' TERM; while :; do sleep 0.05; done";
+    let run = wrapper().with(&["--timeout", "1s"]).with(options).plugin(guests::hook(hook));
+    run.with(&["sh", "-c", script]).done()
+}
+
+#[test]
+fn hooks_know_that_the_time_was_up_and_that_it_is_a_failure() {
+    let done = over_its_time(&[], "log_context");
+    assert_eq!(done.code(), 124);
+    for fact in ["outcome Some(Exited(0))", "cause Some(TimedOut)", "exit code 124", "succeeded false"] {
+        assert!(done.stderr.contains(&format!("wrapper: log_context: {fact}\n")), "{fact}: {done:?}");
+    }
+    for (when, runs) in [("failure", true), ("success", false)] {
+        let done = over_its_time(&["--plugin-on", when, "--plugin-failure", "fail"], "log_context");
+        assert_eq!((done.code(), done.stderr.contains("log_context")), (124, runs), "{when}: {done:?}");
+    }
+}
+
+#[test]
+fn what_does_not_fit_into_the_grace_period_is_logged_at_the_start() {
+    let line = |options: &[&str]| {
+        let done = wrapper().with(options).with(&["--plugin", "echo", "--plugin", "echo", "true"]).done();
+        assert_eq!(done.code(), 0, "{done:?}");
+        done.lines().into_iter().find(|line| line.contains("grace")).map(str::to_owned)
+    };
+    for (options, message) in [
+        (&["--grace-period", "30s", "--stop-timeout", "20s"][..], Some("--stop-timeout 20s + after-hooks 20s")),
+        (&["--grace-period", "15"], Some("after-hooks 20s")),
+        (&["--grace-period", "30s", "--stop-timeout", "20s", "--plugin-timeout", "5s"], None),
+        (&["--grace-period", "20s"], None),
+        (&["--stop-timeout", "20h"], None),
+    ] {
+        let period = options.get(1).map(|period| period.trim_end_matches('s')).unwrap_or_default();
+        let expected = message.map(|parts| format!("wrapper: {parts} exceeds the grace period of {period}s"));
+        assert_eq!(line(options), expected, "{options:?}");
+    }
+    let done = wrapper().with(&["--grace-period", "1s", "--plugin", "echo", "--disable-hooks", "true"]).done();
+    assert_eq!((done.code(), done.stderr.as_str()), (0, ""));
+}
