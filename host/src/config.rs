@@ -1,6 +1,7 @@
 //! Supervisor: the settings of a run, as data. `cli` fills them in, and `main` passes them on.
 
 use crate::{
+    exit_codes::ExitCodes,
     hook::{Common, Listed},
     log, supervise, witness,
 };
@@ -17,6 +18,7 @@ pub struct Config {
     /// Settings that hold for all hooks.
     pub common: Common,
     pub hook_failure_counts: bool,
+    pub exit_codes: ExitCodes,
     pub supervision: supervise::Settings,
     /// Time from the pod's SIGTERM to its SIGKILL, if the user has named it.
     pub grace_period: Option<Duration>,

@@ -17,6 +17,7 @@ mod cli;
 mod config;
 mod entry;
 mod environment;
+mod exit_codes;
 mod hook;
 mod install;
 mod job;
@@ -90,7 +91,7 @@ fn run_job(config: &Config, started: Instant, mut supervisor: Supervisor) -> u8 
     };
     let ending = match why_not_started(&hooks, &before, &supervisor) {
         Some(outcome) => outcome.into(),
-        None => job.time(|| supervisor.run_command(&config.command, &config.supervision)),
+        None => config.exit_codes.applied_to(job.time(|| supervisor.run_command(&config.command, &config.supervision))),
     };
     job.end(ending.clone(), supervisor.stop_signal());
     witness.ended(&ending);

@@ -84,6 +84,18 @@ fn a_command_over_its_time_limit_is_reported_as_such() {
 }
 
 #[test]
+fn the_line_has_the_containers_exit_code_and_the_commands() {
+    for (status, code) in [(3, 0), (4, 42)] {
+        let log = Log::new("");
+        let options = ["--success-codes", "3", "--map-code", "4=42", "--log-format", "json"];
+        let run = telling(&log.path).with(&options).with(&["sh", "-c", &format!("exit {status}")]);
+        assert_eq!(run.done().code(), code);
+        let line: Value = serde_json::from_str(&log.line()).unwrap();
+        assert_eq!((&line["exit_code"], &line["status"]), (&code.into(), &status.into()), "{line}");
+    }
+}
+
+#[test]
 fn every_verdict_has_its_text() {
     let log = Log::new("");
     let mut run = telling(&log.path).with(&["--plugin-timeout", "6s"]);

@@ -7,8 +7,8 @@ mod values;
 
 pub use options::unknown_variables;
 
-use crate::{config::Config, hook::Common, log, supervise, witness};
-use anyhow::{Result, anyhow};
+use crate::{config::Config, exit_codes::ExitCodes, hook::Common, log, supervise, witness};
+use anyhow::{Context, Result, anyhow};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use options::Arguments;
 use rustix::process::{Resource, getrlimit};
@@ -56,6 +56,7 @@ fn config(arguments: &Arguments) -> Result<Config> {
             scarce_address_space: getrlimit(Resource::As).current.is_some(),
         },
         hook_failure_counts: arguments.or_default(&options::PLUGIN_FAILURE, values::failure_counts)?,
+        exit_codes: exit_codes(arguments)?,
         supervision: supervise::Settings {
             kill_group: arguments.one(&options::KILL_GROUP, flag)?.unwrap_or(false),
             stop_timeout: arguments.one(&options::STOP_TIMEOUT, values::duration)?,
@@ -69,6 +70,12 @@ fn config(arguments: &Arguments) -> Result<Config> {
             format: arguments.or_default(&options::LOG_FORMAT, values::parsed)?,
         },
     })
+}
+
+fn exit_codes(arguments: &Arguments) -> Result<ExitCodes> {
+    let success = arguments.list(&options::SUCCESS_CODES, values::between_commas)?.concat();
+    let mappings = arguments.list(&options::MAP_CODE, values::between_commas)?.concat();
+    ExitCodes::new(success, mappings).with_context(|| arguments.name(&options::MAP_CODE))
 }
 
 fn witness(arguments: &Arguments) -> Result<Option<witness::Settings>> {

@@ -202,6 +202,24 @@ pub const KILL_GROUP: Opt = Opt {
     help: "Send signals to the command's whole process group, not only to the command",
 };
 
+pub const SUCCESS_CODES: Opt = Opt {
+    flag: "success-codes",
+    alias: None,
+    variable: "WRAPPER_SUCCESS_CODES",
+    takes: Takes::Several("CODES", b','),
+    default: None,
+    help: "Exit codes of the command that count as success and become 0, such as 3,143; repeatable",
+};
+
+pub const MAP_CODE: Opt = Opt {
+    flag: "map-code",
+    alias: None,
+    variable: "WRAPPER_MAP_CODE",
+    takes: Takes::Several("FROM=TO", b','),
+    default: None,
+    help: "Exit with TO if the command's exit code is FROM; repeatable",
+};
+
 pub const TERMINATION_LOG: Opt = Opt {
     flag: "termination-log",
     alias: None,
@@ -268,7 +286,7 @@ pub const LOG_FORMAT: Opt = Opt {
 };
 
 /// All of them, in the order of the help.
-const ALL: [Opt; 21] = [
+const ALL: [Opt; 23] = [
     PLUGIN,
     BEFORE,
     PLUGIN_ON,
@@ -283,6 +301,8 @@ const ALL: [Opt; 21] = [
     STOP_TIMEOUT,
     GRACE_PERIOD,
     KILL_GROUP,
+    SUCCESS_CODES,
+    MAP_CODE,
     TERMINATION_LOG,
     DISABLE_HOOKS,
     WITNESS,

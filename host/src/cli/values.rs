@@ -86,6 +86,11 @@ pub fn all_parsed<T: FromStr<Err = anyhow::Error>>(value: &OsStr) -> Result<Vec<
     text(value)?.split(':').map(|one| one.trim_ascii().parse()).collect()
 }
 
+/// Several values of an option that may also be repeated.
+pub fn between_commas<T: FromStr<Err = anyhow::Error>>(value: &OsStr) -> Result<Vec<T>> {
+    text(value)?.split(',').map(|one| one.trim_ascii().parse()).collect()
+}
+
 fn text(value: &OsStr) -> Result<&str> {
     value.to_str().map(str::trim_ascii).context("not UTF-8")
 }
