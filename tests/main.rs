@@ -78,6 +78,7 @@ mod builtin {
 
 /// Manifests, images and pods.
 mod deploy {
+    mod exit_codes; // what failure policies and restart rules make of the exit codes
     mod image; // the image that the Dockerfile builds
     mod injection; // what the kustomize component and the admission policies make of a Job
     mod invocation;

@@ -186,6 +186,14 @@ fn a_command_over_the_time_limit_is_stopped_and_the_proxy_is_asked_to_quit() {
 }
 
 #[test]
+fn a_server_that_sigterm_ends_has_succeeded() {
+    for (script, code) in [("kill -15 $$", 0), ("kill -9 $$", 137), ("exit 7", 7)] {
+        let (done, _) = runs("tini and dumb-init", "An init for a server that SIGTERM ends", script, &[]);
+        assert_eq!(done.code(), code, "{done:?}");
+    }
+}
+
+#[test]
 fn every_setting_of_a_hook_on_the_page_is_one_of_a_hook_of_that_manifest() {
     const SETTINGS: [&str; 8] = ["URL", "STARTUP", "WAIT_GONE", "PERIOD", "TIMEOUT", "ON_TIMEOUT", "ABSENT", "ON"];
     for Scenario { program, heading, invocation } in scenarios() {
