@@ -10,6 +10,7 @@ mod supervisor {
     mod idle; // one thread and no wake-ups while the command runs
     mod oom; // where it may, wrapper has the OOM killer spare it, and never the command
     mod reaping; // orphans are reaped and do not delay the exit
+    mod rewriting; // --rewrite-signal
     mod scarce_processes; // a failed fork is retried within the hook's time
     mod signals; // signals are forwarded as they are, and the inherited signal state is restored
     mod soak; // all of it at once, hundreds of times, with random signals

@@ -194,6 +194,18 @@ fn a_server_that_sigterm_ends_has_succeeded() {
 }
 
 #[test]
+fn a_server_that_finishes_its_requests_at_sigquit_gets_that_for_sigterm() {
+    let heading = "An init for a server that SIGTERM stops too fast";
+    let found = scenarios().iter().find(|it| it.heading == heading).unwrap();
+    let script = "trap 'echo finished; exit 7' QUIT; trap 'exit 8' TERM; echo ready; while :; do sleep 0.05; done";
+    let mut run = found.invocation.with_script(script).running();
+    run.until_stdout_has("ready\n");
+    run.signal(15);
+    let done = run.done();
+    assert_eq!((done.code(), done.stdout.as_str()), (7, "ready\nfinished\n"), "{done:?}");
+}
+
+#[test]
 fn every_setting_of_a_hook_on_the_page_is_one_of_a_hook_of_that_manifest() {
     const SETTINGS: [&str; 8] = ["URL", "STARTUP", "WAIT_GONE", "PERIOD", "TIMEOUT", "ON_TIMEOUT", "ABSENT", "ON"];
     for Scenario { program, heading, invocation } in scenarios() {

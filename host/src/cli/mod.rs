@@ -7,7 +7,14 @@ mod values;
 
 pub use options::unknown_variables;
 
-use crate::{config::Config, exit_codes::ExitCodes, hook::Common, log, supervise, witness};
+use crate::{
+    config::Config,
+    exit_codes::ExitCodes,
+    hook::Common,
+    log,
+    supervise::{self, Rewrites},
+    witness,
+};
 use anyhow::{Context, Result, anyhow};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use options::Arguments;
@@ -61,6 +68,7 @@ fn config(arguments: &Arguments) -> Result<Config> {
             kill_group: arguments.one(&options::KILL_GROUP, flag)?.unwrap_or(false),
             stop_timeout: arguments.one(&options::STOP_TIMEOUT, values::duration)?,
             timeout: arguments.one(&options::TIMEOUT, values::duration)?,
+            rewrites: rewrites(arguments)?,
         },
         grace_period: arguments.one(&options::GRACE_PERIOD, values::duration)?,
         witness: witness(arguments)?,
@@ -76,6 +84,11 @@ fn exit_codes(arguments: &Arguments) -> Result<ExitCodes> {
     let success = arguments.list(&options::SUCCESS_CODES, values::between_commas)?.concat();
     let mappings = arguments.list(&options::MAP_CODE, values::between_commas)?.concat();
     ExitCodes::new(success, mappings).with_context(|| arguments.name(&options::MAP_CODE))
+}
+
+fn rewrites(arguments: &Arguments) -> Result<Rewrites> {
+    let rewrites = arguments.list(&options::REWRITE_SIGNAL, values::between_commas)?.concat();
+    Rewrites::new(rewrites).with_context(|| arguments.name(&options::REWRITE_SIGNAL))
 }
 
 fn witness(arguments: &Arguments) -> Result<Option<witness::Settings>> {

@@ -202,6 +202,15 @@ pub const KILL_GROUP: Opt = Opt {
     help: "Send signals to the command's whole process group, not only to the command",
 };
 
+pub const REWRITE_SIGNAL: Opt = Opt {
+    flag: "rewrite-signal",
+    alias: None,
+    variable: "WRAPPER_REWRITE_SIGNAL",
+    takes: Takes::Several("FROM=TO", b','),
+    default: None,
+    help: "Forward signal FROM as TO, such as TERM=QUIT; TO is 0: do not forward it; repeatable",
+};
+
 pub const SUCCESS_CODES: Opt = Opt {
     flag: "success-codes",
     alias: None,
@@ -286,7 +295,7 @@ pub const LOG_FORMAT: Opt = Opt {
 };
 
 /// All of them, in the order of the help.
-const ALL: [Opt; 23] = [
+const ALL: [Opt; 24] = [
     PLUGIN,
     BEFORE,
     PLUGIN_ON,
@@ -301,6 +310,7 @@ const ALL: [Opt; 23] = [
     STOP_TIMEOUT,
     GRACE_PERIOD,
     KILL_GROUP,
+    REWRITE_SIGNAL,
     SUCCESS_CODES,
     MAP_CODE,
     TERMINATION_LOG,

@@ -8,6 +8,7 @@ mod not_executable;
 mod oom;
 mod process;
 mod reap;
+mod rewrite;
 mod signals;
 mod spawn;
 mod terminal;
@@ -15,6 +16,7 @@ mod terminal;
 pub use memory::release_memory;
 pub use process::{exit_now, fork_helper, nix_errno};
 pub use reap::ExitStatus;
+pub use rewrite::Rewrites;
 pub use signals::{SIGKILL, Signals, name};
 
 use crate::{
@@ -46,6 +48,7 @@ pub struct Settings {
     pub stop_timeout: Option<Duration>,
     /// Time after which it is stopped.
     pub timeout: Option<Duration>,
+    pub rewrites: Rewrites,
 }
 
 pub struct Supervisor {
@@ -174,7 +177,7 @@ impl Supervisor {
         log::debug(|| format!("started {command:?}"));
         let to_group = settings.kill_group;
         let mut stop_timeout = settings.stop_timeout;
-        let mut target = Target { child, warned: false };
+        let mut target = Target { child, rewrites: &settings.rewrites, warned: false };
         for signal in std::mem::take(&mut self.kept) {
             target.forward(signal, to_group || self.is_typed(signal));
         }
@@ -195,9 +198,9 @@ impl Supervisor {
                 Event::Stopped(pid, signal) if pid == child => retry_terminal_at = self.propagate_stop(&target, signal),
                 Event::Ended(..) | Event::Stopped(..) | Event::Readable => {}
                 Event::Signal(signal) => {
-                    target.forward(signal, to_group || self.is_typed(signal));
-                    if signal.stops() {
-                        self.stop_along(&target, signal);
+                    let sent = target.forward(signal, to_group || self.is_typed(signal));
+                    if let Some(sent) = sent.filter(|sent| signals::stops(*sent)) {
+                        self.stop_along(&target, sent);
                     }
                     if self.signals.asks_to_stop(signal)
                         && let Some(timeout) = stop_timeout.take()
@@ -225,7 +228,9 @@ impl Supervisor {
                     times_out_at = None;
                     // A command that is being stopped already keeps its time until it is killed.
                     kill_at = kill_at.or(Instant::now().checked_add(stop_timeout.take().unwrap_or(STOP_TIMEOUT)));
-                    target.send(SIGTERM, to_group).ok();
+                    if let Some(signal) = settings.rewrites.applied_to(SIGTERM) {
+                        target.send(signal, to_group).ok();
+                    }
                     // One that is suspended would not act on it.
                     target.send(SIGCONT, to_group).ok();
                 }
@@ -399,17 +404,17 @@ impl Supervisor {
         signal.from_terminal || (signal.number == SIGCONT && self.terminal.is_some())
     }
 
-    /// wrapper itself was sent a signal that stops a program.
-    fn stop_along(&self, target: &Target, signal: Received) {
+    /// The command was sent a signal that stops a program, and so was wrapper itself.
+    fn stop_along(&self, target: &Target, signal: i32) {
         match &self.terminal {
             // wrapper follows when the command has stopped.
             Some(terminal) if terminal.alone => {}
             // Ctrl-Z in a pipeline. The shell resumes all of it at once.
             Some(_) => {
-                signals::stop_self(signal.number);
+                signals::stop_self(signal);
                 target.resume();
             }
-            None => signals::stop_self(signal.number),
+            None => signals::stop_self(signal),
         }
     }
 
@@ -459,21 +464,31 @@ fn is_over(time: Option<Instant>) -> bool {
 }
 
 /// Where signals go.
-struct Target {
+struct Target<'a> {
     child: Pid,
+    rewrites: &'a Rewrites,
     warned: bool,
 }
 
-impl Target {
-    fn forward(&mut self, signal: Received, to_group: bool) {
-        match self.send(signal.number, to_group) {
+impl Target<'_> {
+    /// Sends the command what it gets for a signal that wrapper received; returns what that is.
+    fn forward(&mut self, signal: Received, to_group: bool) -> Option<i32> {
+        let Some(number) = self.rewrites.applied_to(signal.number) else {
+            log::debug(|| format!("dropped {}", name(signal.number)));
+            return None;
+        };
+        match self.send(number, to_group) {
             Err(Errno::PERM) if !self.warned => {
                 self.warned = true;
-                log::warn(format!("cannot send {} to the command: not permitted", name(signal.number)));
+                log::warn(format!("cannot send {} to the command: not permitted", name(number)));
             }
-            Ok(()) => log::debug(|| format!("forwarded {}", name(signal.number))),
-            Err(error) => log::debug(|| format!("cannot forward {}: {error}", name(signal.number))),
+            Ok(()) if number != signal.number => {
+                log::debug(|| format!("forwarded {} as {}", name(signal.number), name(number)));
+            }
+            Ok(()) => log::debug(|| format!("forwarded {}", name(number))),
+            Err(error) => log::debug(|| format!("cannot forward {}: {error}", name(number))),
         }
+        Some(number)
     }
 
     /// Resumes all of the group: a terminal stops all of it.

@@ -25,6 +25,9 @@ const LAST: i32 = 64;
 /// And from this one on they are real-time signals.
 const FIRST_REAL_TIME: i32 = 32;
 
+/// The first that programs can use, as container runtimes count from `SIGRTMIN`. The C library keeps those before it.
+const RTMIN: i32 = 34;
+
 /// Not forwarded: signals that the kernel raises for a fault of our own, or for our own children.
 const NOT_FORWARDED: [i32; 8] = [
     libc::SIGILL,
@@ -120,7 +123,7 @@ impl Signals {
     /// Whether a signal is passed on to the command. A SIGPIPE of our own only means that the log's reader has exited.
     /// Signals ignored at entry are passed on, too: a command that still ignores it does not notice.
     pub fn is_forwarded(&self, signal: Received) -> bool {
-        !NOT_FORWARDED.contains(&signal.number) && !signal.from_self
+        can_be_forwarded(signal.number) && !signal.from_self
     }
 
     /// Whether a signal asks wrapper to stop. One that was ignored at entry, as nohup does with SIGHUP, does not.
@@ -144,7 +147,7 @@ impl Signals {
 impl Received {
     /// Whether it stops a process that does not handle it, until it is continued.
     pub fn stops(self) -> bool {
-        STOPPING.contains(&self.number)
+        stops(self.number)
     }
 
     /// Whether several pending ones are merged into one (signal(7)); real-time signals are queued.
@@ -165,6 +168,46 @@ pub fn block_all_but_faults() {
     let _ = mask.thread_set_mask();
 }
 
+/// The number of a signal: `TERM`, `SIGTERM`, `15`, `RTMIN+1` or `RTMAX-1`, in capital or small letters.
+pub fn parse(text: &str) -> Option<i32> {
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?;
+    let number = match digits(text) {
+        Some(number) => number,
+        None => {
+            let name = text.to_ascii_uppercase();
+            let name = name.strip_prefix("SIG").unwrap_or(&name);
+            let real_time = match (name.strip_prefix("RTMIN"), name.strip_prefix("RTMAX")) {
+                (Some(""), _) => Some(RTMIN),
+                (_, Some("")) => Some(LAST),
+                (Some(above), _) => Some(RTMIN.checked_add(digits(above.strip_prefix('+')?)?)?),
+                (_, Some(below)) => Some(LAST.checked_sub(digits(below.strip_prefix('-')?)?)?),
+                (None, None) => None,
+            };
+            match real_time {
+                Some(number) if number >= RTMIN => number,
+                Some(_) => return None,
+                None => format!("SIG{name}").parse::<Signal>().ok()? as i32,
+            }
+        }
+    };
+    let is_used = (1..FIRST_REAL_TIME).contains(&number) || (RTMIN..=LAST).contains(&number);
+    is_used.then_some(number)
+}
+
+/// Whether a process can do anything about a signal (signal(7)).
+pub fn can_be_caught(signal: i32) -> bool {
+    ![libc::SIGKILL, libc::SIGSTOP].contains(&signal)
+}
+
+pub fn can_be_forwarded(signal: i32) -> bool {
+    !NOT_FORWARDED.contains(&signal)
+}
+
+/// Whether a signal stops a process that does not handle it, until it is continued.
+pub fn stops(signal: i32) -> bool {
+    STOPPING.contains(&signal) || signal == libc::SIGSTOP
+}
+
 /// `SIGTERM`, or `signal 40` for one without a name.
 pub fn name(signal: i32) -> String {
     Signal::try_from(signal).map_or_else(|_| format!("signal {signal}"), |signal| signal.as_str().into())
@@ -172,8 +215,8 @@ pub fn name(signal: i32) -> String {
 
 #[allow(unsafe_code)]
 fn raw(signal: i32) -> rustix::process::Signal {
-    // SAFETY: the numbers come from the kernel or the table above; none is sent that libc keeps for its threads,
-    // of which there are none.
+    // SAFETY: the numbers come from the kernel, the table above or `parse`; none is sent that libc keeps for its
+    // threads, of which there are none.
     unsafe { rustix::process::Signal::from_raw_unchecked(signal) }
 }
 
