@@ -8,6 +8,7 @@ mod supervisor {
     mod exit_codes; // wrapper exits as the command did, whatever the hooks do
     mod groups; // the command has a process group of its own
     mod idle; // one thread and no wake-ups while the command runs
+    mod leftovers; // --leftovers: processes that outlive the command are waited for, or ended
     mod oom; // where it may, wrapper has the OOM killer spare it, and never the command
     mod reaping; // orphans are reaped and do not delay the exit
     mod rewriting; // --rewrite-signal

@@ -3,7 +3,9 @@
 use crate::{
     exit_codes::ExitCodes,
     hook::{Common, Listed},
-    log, supervise, witness,
+    log,
+    supervise::{self, Leftovers},
+    witness,
 };
 use humantime::format_duration;
 use std::{ffi::OsString, path::PathBuf, time::Duration};
@@ -34,7 +36,12 @@ impl Config {
         let grace_period = self.grace_period?;
         let stop_timeout = self.supervision.stop_timeout;
         let hooks: Duration = self.after.iter().map(|hook| hook.settings.timeout.value).sum();
-        let parts = [("--stop-timeout", stop_timeout), ("after-hooks", Some(hooks).filter(|hooks| !hooks.is_zero()))];
+        let leftovers = (self.supervision.leftovers != Leftovers::Ignore).then_some(self.supervision.leftovers_timeout);
+        let parts = [
+            ("--stop-timeout", stop_timeout),
+            ("--leftovers-timeout", leftovers),
+            ("after-hooks", Some(hooks).filter(|hooks| !hooks.is_zero())),
+        ];
         let sum: Duration = parts.iter().filter_map(|(_, time)| *time).sum();
         (sum > grace_period).then(|| {
             let parts = parts.iter().filter_map(|(part, time)| Some(format!("{part} {}", format_duration((*time)?))));

@@ -34,7 +34,7 @@ use cli::Request;
 use config::Config;
 use hook::{Hooks, Report};
 use job::{Job, Phase};
-use outcome::{Outcome, WRAPPER_FAILED, exit_code, killed_by};
+use outcome::{Ending, Outcome, WRAPPER_FAILED, exit_code, killed_by};
 use std::{env, time::Instant};
 use supervise::{Signals, Supervisor};
 
@@ -93,8 +93,13 @@ fn run_job(config: &Config, started: Instant, mut supervisor: Supervisor) -> u8 
         Some(outcome) => outcome.into(),
         None => config.exit_codes.applied_to(job.time(|| supervisor.run_command(&config.command, &config.supervision))),
     };
-    job.end(ending.clone(), supervisor.stop_signal());
     witness.ended(&ending);
+    let leftovers = supervisor.end_leftovers(&config.supervision, &ending);
+    let ending = Ending { leftovers, ..ending };
+    if leftovers.is_some() {
+        witness.ended(&ending);
+    }
+    job.end(ending.clone(), supervisor.stop_signal());
     let after = hooks.run(Phase::After, &config.common, &job, &mut supervisor, &mut witness);
     witness.finished();
     supervisor.end_helpers();

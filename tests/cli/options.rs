@@ -74,6 +74,8 @@ fn a_bad_option_is_125_in_one_line_and_nothing_starts() {
         (&["--rewrite-signal", "SEGV=TERM"], "SIGSEGV is not forwarded and cannot be rewritten"),
         (&["--rewrite-signal", "TERM=15"], "SIGTERM is rewritten to itself"),
         (&["--rewrite-signal", "TERM=QUIT,15=0"], "--rewrite-signal: SIGTERM is rewritten twice"),
+        (&["--leftovers", "kill"], "--leftovers \"kill\": must be one of: ignore, wait, stop"),
+        (&["--leftovers-timeout", "0s"], "--leftovers-timeout \"0s\": must be more than 0"),
         (&["--success-codes", "300"], "--success-codes \"300\": \"300\" is not an exit code from 0 to 255"),
         (
             &["--success-codes", "3,SIGTERM"],

@@ -206,6 +206,15 @@ fn a_server_that_finishes_its_requests_at_sigquit_gets_that_for_sigterm() {
 }
 
 #[test]
+fn what_the_command_leaves_behind_finishes_before_the_proxy_is_asked_to_quit() {
+    let heading = "An init for a command that leaves processes behind";
+    let (done, requests) = runs("tini and dumb-init", heading, "(sleep 1; echo finished) & exit 7", &[]);
+    assert_eq!((done.code(), done.stdout.as_str(), requests), (7, "finished\n", 1), "{done:?}");
+    let [waiting, quit] = done.lines()[..] else { panic!("{done:?}") };
+    assert!(waiting.ends_with("waiting for them") && quit.contains("asked istio-proxy to quit"), "{done:?}");
+}
+
+#[test]
 fn every_setting_of_a_hook_on_the_page_is_one_of_a_hook_of_that_manifest() {
     const SETTINGS: [&str; 8] = ["URL", "STARTUP", "WAIT_GONE", "PERIOD", "TIMEOUT", "ON_TIMEOUT", "ABSENT", "ON"];
     for Scenario { program, heading, invocation } in scenarios() {

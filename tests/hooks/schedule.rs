@@ -314,7 +314,8 @@ fn with_plugin_prepare_off_what_stands_before_the_command_runs_too() {
 #[test]
 fn what_compiles_hooks_beside_the_command_has_the_lowest_priority_and_ends_by_itself() {
     let hook = slow_to_compile();
-    for options in [&[][..], &["--plugin-prepare", "on"]] {
+    // It is none of the processes that the command has left behind, either.
+    for options in [&[][..], &["--plugin-prepare", "on"], &["--leftovers", "stop"]] {
         let run = beside(&hook, options);
         eventually("a process that compiles", || compilers(run.pid()).len() == 1);
         let command = command_of(run.pid());

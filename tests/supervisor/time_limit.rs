@@ -142,6 +142,8 @@ fn what_does_not_fit_into_the_grace_period_is_logged_at_the_start() {
         (&["--grace-period", "30s", "--stop-timeout", "20s", "--plugin-timeout", "5s"], None),
         (&["--grace-period", "20s"], None),
         (&["--stop-timeout", "20h"], None),
+        (&["--grace-period", "25s", "--leftovers", "wait"], Some("--leftovers-timeout 10s + after-hooks 20s")),
+        (&["--grace-period", "25s", "--leftovers-timeout", "1m"], None),
     ] {
         let period = options.get(1).map(|period| period.trim_end_matches('s')).unwrap_or_default();
         let expected = message.map(|parts| format!("wrapper: {parts} exceeds the grace period of {period}s"));

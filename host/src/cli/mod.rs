@@ -69,6 +69,8 @@ fn config(arguments: &Arguments) -> Result<Config> {
             stop_timeout: arguments.one(&options::STOP_TIMEOUT, values::duration)?,
             timeout: arguments.one(&options::TIMEOUT, values::duration)?,
             rewrites: rewrites(arguments)?,
+            leftovers: arguments.or_default(&options::LEFTOVERS, values::parsed)?,
+            leftovers_timeout: arguments.or_default(&options::LEFTOVERS_TIMEOUT, values::duration)?,
         },
         grace_period: arguments.one(&options::GRACE_PERIOD, values::duration)?,
         witness: witness(arguments)?,

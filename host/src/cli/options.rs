@@ -189,8 +189,8 @@ pub const GRACE_PERIOD: Opt = Opt {
     variable: "WRAPPER_GRACE_PERIOD",
     takes: Takes::One("TIME"),
     default: None,
-    help: "The pod's terminationGracePeriodSeconds: warn at the start if --stop-timeout and\n\
-           the time limits of all after-hooks do not fit into it",
+    help: "The pod's terminationGracePeriodSeconds: warn at the start if --stop-timeout,\n\
+           --leftovers-timeout and the time limits of all after-hooks do not fit into it",
 };
 
 pub const KILL_GROUP: Opt = Opt {
@@ -200,6 +200,26 @@ pub const KILL_GROUP: Opt = Opt {
     takes: Takes::Nothing,
     default: None,
     help: "Send signals to the command's whole process group, not only to the command",
+};
+
+pub const LEFTOVERS: Opt = Opt {
+    flag: "leftovers",
+    alias: None,
+    variable: "WRAPPER_LEFTOVERS",
+    takes: Takes::One("ignore|wait|stop"),
+    default: Some("ignore"),
+    help: "What to do before the after-hooks about processes that the command leaves behind:\n\
+           wait for them, or stop them with SIGTERM, and SIGKILL after --leftovers-timeout",
+};
+
+pub const LEFTOVERS_TIMEOUT: Opt = Opt {
+    flag: "leftovers-timeout",
+    alias: None,
+    variable: "WRAPPER_LEFTOVERS_TIMEOUT",
+    takes: Takes::One("TIME"),
+    // As long as each hook.
+    default: Some("10s"),
+    help: "Time that processes which the command leaves behind have to exit",
 };
 
 pub const REWRITE_SIGNAL: Opt = Opt {
@@ -295,7 +315,7 @@ pub const LOG_FORMAT: Opt = Opt {
 };
 
 /// All of them, in the order of the help.
-const ALL: [Opt; 24] = [
+const ALL: [Opt; 26] = [
     PLUGIN,
     BEFORE,
     PLUGIN_ON,
@@ -311,6 +331,8 @@ const ALL: [Opt; 24] = [
     GRACE_PERIOD,
     KILL_GROUP,
     REWRITE_SIGNAL,
+    LEFTOVERS,
+    LEFTOVERS_TIMEOUT,
     SUCCESS_CODES,
     MAP_CODE,
     TERMINATION_LOG,

@@ -79,6 +79,10 @@ pub fn warn(message: impl Into<String>) {
     Line::new(Level::Warn, message).write();
 }
 
+pub fn info(message: impl Into<String>) {
+    Line::new(Level::Info, message).write();
+}
+
 pub fn debug(message: impl FnOnce() -> String) {
     if enabled(Level::Debug) {
         Line::new(Level::Debug, message()).write();

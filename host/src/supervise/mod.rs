@@ -3,6 +3,8 @@
 //!
 //! Once the command runs, no error ends the loop: it is reported, and the loop goes on.
 
+mod descendants;
+mod leftovers;
 mod memory;
 mod not_executable;
 mod oom;
@@ -13,6 +15,7 @@ mod signals;
 mod spawn;
 mod terminal;
 
+pub use leftovers::Leftovers;
 pub use memory::release_memory;
 pub use process::{exit_now, fork_helper, nix_errno};
 pub use reap::ExitStatus;
@@ -49,6 +52,9 @@ pub struct Settings {
     /// Time after which it is stopped.
     pub timeout: Option<Duration>,
     pub rewrites: Rewrites,
+    pub leftovers: Leftovers,
+    /// Time that processes which the command leaves behind have to exit.
+    pub leftovers_timeout: Duration,
 }
 
 pub struct Supervisor {
