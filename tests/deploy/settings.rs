@@ -4,7 +4,7 @@ use super::{invocation::Invocation, manifests::all};
 use crate::harness::{
     Done, Run, eventually,
     manifests::{Manifest, file, files, in_files, items, pod, strings},
-    peer::Peer,
+    peer::{Peer, free_port},
     repository, wrapper,
 };
 use nix::libc;
@@ -254,6 +254,25 @@ fn the_monitor_is_notified_of_the_start_and_the_exit_code_and_the_sidecar_quits_
     let lines: Vec<_> = requests.iter().map(|request| request.lines().next().unwrap()).collect();
     let expected = ["GET / HTTP/1.1", "POST /secret/start HTTP/1.1", "POST /secret/7 HTTP/1.1", "POST / HTTP/1.1"];
     assert_eq!(lines, expected);
+}
+
+#[test]
+fn the_job_runs_even_if_the_monitor_cannot_be_notified_of_the_start() {
+    let cron_job = file("deploy/cronjob-monitor.yaml").remove(0);
+    let invocation = Invocation::read(&pod(&cron_job).unwrap()["containers"][0], None).unwrap();
+    let nobody = format!("http://localhost:{}/", free_port());
+    for (optional, code) in [("true", 7), ("false", 125)] {
+        let own =
+            [("HOOK_START_URL", nobody.as_str()), ("HOOK_START_TIMEOUT", "3s"), ("HOOK_START_OPTIONAL", optional)];
+        let mut invocation = invocation.clone();
+        invocation.env.retain(|(name, _)| own.iter().all(|(own, _)| own != name));
+        invocation.env.extend(own.map(|(name, value)| (name.into(), value.into())));
+        let peer = Peer::with_status(200);
+        let done = run(&invocation, &peer, "exit 7", Path::new("/dev/null"));
+        assert_eq!(done.code(), code, "{optional}: {done:?}");
+        assert_eq!(done.stderr.contains("HOOK_START_OPTIONAL is true"), code == 7, "{done:?}");
+        assert_eq!(peer.requests().len(), 3, "the gate, the end and the sidecar");
+    }
 }
 
 #[test]
