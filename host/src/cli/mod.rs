@@ -35,7 +35,8 @@ pub enum Request {
 // Its frame of 12 kB would otherwise be part of the one that waits for the command.
 #[inline(never)]
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request> {
-    let arguments = match options::command().try_get_matches_from(args) {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let arguments = match options::command(&args).try_get_matches_from(args) {
         Ok(matches) => Arguments::new(matches),
         Err(error) => {
             return match error.kind() {
@@ -109,7 +110,8 @@ pub struct ErrorReport {
 
 /// Read from the options as far as they are valid. An option behind an unknown one is not seen; its variable is used.
 pub fn error_report(args: impl IntoIterator<Item = OsString>) -> ErrorReport {
-    let command = options::command().disable_help_flag(true).disable_version_flag(true).ignore_errors(true);
+    let args: Vec<OsString> = args.into_iter().collect();
+    let command = options::command(&args).disable_help_flag(true).disable_version_flag(true).ignore_errors(true);
     let matches = command.try_get_matches_from(args);
     let arguments = Arguments::new(matches.unwrap_or_default());
     let format = arguments.or_default(&options::LOG_FORMAT, values::parsed);

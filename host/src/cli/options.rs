@@ -39,17 +39,22 @@ impl Opt {
         format!("--{}", self.flag)
     }
 
-    /// Value of its variable.
-    pub fn in_environment(&self) -> Option<OsString> {
-        variable(self.variable)
+    /// Whether a word of the command line can be it.
+    fn is_among(&self, args: &[OsString]) -> bool {
+        let is_name = |word: &[u8]| [Some(self.flag), self.alias].contains(&str::from_utf8(word).ok());
+        let mut words = args.iter().filter_map(|arg| arg.as_bytes().strip_prefix(b"--"));
+        words.any(|word| is_name(word.split(|byte| *byte == b'=').next().unwrap_or_default()))
     }
 }
 
 /// The value of a variable, with surrounding white space trimmed, as YAML can leave some; an empty value counts as
 /// unset.
 fn variable(name: &str) -> Option<OsString> {
-    let value = env::var_os(name)?;
-    let value = value.as_bytes().trim_ascii();
+    env::var_os(name).as_deref().map(OsStrExt::as_bytes).and_then(trimmed)
+}
+
+fn trimmed(value: &[u8]) -> Option<OsString> {
+    let value = value.trim_ascii();
     (!value.is_empty()).then(|| OsStr::from_bytes(value).to_owned())
 }
 
@@ -400,10 +405,19 @@ pub fn digest_variables() -> Vec<String> {
     set.map(|name| String::from_utf8_lossy(name).into_owned()).collect()
 }
 
-/// clap splits the command line; values are parsed where those of variables are. The texts of the help take a quarter of
-/// a start, so they are there only when somebody asks.
-pub fn command() -> Command {
-    let options = ALL.iter().map(|option| {
+/// clap splits the command line; values are parsed where those of variables are. It is given the options that are on
+/// the command line and no others: each takes it some time, more than all else that is done about an option. The texts
+/// of the help are there only when somebody asks.
+pub fn command(args: &[OsString]) -> Command {
+    command_with(ALL.iter().filter(|option| option.is_among(args)))
+}
+
+fn command_with<'a>(options: impl Iterator<Item = &'a Opt>) -> Command {
+    let mut instead_of_command = vec![INSTALL];
+    let options = options.map(|option| {
+        if option.flag == WITNESS.flag {
+            instead_of_command.push(WITNESS.flag);
+        }
         let arg = Arg::new(option.flag).long(option.flag).visible_aliases(option.alias);
         match option.takes {
             Takes::Nothing => arg.action(ArgAction::SetTrue),
@@ -417,9 +431,8 @@ pub fn command() -> Command {
             }
         }
     });
-    Command::new("wrapper")
-        .version(env!("CARGO_PKG_VERSION"))
-        .args(options)
+    let command = Command::new("wrapper").version(env!("CARGO_PKG_VERSION")).args(options);
+    command
         .arg(Arg::new(INSTALL).long(INSTALL).value_name("PATH").value_parser(value_parser!(PathBuf)).exclusive(true))
         .arg(
             Arg::new(COMMAND)
@@ -429,13 +442,13 @@ pub fn command() -> Command {
                 .value_parser(value_parser!(OsString))
                 .num_args(1..)
                 .trailing_var_arg(true)
-                .required_unless_present_any([INSTALL, WITNESS.flag]),
+                .required_unless_present_any(instead_of_command),
         )
 }
 
 /// The answer to `--help`.
 pub fn help() -> String {
-    let mut command = command()
+    let mut command = command_with(ALL.iter())
         .about("Starts a command in a container, supervises it, and runs sandboxed WebAssembly hooks when it exits")
         .override_usage(format!("{USAGE}\n       {WITNESS_USAGE}"))
         .after_help(format!(
@@ -470,11 +483,13 @@ fn in_columns(names: &[&str]) -> String {
 /// The command line, and behind it the variables.
 pub struct Arguments {
     matches: ArgMatches,
+    /// wrapper's own, each as `NAME=value`.
+    variables: Vec<&'static [u8]>,
 }
 
 impl Arguments {
     pub fn new(matches: ArgMatches) -> Self {
-        Self { matches }
+        Self { matches, variables: environment::variables().filter(|variable| variable.starts_with(OURS)).collect() }
     }
 
     pub fn command(&self) -> Vec<OsString> {
@@ -516,7 +531,7 @@ impl Arguments {
                     values.iter().map(|value| value.as_bytes()).collect::<Vec<_>>().join(&separator),
                 ))
             }
-            (false, _) => option.in_environment(),
+            (false, _) => self.in_environment(option),
         };
         value.map(|value| self.parsed(option, &value, &parse)).transpose()
     }
@@ -542,9 +557,11 @@ impl Arguments {
         let values: Vec<OsString> = match (self.is_on_command_line(option), option.takes) {
             (true, _) => self.matches.get_many::<OsString>(option.flag).into_iter().flatten().cloned().collect(),
             (false, Takes::Several(_, b':')) => {
-                split_paths(&option.in_environment().unwrap_or_default()).map(Into::into).collect()
+                split_paths(&self.in_environment(option).unwrap_or_default()).map(Into::into).collect()
             }
-            (false, _) => between_commas(&option.in_environment().unwrap_or_default()).map(ToOwned::to_owned).collect(),
+            (false, _) => {
+                between_commas(&self.in_environment(option).unwrap_or_default()).map(ToOwned::to_owned).collect()
+            }
         };
         let on_command_line = self.is_on_command_line(option);
         let named = values.iter().filter(|value| on_command_line || !value.is_empty());
@@ -556,7 +573,15 @@ impl Arguments {
     }
 
     fn is_on_command_line(&self, option: &Opt) -> bool {
-        self.matches.value_source(option.flag) == Some(clap::parser::ValueSource::CommandLine)
+        // clap does not know an option that is not there.
+        matches!(self.matches.try_contains_id(option.flag), Ok(true))
+            && self.matches.value_source(option.flag) == Some(clap::parser::ValueSource::CommandLine)
+    }
+
+    /// Value of its variable.
+    fn in_environment(&self, option: &Opt) -> Option<OsString> {
+        let value = |variable: &&'static [u8]| variable.strip_prefix(option.variable.as_bytes())?.strip_prefix(b"=");
+        self.variables.iter().find_map(value).and_then(trimmed)
     }
 }
 
@@ -566,7 +591,8 @@ mod tests {
 
     #[test]
     fn clap_accepts_the_table() {
-        command().debug_assert();
+        command_with(ALL.iter()).debug_assert();
+        command(&[]).debug_assert();
     }
 
     #[test]
