@@ -38,7 +38,7 @@ fn the_hook_of_the_documentation_builds_outside_the_workspace_and_runs() {
     fs::write(directory.path().join("src/lib.rs"), block("`src/lib.rs`:")).unwrap();
     cargo_build(directory.path());
 
-    let hook = directory.path().join("target/wasm32-wasip2/release/my_hook.wasm");
+    let hook = directory.path().join("target/wasm32-wasip2/release/report.wasm");
     let peer = Peer::with_status(200);
     let mut run = wrapper().plugin(&hook).with(&["sh", "-c", "exit 7"]);
     run.env("HOOK_REPORT_URL", peer.url("/report"));
