@@ -180,3 +180,24 @@ fn every_setting_on_the_page_is_one_of_its_hooks() {
     }
     assert!(tried > 40, "{tried}");
 }
+
+#[test]
+fn every_setting_that_all_hooks_have_is_on_the_page_and_read_before_anything_starts() {
+    let page = page("docs/hooks.md");
+    let (_, table) = page.split_once("| variable | overrides | meaning |\n").unwrap();
+    let first_cells: Vec<_> = table.lines().skip(1).map_while(cells).map(|cells| cells[0]).collect();
+    let settings: BTreeSet<_> =
+        first_cells.iter().flat_map(|cell| codes(cell)).filter_map(|code| code.strip_prefix("HOOK_<NAME>")).collect();
+    for setting in &settings {
+        let mut run = wrapper().plugin("echo").with(&["echo", "started"]);
+        run.env(format!("HOOK_ECHO{setting}"), INVALID);
+        let done = run.done();
+        assert_eq!((done.code(), done.stdout.as_str()), (125, ""), "{setting}: {done:?}");
+        assert!(done.line().contains(&format!("HOOK_ECHO{setting} ")), "{setting}: {done:?}");
+    }
+    let help = wrapper().with(&["--help"]).done().stdout;
+    let named = help.split("HOOK_<NAME>").skip(1).filter_map(|rest| rest.split([' ', ',', '=', ';', '\n']).next());
+    for setting in named {
+        assert!(settings.contains(setting), "docs/hooks.md lacks HOOK_<NAME>{setting}");
+    }
+}
