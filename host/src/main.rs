@@ -13,6 +13,7 @@
 //! code.
 #![cfg_attr(not(test), no_main)]
 
+mod cgroup;
 mod cli;
 mod config;
 mod entry;

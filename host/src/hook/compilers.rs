@@ -6,11 +6,12 @@
 //! of it while it was written.
 
 use super::{
-    CHECK_TIMEOUT, Common, cgroup, compiler,
+    CHECK_TIMEOUT, Common, compiler,
     handover::{self, Message, Turn},
     load::{Code, Hook},
 };
 use crate::{
+    cgroup,
     log::{self, Level, Line},
     memfd,
     sandbox::{self, heap},

@@ -6,7 +6,6 @@
 mod address;
 mod allow_list;
 mod built_in;
-mod cgroup;
 mod compiler;
 mod compilers;
 mod engine;

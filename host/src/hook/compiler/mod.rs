@@ -6,12 +6,13 @@ mod explain;
 mod validate;
 
 use super::{
-    Common, cgroup, engine,
+    Common, engine,
     handover::{self, Message, Turn},
     load::Hook,
     settings::{Digest, Settings},
 };
 use crate::{
+    cgroup,
     log::{self, Level, Line},
     memfd,
     sandbox::{self, heap},
