@@ -1,9 +1,9 @@
 //! Supervisor and compiler: what the container's cgroup leaves for compiling.
 //!
-//! In a container its own cgroup is the root of what is mounted; elsewhere /proc says which it is (cgroups(7)). Limits
-//! of a pod or a slice around it are not seen there.
+//! In a container its own cgroup is usually the root of what is mounted, so limits of the pod around it are not seen;
+//! elsewhere /proc says which it is (cgroups(7)).
 
-use std::fs;
+use std::{fs, path::Path};
 
 const MOUNTED: &str = "/sys/fs/cgroup";
 
@@ -35,14 +35,21 @@ pub fn cpus() -> Option<f64> {
     version_2.chain(version_1).min_by(f64::total_cmp)
 }
 
-/// Two files of each cgroup that this process is in: of the one hierarchy of version 2, or of a controller of version
-/// 1.
+/// Two files of each cgroup that this process is in.
 fn read_both(controller: &str, one: &str, other: &str) -> Vec<(String, String)> {
+    let read = |folder: &str, file: &str| fs::read_to_string(format!("{folder}/{file}")).ok();
+    folders(controller).iter().filter_map(|folder| Some((read(folder, one)?, read(folder, other)?))).collect()
+}
+
+/// Where the cgroups may be mounted that this process is in, the innermost first: of the one hierarchy of version 2, or
+/// of a controller of version 1.
+fn folders(controller: &str) -> Vec<String> {
     let listed = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let own = listed.lines().filter_map(|line| {
+    let path = listed.lines().find_map(|line| {
         let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
         controllers.split(',').any(|listed| listed == controller).then_some(path)
     });
-    let read = |cgroup: &str, file: &str| fs::read_to_string(format!("{MOUNTED}/{controller}{cgroup}/{file}")).ok();
-    own.chain([""]).filter_map(|cgroup| Some((read(cgroup, one)?, read(cgroup, other)?))).collect()
+    // The last one is the root, which is the container's own where the path is not one of those that are mounted.
+    let cgroups = Path::new(path.unwrap_or("/")).ancestors();
+    cgroups.map(|cgroup| format!("{MOUNTED}/{controller}{}", cgroup.display())).collect()
 }
