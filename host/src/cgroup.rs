@@ -1,4 +1,4 @@
-//! Supervisor and compiler: what the container's cgroup leaves for compiling.
+//! Supervisor and compiler: what the container's cgroup leaves for compiling, and whether the OOM killer was there.
 //!
 //! In a container its own cgroup is usually the root of what is mounted, so limits of the pod around it are not seen;
 //! elsewhere /proc says which it is (cgroups(7)).
@@ -33,6 +33,16 @@ pub fn cpus() -> Option<f64> {
     let version_1 = read_both("cpu", "cpu.cfs_quota_us", "cpu.cfs_period_us");
     let version_1 = version_1.iter().filter_map(|(quota, period)| cpus(quota, period));
     version_2.chain(version_1).min_by(f64::total_cmp)
+}
+
+/// Processes in the container's cgroup that the OOM killer has ended since the cgroup was made. Version 2 only: in
+/// version 1 the cgroup that is found may be the whole machine's.
+pub fn oom_kills() -> u64 {
+    let kills = |folder: String| {
+        let text = fs::read_to_string(format!("{folder}/memory.events")).ok()?;
+        text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok())
+    };
+    folders("").into_iter().find_map(kills).unwrap_or(0)
 }
 
 /// Two files of each cgroup that this process is in.

@@ -2,6 +2,7 @@
 is a function that raises if it fails. Lines that begin with `fact: ` are shown even if it passes."""
 
 import errno
+import json
 import os
 import socket
 import subprocess
@@ -48,6 +49,21 @@ class Sidecar:
 
         server = HTTPServer(("127.0.0.1", port), Handler)
         threading.Thread(target=server.serve_forever, daemon=True).start()
+
+
+class Termination:
+    """A file for the termination message, and what it says in the end."""
+
+    def __init__(self):
+        self.path = "/run/termination-log"
+        open(self.path, "w").close()
+        self.options = ("--termination-log", self.path)
+
+    def read(self):
+        with open(self.path) as file:
+            text = file.read()
+        print(text)
+        return json.loads(text)
 
 
 def finish(process):
@@ -156,6 +172,19 @@ def in_a_user_namespace_the_capability_is_not_enough_and_the_command_runs():
     code, log = finish(wrapper("--", "cat", "/proc/self/oom_score_adj", starter=enter_user_namespace))
     assert code == 0
     assert "can kill wrapper together with the command: Permission denied" in log
+
+
+@case
+def without_a_cgroup_of_the_command_the_count_of_the_container_says_that_memory_was_short():
+    termination = Termination()
+    limits = {"memory.max": 64 * MIB, "memory.oom.group": 0}
+    options = ("--log-format", "json", *termination.options, "--")
+    code, log = finish(wrapper(*options, *EATER, cgroup=Cgroup("container", limits)))
+    assert (code, termination.read()["cause"]) == (128 + SIGKILL, "out-of-memory")
+    termination = Termination()
+    killed = ("sh", "-c", "kill -9 $$")
+    code, log = finish(wrapper(*options, *killed, cgroup=Cgroup("another", limits)))
+    assert code == 128 + SIGKILL and "cause" not in termination.read()
 
 
 ### The kernel: out of memory

@@ -23,7 +23,7 @@ pub use rewrite::Rewrites;
 pub use signals::{SIGKILL, Signals, name};
 
 use crate::{
-    log,
+    cgroup, log,
     outcome::{Cause, Ending, Outcome, Usage},
     text::strerror,
 };
@@ -187,7 +187,7 @@ impl Supervisor {
         for signal in std::mem::take(&mut self.kept) {
             target.forward(signal, to_group || self.is_typed(signal));
         }
-        let (mut kill_at, mut retry_terminal_at) = (None, None);
+        let (mut kill_at, mut retry_terminal_at, mut killed_by_us) = (None, None, false);
         let mut cause = None;
         let mut trim_at = Instant::now().checked_add(TRIM_DELAY);
         let mut times_out_at = settings.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
@@ -199,6 +199,12 @@ impl Supervisor {
                     }
                     let outcome = Outcome::from(ended);
                     log::debug(|| format!("the command {outcome}"));
+                    let killed = matches!(ended, ExitStatus::Killed { signal, .. } if i32::from(signal) == SIGKILL);
+                    // Of all the container, since its start. It can be wrong: one of its processes was killed earlier,
+                    // and the command now by something else.
+                    if cause.is_none() && killed && !killed_by_us && cgroup::oom_kills() > 0 {
+                        cause = Some(Cause::OutOfMemory);
+                    }
                     return Ending::new(outcome, cause, usage);
                 }
                 Event::Stopped(pid, signal) if pid == child => retry_terminal_at = self.propagate_stop(&target, signal),
@@ -226,6 +232,7 @@ impl Supervisor {
                     };
                     log::warn(format!("the command did not exit within --stop-timeout{default}; killing it"));
                     kill_at = None;
+                    killed_by_us = true;
                     target.send(SIGKILL, to_group).ok();
                 }
                 Event::Deadline if is_over(times_out_at) => {
