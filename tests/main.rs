@@ -5,6 +5,7 @@
 
 /// Running the command.
 mod supervisor {
+    mod command_cgroup; // --memory-reserve where the command can have no cgroup of its own
     mod exit_codes; // wrapper exits as the command did, whatever the hooks do
     mod groups; // the command has a process group of its own
     mod idle; // one thread and no wake-ups while the command runs

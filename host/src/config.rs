@@ -24,6 +24,8 @@ pub struct Config {
     pub supervision: supervise::Settings,
     /// Time from the pod's SIGTERM to its SIGKILL, if the user has named it.
     pub grace_period: Option<Duration>,
+    /// Bytes of the container's memory that a cgroup of its own keeps from the command.
+    pub memory_reserve: Option<u64>,
     /// The file that the kubelet reads a container's termination message from.
     pub termination_log: Option<PathBuf>,
     pub witness: Option<witness::Settings>,

@@ -187,6 +187,213 @@ def without_a_cgroup_of_the_command_the_count_of_the_container_says_that_memory_
     assert code == 128 + SIGKILL and "cause" not in termination.read()
 
 
+### wrapper with a cgroup for the command
+
+
+def container(cgroup, *options, user=()):
+    """Starts wrapper as a runtime does in a container whose cgroups are writable: as PID 1, with its own cgroup as the
+    root of its cgroup namespace. What starts it is outside."""
+    mounted = 'umount /sys/fs/cgroup && mount -t cgroup2 cgroup2 /sys/fs/cgroup && exec "$@"'
+    inside = f'echo 0 >{cgroup.folder}/cgroup.procs && exec unshare --cgroup -- sh -c "$0" sh "$@"'
+    namespaces = ("unshare", "--pid", "--fork", "--kill-child=SIGKILL", "--mount-proc", "--mount")
+    command = (*namespaces, "sh", "-c", inside, mounted, *ORDINARY, *user)
+    wrapper = (WRAPPER, "--log", "debug", "--log-format", "json", "--plugin-timeout", "30s", *options)
+    return subprocess.Popen((*command, *wrapper), stderr=subprocess.PIPE, text=True)
+
+
+def until(condition):
+    while not condition():
+        time.sleep(0.01)
+
+
+def spared(command=EATER, limits={}, reserve="16MiB", pod=None):
+    """Runs wrapper in a container of 64 MiB that is killed as a whole; returns what is known in the end."""
+    sidecar, termination = Sidecar(), Termination()
+    limits = {"memory.max": 64 * MIB, "memory.oom.group": 1, **limits}
+    cgroup = pod.child("container", limits) if pod else Cgroup("container", limits)
+    options = ("--memory-reserve", reserve, "--plugin", "istio-quit", *termination.options)
+    code, log = finish(container(cgroup, *options, "--", *command))
+    assert sidecar.requests == ["POST /quitquitquit HTTP/1.1"]
+    return code, log, termination.read(), cgroup
+
+
+@case
+def in_a_writable_cgroup_the_command_alone_is_killed_and_hooks_know_why():
+    code, log, message, cgroup = spared()
+    assert code == 128 + SIGKILL
+    assert message["cause"] == "out-of-memory"
+    # The container's limit without the reserve.
+    assert abs(message["peak_memory"] - 48 * MIB) < MIB
+    assert message["cpu_time"] > 0
+    assert "the OOM killer spares wrapper: the command has the cgroup /sys/fs/cgroup/command-1, limited to 48" in log
+    assert cgroup.count("memory.events", "oom_group_kill") == 1
+    assert cgroup.count("memory.events.local", "oom_group_kill") == 0
+
+
+@case
+def without_a_reserve_the_command_may_use_all_memory_of_the_container_and_is_killed_alone_too():
+    code, log, message, cgroup = spared(reserve="0")
+    assert (code, message["cause"]) == (128 + SIGKILL, "out-of-memory")
+    assert abs(message["peak_memory"] - 64 * MIB) < 8 * MIB
+    assert "limited to" not in log
+    fact(f"of 64 MiB the command had {message['peak_memory'] / MIB:.1f} MiB")
+
+
+@case
+def the_command_alone_is_killed_where_the_pod_is_out_of_memory():
+    pod = Cgroup("pod", {"memory.max": 48 * MIB})
+    pod.write("cgroup.subtree_control", "+memory")
+    code, log, message, cgroup = spared(reserve="0", pod=pod)
+    assert (code, message["cause"]) == (128 + SIGKILL, "out-of-memory")
+
+
+@case
+def the_commands_children_are_killed_with_it_as_the_container_would_have_been():
+    eater = ("sh", "-c", f"{' '.join(EATER)}; exit 3")
+    code, log, message, cgroup = spared(command=eater)
+    assert (code, message["cause"]) == (128 + SIGKILL, "out-of-memory")
+
+
+@case
+def where_single_processes_are_killed_the_command_survives_the_end_of_its_child():
+    eater = ("sh", "-c", f"{' '.join(EATER)}; exit 3")
+    code, log, message, cgroup = spared(command=eater, limits={"memory.oom.group": 0})
+    assert (code, message["cause"]) == (3, "out-of-memory")
+
+
+@case
+def a_command_that_succeeds_had_enough_memory_although_a_child_was_killed():
+    eater = ("sh", "-c", f"{' '.join(EATER)}; exit 0")
+    code, log, message, cgroup = spared(command=eater, limits={"memory.oom.group": 0})
+    assert code == 0 and "cause" not in message
+
+
+@case
+def hooks_have_their_reserve_while_files_of_the_command_fill_its_memory():
+    fill = ("sh", "-c", f"mount -t tmpfs -o size=1G tmpfs /mnt && exec cat /dev/zero >/mnt/file")
+    code, log, message, cgroup = spared(command=fill)
+    assert (code, message["cause"]) == (128 + SIGKILL, "out-of-memory")
+
+
+@case
+def without_a_limit_of_the_container_there_is_none_of_the_command():
+    code, log, message, cgroup = spared(limits={"memory.max": "max"}, command=("sh", "-c", "exit 7"))
+    assert code == 7 and "cause" not in message and "limited to" not in log
+    assert 0 < message["peak_memory"] < 16 * MIB
+
+
+@case
+def a_container_without_memory_for_the_reserve_runs_its_command():
+    code, log, message, cgroup = spared(reserve="64MiB", command=("true",))
+    assert code == 0
+    assert "the container has 64.0 MiB of memory, no more than --memory-reserve" in log
+
+
+@case
+def a_user_who_may_not_change_memory_oom_group_has_the_reserve_alone():
+    # As systemd delegates it to a user.
+    cgroup = Cgroup("container", {"memory.max": 64 * MIB, "memory.oom.group": 1})
+    for file in ("", "cgroup.procs", "cgroup.subtree_control"):
+        os.chown(f"{cgroup.folder}/{file}", 1000, 1000)
+    user = ("setpriv", "--reuid=1000", "--regid=1000", "--clear-groups")
+    sidecar = Sidecar()
+    options = ("--memory-reserve", "16MiB", "--plugin", "istio-quit")
+    code, log = finish(container(cgroup, *options, "--", *EATER, user=user))
+    assert code == 128 + SIGKILL
+    assert "unless the container reaches its own limit: the command has the cgroup /sys/fs/cgroup/command-1" in log
+    assert "cannot write /sys/fs/cgroup/memory.oom.group: Permission denied" in log
+    assert sidecar.requests == ["POST /quitquitquit HTTP/1.1"]
+
+
+@case
+def a_wrapper_that_is_not_pid_1_leaves_no_cgroup_behind():
+    outer = Cgroup("outer", {"memory.max": 64 * MIB, "memory.oom.group": 1})
+    bystander = outer.start(*SLEEPER)
+    for _ in range(2):
+        command = ("sh", "-c", "cat /proc/self/cgroup >&2")
+        code, log = finish(wrapper("--memory-reserve", "16MiB", "--plugin", "echo", "--", *command, cgroup=outer))
+        assert code == 0
+        assert "\n0::/outer/command-" in log
+    until(lambda: outer.read("cgroup.procs") == str(bystander.pid))
+    assert [name for name in os.listdir(outer.folder) if os.path.isdir(f"{outer.folder}/{name}")] == []
+    assert outer.read("memory.oom.group") == "1"
+    assert outer.read("cgroup.subtree_control") == ""
+
+
+@case
+def a_wrapper_runs_where_another_one_was_killed_and_its_command_was_not():
+    outer = Cgroup("outer", {"memory.max": 64 * MIB, "memory.oom.group": 1})
+    # A shell that starts one after the other; it is left in the first one's cgroup.
+    wrapper = f"{WRAPPER} --log debug --memory-reserve 16MiB --"
+    script = f"{wrapper} sleep 600 >/dev/null 2>&1 & echo $!; read line; exec {wrapper} cat /proc/self/cgroup"
+    streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    shell = outer.start("sh", "-c", script, **streams)
+    first = int(shell.stdout.readline())
+    left = outer.existing(f"command-{first}")
+    until(lambda: left.exists() and left.read("cgroup.procs"))
+    os.kill(first, SIGKILL)
+    output = shell.communicate("\n")[0]
+    print(output)
+    assert shell.returncode == 0
+    # Inside of what the first one has made.
+    assert output == f"0::/outer/wrapper-{first}/command-{shell.pid}\n"
+    assert left.read("cgroup.procs"), "the first one's command still runs"
+
+
+@case
+def a_wrapper_that_is_the_command_of_another_one_spares_itself():
+    inner = (WRAPPER, "--memory-reserve", "4MiB", "--plugin", "echo", "--", *EATER)
+    code, log, message, cgroup = spared(command=inner)
+    assert code == 128 + SIGKILL
+    # The inner one ran its hook, and then exited with the code of its command.
+    assert 'Echo demo plugin: \"tail /dev/zero\" was killed by signal 9' in log or "Echo demo plugin" in log
+    assert abs(message["peak_memory"] - 44 * MIB) < 4 * MIB
+
+
+@case
+def the_commands_limit_follows_a_resize_of_the_container():
+    cgroup = Cgroup("container", {"memory.max": 64 * MIB})
+    running = container(cgroup, "--memory-reserve", "16MiB", "--", *SLEEPER)
+    child = cgroup.existing("command-1")
+    until(lambda: child.exists() and child.read("cgroup.procs"))
+    assert child.read("memory.max") == str(48 * MIB)
+    for limit, expected in [(128 * MIB, str(112 * MIB)), ("max", "max")]:
+        began = time.monotonic()
+        cgroup.write("memory.max", limit)
+        until(lambda: child.read("memory.max") == expected)
+        fact(f"memory.max {limit}: after {time.monotonic() - began:.1f} s")
+    os.kill(int(child.read("cgroup.procs").splitlines()[0]), SIGKILL)
+    code, log = finish(running)
+    assert code == 128 + SIGKILL and "out of memory" not in log
+
+
+@case
+def where_no_cgroup_can_be_made_the_command_runs_and_a_warning_says_why():
+    def warning(starter, cgroup):
+        code, log = finish(wrapper("--memory-reserve", "16MiB", "--", "true", cgroup=cgroup, starter=starter))
+        assert code == 0 and os.listdir(cgroup.folder) == files
+        [line] = [line for line in log.splitlines() if "--memory-reserve" in line]
+        return line.removeprefix("wrapper: --memory-reserve has no effect: ")
+
+    def mounted(*options):
+        command = " ".join(("mount", *options, "/sys/fs/cgroup"))
+        return ("unshare", "--mount", "sh", "-c", f'{command} && exec "$@"', "sh", *ORDINARY)
+
+    outer = Cgroup("outer")
+    files = os.listdir(outer.folder)
+    assert warning(mounted("-o", "remount,bind,ro"), outer).endswith(": Read-only file system")
+    assert warning(mounted("-t", "tmpfs", "tmpfs"), outer) == "/sys/fs/cgroup is not cgroup v2"
+    user = ("setpriv", "--reuid=1000", "--regid=1000", "--clear-groups")
+    assert warning(user, outer).endswith(": Permission denied")
+    # `memory` is delegated from the root alone.
+    inner = outer.child("inner")
+    files = os.listdir(inner.folder)
+    assert warning(ORDINARY, inner) == "/sys/fs/cgroup/outer/inner has no memory controller"
+    command = (*ORDINARY, WRAPPER, "--memory-reserve", "0", "true")
+    code, log = finish(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))
+    assert (code, log) == (0, "wrapper: --memory-reserve has no effect: wrapper is in the root cgroup\n")
+
+
 ### The kernel: out of memory
 
 

@@ -16,6 +16,15 @@ class Cgroup:
     def child(self, name, limits={}):
         return Cgroup(name, limits, self.folder)
 
+    def existing(self, name):
+        """A child that somebody else makes."""
+        cgroup = Cgroup.__new__(Cgroup)
+        cgroup.folder = f"{self.folder}/{name}"
+        return cgroup
+
+    def exists(self):
+        return os.path.exists(self.folder)
+
     def write(self, file, text):
         with open(f"{self.folder}/{file}", "w") as opened:
             opened.write(str(text))

@@ -74,6 +74,7 @@ fn config(arguments: &Arguments) -> Result<Config> {
             leftovers_timeout: arguments.or_default(&options::LEFTOVERS_TIMEOUT, values::duration)?,
         },
         grace_period: arguments.one(&options::GRACE_PERIOD, values::duration)?,
+        memory_reserve: arguments.one(&options::MEMORY_RESERVE, values::memory_reserve)?,
         witness: witness(arguments)?,
         termination_log: arguments.one(&options::TERMINATION_LOG, |path| Ok(path.into()))?,
         log: log::Settings {

@@ -254,6 +254,16 @@ pub const MAP_CODE: Opt = Opt {
     help: "Exit with TO if the command's exit code is FROM; repeatable",
 };
 
+pub const MEMORY_RESERVE: Opt = Opt {
+    flag: "memory-reserve",
+    alias: None,
+    variable: "WRAPPER_MEMORY_RESERVE",
+    takes: Takes::One("SIZE"),
+    default: None,
+    help: "Run the command in a cgroup of its own, if the container can create one, so that wrapper\n\
+           survives when memory runs out; SIZE of the memory is kept for hooks, such as 16MiB, or 0",
+};
+
 pub const TERMINATION_LOG: Opt = Opt {
     flag: "termination-log",
     alias: None,
@@ -320,7 +330,7 @@ pub const LOG_FORMAT: Opt = Opt {
 };
 
 /// All of them, in the order of the help.
-const ALL: [Opt; 26] = [
+const ALL: [Opt; 27] = [
     PLUGIN,
     BEFORE,
     PLUGIN_ON,
@@ -340,6 +350,7 @@ const ALL: [Opt; 26] = [
     LEFTOVERS_TIMEOUT,
     SUCCESS_CODES,
     MAP_CODE,
+    MEMORY_RESERVE,
     TERMINATION_LOG,
     DISABLE_HOOKS,
     WITNESS,

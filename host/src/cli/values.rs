@@ -30,13 +30,26 @@ pub fn duration(value: &OsStr) -> Result<Duration> {
 }
 
 pub fn memory(value: &OsStr) -> Result<usize> {
-    let size: Result<bytesize::ByteSize, _> = text(value)?.parse();
-    let size = size.map_err(|_| anyhow!("not a size such as 512KiB, 64MiB or 1GiB"))?;
-    match usize::try_from(size.0) {
-        Ok(bytes) if (LEAST_MEMORY..=MOST_MEMORY.0).contains(&size.0) => Ok(bytes),
-        _ if size.0 < LEAST_MEMORY => bail!("too small, it must be between 64KiB and {}", MOST_MEMORY.1),
+    let size = size(value)?;
+    match usize::try_from(size) {
+        Ok(bytes) if (LEAST_MEMORY..=MOST_MEMORY.0).contains(&size) => Ok(bytes),
+        _ if size < LEAST_MEMORY => bail!("too small, it must be between 64KiB and {}", MOST_MEMORY.1),
         _ => bail!("too large, it must be between 64KiB and {}", MOST_MEMORY.1),
     }
+}
+
+/// With less no hook runs. Whoever writes less has forgotten the unit.
+const LEAST_RESERVE: u64 = 1 << 20;
+
+pub fn memory_reserve(value: &OsStr) -> Result<u64> {
+    let size = size(value)?;
+    ensure!(size == 0 || size >= LEAST_RESERVE, "too small, it must be 0 or at least 1MiB");
+    Ok(size)
+}
+
+fn size(value: &OsStr) -> Result<u64> {
+    let size: Result<bytesize::ByteSize, _> = text(value)?.parse();
+    size.map(|size| size.0).map_err(|_| anyhow!("not a size such as 512KiB, 64MiB or 1GiB"))
 }
 
 /// A name or a path of so many bytes.
@@ -139,6 +152,16 @@ mod tests {
         }
         for text in ["", "65535", "4294967297", "-1", "much", "64 elephants"] {
             assert!(memory(text.as_ref()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_memory_reserve_is_nothing_or_at_least_a_mebibyte() {
+        for (text, size) in [("0", 0), ("1MiB", 1 << 20), (" 16Mi\n", 16 << 20), ("8GiB", 8 << 30)] {
+            assert_eq!(memory_reserve(text.as_ref()).unwrap(), size, "{text:?}");
+        }
+        for text in ["", "16", "1048575", "-1", "-1MiB", "on", "a tenth"] {
+            assert!(memory_reserve(text.as_ref()).is_err(), "{text:?}");
         }
     }
 

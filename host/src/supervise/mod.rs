@@ -3,6 +3,7 @@
 //!
 //! Once the command runs, no error ends the loop: it is reported, and the loop goes on.
 
+mod command_cgroup;
 mod descendants;
 mod leftovers;
 mod memory;
@@ -27,6 +28,7 @@ use crate::{
     outcome::{Cause, Ending, Outcome, Usage},
     text::strerror,
 };
+use command_cgroup::CommandCgroup;
 use humantime::format_duration;
 use reap::ChildEvent;
 use rustix::{
@@ -71,6 +73,8 @@ pub struct Supervisor {
     /// Helpers that run beside the command, and how they ended once they have. A helper is any process of our own: a
     /// compiler or a runner.
     helpers: Vec<(Pid, Option<ExitStatus>)>,
+    /// The command's own, if it has one.
+    cgroup: Option<CommandCgroup>,
 }
 
 /// Reason for the loop to wake up.
@@ -145,6 +149,16 @@ impl Supervisor {
             stop_insisted: false,
             on_stop: None,
             helpers: Vec::new(),
+            cgroup: None,
+        }
+    }
+
+    /// Has the command run in a cgroup of its own that may use so much less memory than the container, where one can be
+    /// made. Before helpers are started: they stay where wrapper is.
+    pub fn confine_command(&mut self, memory_reserve: u64) {
+        match CommandCgroup::create(memory_reserve) {
+            Ok(cgroup) => self.cgroup = Some(cgroup),
+            Err(error) => log::warn(format!("--memory-reserve has no effect: {error:#}")),
         }
     }
 
@@ -176,7 +190,7 @@ impl Supervisor {
 
     /// Starts the command and returns when it has ended.
     pub fn run_command(&mut self, command: &[OsString], settings: &Settings) -> Ending {
-        let child = match spawn::spawn(command, &self.signals, self.terminal.as_ref()) {
+        let child = match spawn::spawn(command, &self.signals, self.terminal.as_ref(), self.cgroup.as_ref()) {
             Ok(child) => child,
             Err(outcome) => return outcome.into(),
         };
@@ -192,20 +206,16 @@ impl Supervisor {
         let mut trim_at = Instant::now().checked_add(TRIM_DELAY);
         let mut times_out_at = settings.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
-            match self.next([kill_at, retry_terminal_at, trim_at, times_out_at].into_iter().flatten().min(), None) {
+            let resize_at = self.cgroup.as_ref().and_then(CommandCgroup::resize_at);
+            let deadlines = [kill_at, retry_terminal_at, trim_at, times_out_at, resize_at];
+            match self.next(deadlines.into_iter().flatten().min(), None) {
                 Event::Ended(pid, ended, usage) if pid == child => {
                     if let Some(terminal) = &self.terminal {
                         terminal.take_back_from(child);
                     }
                     let outcome = Outcome::from(ended);
                     log::debug(|| format!("the command {outcome}"));
-                    let killed = matches!(ended, ExitStatus::Killed { signal, .. } if i32::from(signal) == SIGKILL);
-                    // Of all the container, since its start. It can be wrong: one of its processes was killed earlier,
-                    // and the command now by something else.
-                    if cause.is_none() && killed && !killed_by_us && cgroup::oom_kills() > 0 {
-                        cause = Some(Cause::OutOfMemory);
-                    }
-                    return Ending::new(outcome, cause, usage);
+                    return self.ending(outcome, cause, usage, killed_by_us);
                 }
                 Event::Stopped(pid, signal) if pid == child => retry_terminal_at = self.propagate_stop(&target, signal),
                 Event::Ended(..) | Event::Stopped(..) | Event::Readable => {}
@@ -247,9 +257,39 @@ impl Supervisor {
                     // One that is suspended would not act on it.
                     target.send(SIGCONT, to_group).ok();
                 }
-                Event::Deadline => {}
+                Event::Deadline => {
+                    if let Some(cgroup) = self.cgroup.as_mut().filter(|_| is_over(resize_at)) {
+                        cgroup.follow_limit();
+                    }
+                }
             }
         }
+    }
+
+    /// What is known of the command now that it has ended.
+    fn ending(&self, outcome: Outcome, cause: Option<Cause>, usage: Usage, killed_by_us: bool) -> Ending {
+        let killed = matches!(outcome, Outcome::Killed { signal, .. } if i32::from(signal) == SIGKILL);
+        let mut ending = Ending::new(outcome, cause, usage);
+        let oom_kills = match &self.cgroup {
+            Some(cgroup) => {
+                let all = cgroup.usage();
+                ending.usage = Usage {
+                    peak_memory: all.peak_memory.or(usage.peak_memory),
+                    cpu_time: all.cpu_time.or(usage.cpu_time),
+                };
+                cgroup.oom_kills()
+            }
+            // Of all the container, since its start. It can be wrong: one of its processes was killed earlier, and the
+            // command now by something else.
+            None if killed && cause.is_none() => cgroup::oom_kills(),
+            None => 0,
+        };
+        // A command that goes on without a child that was killed, and is asked to stop later, ends for that reason.
+        let by_itself = killed || self.stop_signal.is_none();
+        if oom_kills > 0 && by_itself && !killed_by_us && cause.is_none() && !ending.succeeded {
+            ending.cause = Some(Cause::OutOfMemory);
+        }
+        ending
     }
 
     /// Waits for a process of our own, at most until the deadline.

@@ -21,12 +21,17 @@ pub struct Inherited {
     length: usize,
 }
 
-/// Has the kernel spare wrapper, where wrapper may ask for that. The command must get back what this returns.
-pub fn spare_wrapper() -> Option<Inherited> {
+/// Has the kernel spare wrapper, where wrapper may ask for that. The command must get back what this returns. Where it
+/// is spared already, because the command has a cgroup of its own, the log does not say that it may not ask.
+pub fn spare_wrapper(is_spared: bool) -> Option<Inherited> {
     let capable = capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_RESOURCE));
     let lowered = if capable { lower() } else { Err(Errno::PERM) };
     match lowered {
-        Ok(inherited) => Some(inherited),
+        Ok(inherited) => {
+            log::debug(|| "the OOM killer spares wrapper: its oom_score_adj is -1000".into());
+            Some(inherited)
+        }
+        Err(_) if is_spared => None,
         Err(errno) => {
             log::debug(|| {
                 let why = if capable { strerror(errno) } else { "no CAP_SYS_RESOURCE".into() };

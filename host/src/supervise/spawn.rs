@@ -4,6 +4,7 @@
 //! shell for it.
 
 use super::{
+    command_cgroup::CommandCgroup,
     not_executable, oom,
     process::{exit_now, fork_for_exec, nix_errno},
     signals::Signals,
@@ -31,8 +32,14 @@ use std::{
 /// Search path when PATH is not set (`getconf PATH`).
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
-/// Starts the command in a process group of its own, which gets the terminal if it has that for itself.
-pub fn spawn(command: &[OsString], signals: &Signals, terminal: Option<&Terminal>) -> Result<Pid, Outcome> {
+/// Starts the command in a process group of its own, which gets the terminal if it has that for itself, and in this
+/// cgroup.
+pub fn spawn(
+    command: &[OsString],
+    signals: &Signals,
+    terminal: Option<&Terminal>,
+    cgroup: Option<&CommandCgroup>,
+) -> Result<Pid, Outcome> {
     let name = command.first().cloned().unwrap_or_default();
     let failed = |errno: Errno, code: u8| {
         let mut reason = strerror(errno);
@@ -49,7 +56,7 @@ pub fn spawn(command: &[OsString], signals: &Signals, terminal: Option<&Terminal
     let (errors, report) = pipe_with(PipeFlags::CLOEXEC).map_err(|e| failed(nix_errno(e), WRAPPER_FAILED))?;
     // Checked before there is a new group, which could be mistaken for wrapper's.
     let gets_terminal = terminal.filter(|terminal| terminal.alone && terminal.is_ours());
-    let oom_score = oom::spare_wrapper();
+    let oom_score = oom::spare_wrapper(cgroup.is_some());
     let child = fork_for_exec(|| -> Infallible {
         let _ = setpgid(None, None);
         if let Some(terminal) = gets_terminal {
@@ -57,7 +64,9 @@ pub fn spawn(command: &[OsString], signals: &Signals, terminal: Option<&Terminal
         }
         signals.restore();
         // A command that could never be killed would leave its container without memory for good.
-        let errno = match oom_score.as_ref().map_or(Ok(()), oom::Inherited::restore) {
+        let restored = oom_score.as_ref().map_or(Ok(()), oom::Inherited::restore);
+        // Before it can start others, which would not be in it.
+        let errno = match restored.and_then(|()| cgroup.map_or(Ok(()), CommandCgroup::enter)) {
             Ok(()) => program.exec(),
             Err(error) => nix_errno(error),
         };
