@@ -290,6 +290,24 @@ def a_container_without_memory_for_the_reserve_runs_its_command():
 
 
 @case
+def what_the_command_leaves_behind_is_killed_with_all_of_its_cgroup():
+    cgroup = Cgroup("container", {"memory.max": 64 * MIB})
+    command = ("sh", "-c", "trap '' TERM; sleep 600 & until [ -e /run/go ]; do sleep 0.1; done; exit 3")
+    options = ("--memory-reserve", "0", "--leftovers", "stop", "--leftovers-timeout", "1s", "--plugin", "echo")
+    running = container(cgroup, *options, "--", *command)
+    child = cgroup.existing("command-1")
+    until(lambda: child.exists() and child.read("cgroup.procs"))
+    # wrapper does not see it among its descendants, as one that forks and exits all the time.
+    hidden = child.start(*SLEEPER)
+    open("/run/go", "w").close()
+    code, log = finish(running)
+    assert code == 3
+    assert "1 process (sleep) that the command left behind did not exit within --leftovers-timeout; killing them" in log
+    assert hidden.wait() == -SIGKILL
+    assert 'Echo demo plugin: \\"sh\\" exited with 3' in log
+
+
+@case
 def a_user_who_may_not_change_memory_oom_group_has_the_reserve_alone():
     # As systemd delegates it to a user.
     cgroup = Cgroup("container", {"memory.max": 64 * MIB, "memory.oom.group": 1})

@@ -205,6 +205,11 @@ impl CommandCgroup {
         self.resize_at = Instant::now().checked_add(RESIZE_POLL);
     }
 
+    /// Kills all processes in it at once, so that none of them can start another one meanwhile. Since Linux 5.14.
+    pub fn kill(&self) {
+        let _ = write_now(&self.folder.join("cgroup.kill"), "1");
+    }
+
     /// Processes in it that the OOM killer has ended.
     pub fn oom_kills(&self) -> u64 {
         self.number("memory.events", "oom_kill ").unwrap_or(0)

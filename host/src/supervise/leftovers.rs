@@ -5,6 +5,7 @@
 
 use super::{
     Event, SIGKILL, Settings, StopPolicy, Supervisor,
+    command_cgroup::CommandCgroup,
     descendants::{self, Process},
     is_over,
     signals::{self, SIGTERM},
@@ -95,7 +96,10 @@ impl Supervisor {
             match step {
                 Step::Wait => {}
                 Step::Stop => stop(&left, &mut stopped),
-                Step::Kill => left.iter().for_each(|process| send(process, SIGKILL)),
+                Step::Kill => {
+                    self.cgroup.iter().for_each(CommandCgroup::kill);
+                    left.iter().for_each(|process| send(process, SIGKILL));
+                }
             }
             if is_over(Some(end)) {
                 // One that /proc does not show.
