@@ -3,13 +3,13 @@
 
 use core::time::Duration;
 use wrapper_hook::{
-    Context, Error, Result, String,
-    http::{ErrorKind, Request},
+    Context, Error, Outcome, Result, String,
+    http::{ErrorKind, Request, Response},
     log, sleep, text,
 };
 
 /// Default timeout of one attempt.
-const TIMEOUT: Duration = Duration::from_secs(3);
+pub const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Retries after the first attempt: with the pauses below, about six seconds of waiting.
 const RETRIES: u32 = 5;
@@ -25,20 +25,39 @@ const REPORT_MARGIN: u64 = 300;
 ///
 /// `HOOK_…_TRY_TIMEOUT` limits one attempt; `HOOK_…_TIMEOUT`, which wrapper reads, limits all of them.
 pub fn send(cx: &Context, url: &str, request: impl Fn() -> Request) -> Result {
-    let malformed =
-        || Error::Misconfigured(text!("{} is not a URL of the form https://host/path", cx.setting_name("URL")));
-    let origin = origin(url).ok_or_else(malformed)?;
-    let timeout = cx.duration(&cx.setting_name("TRY_TIMEOUT"))?.unwrap_or(TIMEOUT);
+    let origin = origin(url).ok_or_else(|| not_a_url(&cx.setting_name("URL")))?;
+    let timeout = timeout(cx)?.unwrap_or(TIMEOUT);
+    let is_transient = |status| matches!(status, 408 | 429 | 500..600);
+    deliver(cx, origin, is_transient, || request().timeout(timeout))?;
+    log::info(&text!("sent to {origin}"));
+    Ok(())
+}
+
+/// The time limit of one attempt, if it is set.
+pub fn timeout(cx: &Context) -> Result<Option<Duration>> {
+    cx.duration(&cx.setting_name("TRY_TIMEOUT"))
+}
+
+/// The error for a URL without an [`origin`], in this variable.
+pub fn not_a_url(variable: &str) -> Error {
+    Error::Misconfigured(text!("{variable} is not a URL of the form https://host/path"))
+}
+
+/// Sends a request, with retries after transient failures, of which some are statuses; returns the response of a server
+/// that has accepted it.
+pub fn deliver(
+    cx: &Context,
+    origin: &str,
+    is_transient: impl Fn(u16) -> bool,
+    request: impl Fn() -> Request,
+) -> Result<Response> {
     let mut pause = PAUSE;
     let mut left = RETRIES;
     loop {
-        let (why, transient) = match request().timeout(timeout).send() {
+        let (why, transient) = match request().send() {
             Ok(response) => match response.status() {
-                200..300 => {
-                    log::info(&text!("sent to {origin}"));
-                    return Ok(());
-                }
-                status => (text!("answered {status}"), matches!(status, 408 | 429 | 500..600)),
+                200..300 => return Ok(response),
+                status => (text!("answered {status}"), is_transient(status)),
             },
             Err(error) if matches!(error.kind, ErrorKind::Invalid | ErrorKind::Denied) => {
                 return Err(Error::Misconfigured(text!("\"{origin}\": {}", error.reason())));
@@ -57,7 +76,7 @@ pub fn send(cx: &Context, url: &str, request: impl Fn() -> Request) -> Result {
 }
 
 /// Scheme, host and port, if the URL begins with them: anything else may be a secret.
-fn origin(url: &str) -> Option<&str> {
+pub fn origin(url: &str) -> Option<&str> {
     let begins = |scheme: &str| url.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
     let scheme = ["http://", "https://"].into_iter().find(|scheme| begins(scheme))?.len();
     let rest = url.bytes().enumerate().skip(scheme);
@@ -81,4 +100,41 @@ pub fn seconds(time: Duration) -> String {
 /// The time at which the command exited, since 1970; `None` if it did not run.
 pub fn ended_at(cx: &Context) -> Option<Duration> {
     cx.started_at()?.checked_add(cx.elapsed()?)
+}
+
+/// The command's name without its directory.
+pub fn program(cx: &Context) -> String {
+    let path = cx.command().into_iter().next().unwrap_or_default();
+    let start = path.bytes().rposition(|byte| byte == b'/').map_or(0, |place| place + 1);
+    path.get(start..).unwrap_or_default().into()
+}
+
+/// What became of the command, behind its name.
+pub fn summary(cx: &Context) -> String {
+    match cx.outcome() {
+        None => "is about to start".into(),
+        Some(Outcome::Exited(status)) => text!("exited with {status}"),
+        Some(Outcome::Killed { signal, .. }) => text!("was killed by signal {signal}"),
+        Some(Outcome::NotStarted { reason, .. }) => text!("was not started: {reason}"),
+        Some(_) => "ended".into(),
+    }
+}
+
+/// Appends a value as a part of a string in JSON.
+pub fn push_json(text: &mut String, value: &str) {
+    for char in value.chars() {
+        match char {
+            '"' | '\\' => text.extend(['\\', char]),
+            '\0'..' ' => {
+                text.push_str("\\u00");
+                text.extend([hex_digit(char as u8 >> 4), hex_digit(char as u8)]);
+            }
+            _ => text.push(char),
+        }
+    }
+}
+
+/// The hexadecimal digit of the lower half of a byte.
+pub fn hex_digit(half: u8) -> char {
+    char::from(b"0123456789ABCDEF".get(usize::from(half & 15)).copied().unwrap_or(b'0'))
 }

@@ -5,7 +5,7 @@
 //! time of the last success is still there after a failure.
 #![cfg_attr(target_family = "wasm", no_std)]
 
-use notify::{ended_at, seconds};
+use notify::{ended_at, program, seconds};
 use wrapper_hook::{Context, Error, Phase, Result, String, http, text};
 
 wrapper_hook::hook!(run);
@@ -56,13 +56,6 @@ fn metrics(cx: &Context) -> String {
         }
     }
     text
-}
-
-/// The command's name without its directory.
-fn program(cx: &Context) -> String {
-    let path = cx.command().into_iter().next().unwrap_or_default();
-    let start = path.bytes().rposition(|byte| byte == b'/').map_or(0, |place| place + 1);
-    path.get(start..).unwrap_or_default().into()
 }
 
 /// Appends a label and its value to the path, in base64 if the value has characters that a path cannot hold.
