@@ -79,7 +79,7 @@ mod host {
             wasi::cli::environment::get_environment,
             wrapper::hook::{context::*, logging::*},
         },
-        time::sleep,
+        time::{now, random, sleep},
     };
 }
 #[cfg(not(target_family = "wasm"))]
@@ -106,6 +106,16 @@ pub use wrapper_hook_macros::text;
 /// Waits for `time`. It counts towards the hook's own time: see [`Context::time_left`].
 pub fn sleep(time: Duration) {
     host::sleep(time);
+}
+
+/// The time since 1970-01-01T00:00:00Z, by the machine's clock.
+pub fn now() -> Duration {
+    host::now()
+}
+
+/// A random number that nobody can predict.
+pub fn random() -> u64 {
+    host::random()
 }
 
 #[doc(hidden)]

@@ -34,6 +34,8 @@ use crate::{Cause, Context, CpuTime, Result};
 use alloc::{borrow::ToOwned, string::String, vec::Vec};
 use core::{cell::RefCell, time::Duration};
 use std::{
+    collections::hash_map::RandomState,
+    hash::{BuildHasher, Hasher},
     thread_local,
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
@@ -286,8 +288,7 @@ pub(crate) mod host {
 
     pub fn get_started_at() -> Option<u64> {
         let elapsed = get_elapsed()?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Some(nanoseconds(now).saturating_sub(elapsed))
+        Some(nanoseconds(now()).saturating_sub(elapsed))
     }
 
     pub fn get_elapsed() -> Option<u64> {
@@ -322,6 +323,14 @@ pub(crate) mod host {
 
     pub fn sleep(time: Duration) {
         std::thread::sleep(time);
+    }
+
+    pub fn now() -> Duration {
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+    }
+
+    pub fn random() -> u64 {
+        RandomState::new().build_hasher().finish()
     }
 
     fn nanoseconds(time: Duration) -> u64 {

@@ -1,10 +1,19 @@
-//! Waiting for a time or for an event of the host.
+//! Waiting for a time or for an event of the host, the time of day, and random numbers.
 
 use crate::bindings::wasi::{
-    clocks::monotonic_clock,
+    clocks::{monotonic_clock, wall_clock},
     io::poll::{Pollable, poll},
 };
 use core::time::Duration;
+
+pub use crate::bindings::wasi::random::random::get_random_u64 as random;
+
+/// The time since 1970.
+pub fn now() -> Duration {
+    let now = wall_clock::now();
+    // Neither this nor the sum of two numbers can panic, as `Duration::new` can: its message would take `core::fmt`.
+    Duration::from_nanos(now.seconds * 1_000_000_000 + u64::from(now.nanoseconds))
+}
 
 /// Waits for `time`.
 pub fn sleep(time: Duration) {
