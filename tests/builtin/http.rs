@@ -84,12 +84,18 @@ impl Told {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {:?}", self.body))
     }
 
-    /// The default body, and apart from it the duration, which no test knows beforehand.
+    /// The default body, and apart from it the duration, which no test knows beforehand. What the command used is not
+    /// known beforehand either: it is something if it ran.
     #[track_caller]
     fn facts(&self) -> (Value, u64) {
         let mut facts = self.json();
-        let duration = facts.as_object_mut().unwrap().remove("duration_ms").expect("a duration");
-        (facts, duration.as_u64().expect("a number"))
+        let ran = ["exited", "killed"].contains(&facts["outcome"].as_str().unwrap());
+        assert_eq!(facts.as_object_mut().unwrap().remove("cause"), Some(json!("")));
+        let mut number = |name: &str| facts.as_object_mut().unwrap().remove(name).and_then(|number| number.as_u64());
+        let [duration, cpu_time, memory] =
+            ["duration_ms", "cpu_time_ms", "peak_memory"].map(|name| number(name).expect(name));
+        assert!(cpu_time <= if ran { duration + 100 } else { 0 } && (memory > 0) == ran, "{}", self.body);
+        (facts, duration)
     }
 }
 

@@ -96,7 +96,8 @@ fn a_success_leaves_its_times_and_that_of_the_last_success() {
     // Each has three decimals.
     assert!((end - start - duration).abs() < 0.003, "{metrics:?}");
     assert_eq!(metrics["wrapper_job_last_success_time_seconds"].to_bits(), end.to_bits());
-    assert_eq!(metrics.len(), 6, "{metrics:?}");
+    assert!(metrics["wrapper_job_peak_memory_bytes"] > 0.0 && metrics["wrapper_job_cpu_time_seconds"] < 0.2);
+    assert_eq!(metrics.len(), 8, "{metrics:?}");
 }
 
 #[test]
@@ -105,12 +106,12 @@ fn a_failure_leaves_the_time_of_the_last_success_alone() {
         let metrics = metrics(&["sh", "-c", script], code);
         assert_eq!(metrics["wrapper_job_exit_code"], f64::from(code));
         assert_eq!(metrics["wrapper_job_success"], 0.0);
-        assert!(TIMES.iter().all(|name| metrics.contains_key(*name)) && metrics.len() == 5, "{metrics:?}");
+        assert!(TIMES.iter().all(|name| metrics.contains_key(*name)) && metrics.len() == 7, "{metrics:?}");
     }
 }
 
 #[test]
-fn a_command_that_was_not_started_leaves_no_times() {
+fn a_command_that_was_not_started_leaves_no_times_and_has_used_nothing() {
     let metrics = metrics(&["/no/such/program"], 127);
     let names = ["wrapper_job_exit_code", "wrapper_job_success"].map(String::from);
     assert_eq!(metrics, BTreeMap::from_iter(names.into_iter().zip([127.0, 0.0])));

@@ -13,7 +13,7 @@ use wrapper_hook::{Context, Error, Result, String, Vec, http, text};
 wrapper_hook::hook!(run);
 
 /// The default body: all placeholders that are of use to a program.
-const BODY: &str = r#"{"command":"{command}","phase":"{phase}","outcome":"{outcome}","result":"{result}","exit_code":{exit_code},"signal":{signal},"duration_ms":{duration_ms},"summary":"{summary}"}"#;
+const BODY: &str = r#"{"command":"{command}","phase":"{phase}","outcome":"{outcome}","cause":"{cause}","result":"{result}","exit_code":{exit_code},"signal":{signal},"duration_ms":{duration_ms},"cpu_time_ms":{cpu_time_ms},"peak_memory":{peak_memory},"summary":"{summary}"}"#;
 
 fn run(cx: &Context) -> Result {
     // The body is sent as it is; other settings are trimmed.

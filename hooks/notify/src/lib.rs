@@ -111,13 +111,37 @@ pub fn program(cx: &Context) -> String {
 
 /// What became of the command, behind its name.
 pub fn summary(cx: &Context) -> String {
-    match cx.outcome() {
+    let ended = match cx.outcome() {
         None => "is about to start".into(),
         Some(Outcome::Exited(status)) => text!("exited with {status}"),
         Some(Outcome::Killed { signal, .. }) => text!("was killed by signal {signal}"),
         Some(Outcome::NotStarted { reason, .. }) => text!("was not started: {reason}"),
         Some(_) => "ended".into(),
+    };
+    match &*cause(cx) {
+        "" => ended,
+        cause => {
+            let words: String = cause.chars().map(|char| if char == '-' { ' ' } else { char }).collect();
+            text!("{ended}: {words}")
+        }
     }
+}
+
+/// The outcome in one word.
+pub fn outcome(cx: &Context) -> &'static str {
+    match cx.outcome() {
+        None => "starting",
+        Some(Outcome::Exited(_)) => "exited",
+        Some(Outcome::Killed { .. }) => "killed",
+        Some(Outcome::NotStarted { .. }) => "not-started",
+        Some(_) => "other",
+    }
+}
+
+/// Why the command ended, if more is known than its outcome; otherwise nothing.
+pub fn cause(cx: &Context) -> String {
+    // From the variable: another import of a function makes a hook some hundred bytes larger.
+    cx.var("WRAPPER_CAUSE").unwrap_or_default()
 }
 
 /// Appends a value as a part of a string in JSON.

@@ -6,7 +6,7 @@
 #![cfg_attr(target_family = "wasm", no_std)]
 
 use notify::{ended_at, program, seconds};
-use wrapper_hook::{Context, Error, Phase, Result, String, http, text};
+use wrapper_hook::{Context, CpuTime, Error, Phase, Result, String, http, text};
 
 wrapper_hook::hook!(run);
 
@@ -46,11 +46,18 @@ fn metrics(cx: &Context) -> String {
             &text!("# HELP wrapper_job_{name} {help}\n# TYPE wrapper_job_{name} gauge\nwrapper_job_{name} {value}\n");
     };
     metric("exit_code", "Exit code of the container.", &text!("{}", cx.exit_code()));
-    metric("success", "1 if the command exited with 0, otherwise 0.", if cx.succeeded() { "1" } else { "0" });
+    metric("success", "1 if the command succeeded, otherwise 0.", if cx.succeeded() { "1" } else { "0" });
     if let (Some(elapsed), Some(start), Some(end)) = (cx.elapsed(), cx.started_at(), ended_at(cx)) {
         metric("duration_seconds", "Run time of the command.", &seconds(elapsed));
         metric("start_time_seconds", "Start of the command, as Unix time.", &seconds(start));
         metric("end_time_seconds", "Exit of the command, as Unix time.", &seconds(end));
+        if let Some(CpuTime { user, system, .. }) = cx.cpu_time() {
+            let help = "Processor time of the command.";
+            metric("cpu_time_seconds", help, &seconds(user.saturating_add(system)));
+        }
+        if let Some(bytes) = cx.peak_memory() {
+            metric("peak_memory_bytes", "Most memory that the command used at one time.", &text!("{bytes}"));
+        }
         if cx.succeeded() {
             metric("last_success_time_seconds", "Exit of the last successful command, as Unix time.", &seconds(end));
         }
