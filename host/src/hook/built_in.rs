@@ -51,8 +51,8 @@ impl BuiltIn {
         &self.code.0
     }
 
-    /// The variables of the sidecar itself that its hook reads besides `HOOK_…`.
-    pub fn sidecar_variables(&self) -> &'static [&'static str] {
+    /// The variables that it reads besides `HOOK_…`: those of the sidecar itself.
+    pub fn variables(&self) -> &'static [&'static str] {
         match self.name {
             "dapr-shutdown" => &["DAPR_HTTP_PORT", "DAPR_API_TOKEN"],
             _ => &[],

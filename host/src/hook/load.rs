@@ -37,6 +37,8 @@ pub struct Hook {
     /// The process that checks and compiles it.
     pub compiler: Option<Compiler>,
     pub code: Code,
+    /// The variables that it may read besides `HOOK_…`, because it is built in.
+    pub variables: &'static [&'static str],
 }
 
 /// What a hook is run from.
@@ -48,14 +50,6 @@ pub enum Code {
 }
 
 impl Hook {
-    /// The variables of the sidecar itself that the hook may read besides `HOOK_…`.
-    pub fn sidecar_variables(&self) -> &'static [&'static str] {
-        match self.code {
-            Code::BuiltIn(built_in) => built_in.sidecar_variables(),
-            Code::Component(_) => &[],
-        }
-    }
-
     /// The descriptors of its component, and of where its code comes from.
     pub fn descriptors(&self) -> Vec<i32> {
         let component = match &self.code {
@@ -105,7 +99,11 @@ fn load_one(listed: &Listed, common: &Common) -> Option<Hook> {
         Code::BuiltIn(_) => false,
         Code::Component(file) => common.precompile && memfd::length(file) <= PRECOMPILED_SIZE,
     };
-    Some(Hook { label: label.clone(), settings: settings.clone(), precompile, compiler: None, code })
+    let variables = match (source, &code) {
+        (Source::BuiltIn(built_in), _) | (_, Code::BuiltIn(built_in)) => built_in.variables(),
+        (_, Code::Component(_)) => &[],
+    };
+    Some(Hook { label: label.clone(), settings: settings.clone(), precompile, compiler: None, code, variables })
 }
 
 /// Whether built-in hooks are compiled like files: in debug builds, so that tests can hold both ways.
