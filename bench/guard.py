@@ -35,6 +35,7 @@ QUITTERS = {
 }
 NOTIFIER = 36_500  # bytes: hooks that send a body and fill in texts
 NOTIFIERS = {"http", "pushgateway"}
+TRACER = 50_000  # bytes: two requests, and twenty variables of a specification
 PRIVATE_DIRTY = 108  # kB; the stack is the kernel's to place, and its pages vary by two or three
 RSS = 2048  # kB
 INSTRUCTIONS = 370_000  # of the supervisor from its start to its end, around `true`
@@ -85,7 +86,8 @@ def main():
     wrapper, command = sys.argv[1:]
     guard("the program, bytes", os.path.getsize(wrapper), BINARY)
     for hook in sorted(HOOKS.glob("*.wasm")):
-        most = NOTIFIER if hook.stem in NOTIFIERS else QUITTER if hook.stem in QUITTERS else HOOK
+        bounds = {**dict.fromkeys(QUITTERS, QUITTER), **dict.fromkeys(NOTIFIERS, NOTIFIER), "otlp": TRACER}
+        most = bounds.get(hook.stem, HOOK)
         guard(f"{hook.name}, bytes", hook.stat().st_size, most)
     # What a linker has just written counts as the process's own until it is on disk.
     os.sync()

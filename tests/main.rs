@@ -74,6 +74,7 @@ mod http {
 /// The built-in hooks.
 mod builtin {
     mod http; // http: notifications
+    mod otlp; // otlp: a span and metrics, and --trace-context
     mod pushgateway; // pushgateway: metrics
     mod quit; // …-quit and …-shutdown: a sidecar is asked to quit
     mod ready; // …-ready: the command starts when the sidecar is ready

@@ -2,6 +2,7 @@
 
 pub mod cgroup;
 mod clean_signals;
+pub mod collector;
 pub mod envoy;
 pub mod guests;
 pub mod heavy;

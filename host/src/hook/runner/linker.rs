@@ -60,7 +60,8 @@ pub fn granted(component: &Component) -> Result<Linker<State>> {
 /// Whether a hook imports no more than one made with guest-sdk does. To register all of WASI for it would take longer
 /// than it runs.
 fn uses_only_sdk_imports(component: &Component) -> bool {
-    const SDK_IMPORTS: [&str; 5] = ["wrapper:hook/", "wasi:http/", "wasi:io/", "wasi:clocks/", "wasi:cli/environment@"];
+    const SDK_IMPORTS: [&str; 6] =
+        ["wrapper:hook/", "wasi:http/", "wasi:io/", "wasi:clocks/", "wasi:random/random@", "wasi:cli/environment@"];
     let component_type = component.component_type();
     component_type.imports(component.engine()).all(|(name, _)| SDK_IMPORTS.iter().any(|known| name.starts_with(known)))
 }
