@@ -26,6 +26,8 @@ pub struct Config {
     pub grace_period: Option<Duration>,
     /// Bytes of the container's memory that a cgroup of its own keeps from the command.
     pub memory_reserve: Option<u64>,
+    /// Whether the command gets a span of its own.
+    pub trace_context: bool,
     /// The file that the kubelet reads a container's termination message from.
     pub termination_log: Option<PathBuf>,
     pub witness: Option<witness::Settings>,

@@ -22,8 +22,13 @@ unsafe extern "C" {
 }
 
 /// All variables, each as `NAME=value`. std's would copy them, names and values.
-#[allow(unsafe_code)]
 pub fn variables() -> impl Iterator<Item = &'static [u8]> {
+    strings().map(CStr::to_bytes)
+}
+
+/// The same as the strings of the C library.
+#[allow(unsafe_code)]
+pub fn strings() -> impl Iterator<Item = &'static CStr> {
     // SAFETY: a null pointer ends the list (environ(7)), which does not change: there is one thread, no variable is
     // ever set, and a process that has wiped them reads none afterwards.
     let mut next = unsafe { environ };
@@ -32,7 +37,7 @@ pub fn variables() -> impl Iterator<Item = &'static [u8]> {
         unsafe {
             let variable = next.as_ref().filter(|variable| !variable.is_null())?;
             next = next.add(1);
-            Some(CStr::from_ptr(*variable).to_bytes())
+            Some(CStr::from_ptr(*variable))
         }
     })
 }

@@ -1,6 +1,9 @@
 //! All processes: the Job, the state of the command: for the context of hooks and for the termination message.
 
-use crate::outcome::{Ending, Outcome};
+use crate::{
+    outcome::{Ending, Outcome},
+    trace::Trace,
+};
 use std::{
     ffi::OsString,
     os::unix::ffi::OsStrExt,
@@ -38,13 +41,22 @@ pub struct Job {
     pub ending: Option<Ending>,
     /// The first signal that asked wrapper itself to stop.
     pub stop_signal: Option<u8>,
+    pub trace: Trace,
 }
 
 impl Job {
     /// A Job with this command, in a wrapper that was started then.
     pub fn new(command: &[OsString], wrapper_started: Instant) -> Self {
         let command = command.iter().flat_map(|arg| arg.as_bytes().iter().chain(&[0])).copied().collect();
-        Self { command, wrapper_started, started_at: None, elapsed: None, ending: None, stop_signal: None }
+        Self {
+            command,
+            wrapper_started,
+            started_at: None,
+            elapsed: None,
+            ending: None,
+            stop_signal: None,
+            trace: Trace::default(),
+        }
     }
 
     /// Runs the command and notes when and how long.

@@ -29,6 +29,7 @@ mod sandbox;
 mod supervise;
 mod termination_message;
 mod text;
+mod trace;
 mod witness;
 
 use cli::Request;
@@ -38,6 +39,7 @@ use job::{Job, Phase};
 use outcome::{Ending, Outcome, WRAPPER_FAILED, exit_code, killed_by};
 use std::{env, time::Instant};
 use supervise::{Signals, Supervisor};
+use trace::Trace;
 
 fn run() -> u8 {
     // Block signals first, so that none is lost: they stay pending until the command is running. An error is reported
@@ -88,6 +90,9 @@ fn run_job(config: &Config, started: Instant, mut supervisor: Supervisor) -> u8 
     let mut hooks = hook::load(&config.before, &config.after, &config.common);
     hooks.check(&config.common, &mut supervisor);
     let mut job = Job::new(&config.command, started);
+    if config.trace_context {
+        job.trace = Trace::begin();
+    }
     let mut witness = witness::Client::register(config.witness.as_ref(), &job, &mut supervisor);
     let before = match hooks.unusable() {
         None => hooks.run(Phase::Before, &config.common, &job, &mut supervisor, &mut witness),
@@ -95,7 +100,11 @@ fn run_job(config: &Config, started: Instant, mut supervisor: Supervisor) -> u8 
     };
     let ending = match why_not_started(&hooks, &before, &supervisor) {
         Some(outcome) => outcome.into(),
-        None => config.exit_codes.applied_to(job.time(|| supervisor.run_command(&config.command, &config.supervision))),
+        None => {
+            let trace = job.trace.clone();
+            let ending = job.time(|| supervisor.run_command(&config.command, &trace, &config.supervision));
+            config.exit_codes.applied_to(ending)
+        }
     };
     witness.ended(&ending);
     let leftovers = supervisor.end_leftovers(&config.supervision, &ending);

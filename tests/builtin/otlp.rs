@@ -1,4 +1,4 @@
-//! The hook `otlp`: a span and metrics of the command, sent to the receiver of the OpenTelemetry
+//! The hook `otlp`, and `--trace-context`: a span and metrics of the command, sent to the receiver of the OpenTelemetry
 //! Collector, and its settings, for which a stub is enough.
 
 use crate::harness::{
@@ -6,6 +6,7 @@ use crate::harness::{
     collector::Collector,
     failed, misconfigured, network,
     peer::{Peer, free_port},
+    witness::{KILL, Witness, until_registered},
     wrapper,
 };
 use serde_json::{Value, json};
@@ -246,7 +247,7 @@ fn the_span_is_a_child_of_the_one_in_traceparent() {
 #[test]
 fn a_malformed_traceparent_begins_a_new_trace_with_a_warning() {
     for malformed in [&format!("00-{TRACE}-{PARENT}"), &format!("00-{TRACE}-0000000000000000-01"), "x"] {
-        for option in [&["--"][..]] {
+        for option in [&["--"][..], &["--trace-context", "--"]] {
             let env = [("TRACEPARENT", malformed), ("TRACESTATE", "a=b")];
             let script = "echo \"$TRACEPARENT\"; env | grep -c TRACESTATE; exit 7";
             let Some((span, done)) = sent(&env, option, &["sh", "-c", script]) else { return };
@@ -273,7 +274,7 @@ fn a_malformed_traceparent_begins_a_new_trace_with_a_warning() {
 
 #[test]
 fn no_span_is_sent_of_a_trace_that_is_not_sampled() {
-    for option in [&["--"][..]] {
+    for option in [&["--"][..], &["--trace-context", "--"]] {
         let Some(collector) = Collector::start() else { return };
         let traceparent = format!("00-{TRACE}-{PARENT}-00");
         let run = sending(&collector.url(), &[("TRACEPARENT", &traceparent)]);
@@ -282,6 +283,69 @@ fn no_span_is_sent_of_a_trace_that_is_not_sampled() {
         assert!(collector.accepted(1)[0]["resourceMetrics"].is_array());
         assert!(done.stdout.trim().ends_with("-00") && done.stdout.contains(TRACE), "{done:?}");
     }
+}
+
+#[test]
+fn with_trace_context_the_spans_of_the_command_are_below_its_own() {
+    let Some(collector) = Collector::start() else { return };
+    let traceparent = format!("00-{TRACE}-{PARENT}-01");
+    // The command is one that sends a span itself.
+    let inner = wrapper();
+    let mut run = sending(&collector.url(), &[("TRACEPARENT", &traceparent), ("TRACESTATE", "a=b")]);
+    run.arg("--trace-context").arg("--").arg(inner.get_program()).args(inner.get_args());
+    run.args(["--plugin", "otlp", "--", "sh", "-c", "echo $TRACEPARENT $TRACESTATE"]);
+    let done = run.done();
+    let accepted = collector.accepted(4);
+    let ((inner, _), (outer, _)) = (span(&accepted[0]), span(&accepted[2]));
+    assert_eq!((&outer["traceId"], &inner["traceId"]), (&json!(TRACE), &json!(TRACE)));
+    assert_eq!((&outer["parentSpanId"], &inner["parentSpanId"]), (&json!(PARENT), &outer["spanId"]));
+    assert_eq!(done.stdout, format!("00-{TRACE}-{}-01 a=b\n", outer["spanId"].as_str().unwrap()));
+}
+
+#[test]
+fn trace_context_begins_a_trace_where_there_is_none() {
+    let variable = [("WRAPPER_TRACE_CONTEXT", "true")];
+    let Some((span, done)) = sent(&variable, &[], &["sh", "-c", "echo $TRACEPARENT"]) else { return };
+    let expected = format!("00-{}-{}-01\n", hex(&span["traceId"], 32), hex(&span["spanId"], 16));
+    assert_eq!(done.stdout, expected);
+    let Some((other, _)) = sent(&variable, &[], &["true"]) else { return };
+    assert!(other["traceId"] != span["traceId"] && other["spanId"] != span["spanId"], "{other}");
+}
+
+#[test]
+fn a_hook_knows_the_span_of_the_command_and_its_parent_and_without_the_option_neither() {
+    let parent = format!("00-{TRACE}-{PARENT}-01");
+    for option in [&["--"][..], &["--trace-context", "--"]] {
+        let peer = Peer::with_status(200);
+        let mut run = wrapper().plugin("http").with(option).with(&["sh", "-c", "echo $TRACEPARENT; exit 7"]);
+        run.env("HOOK_HTTP_URL", peer.url("/")).env("HOOK_HTTP_BODY", "{WRAPPER_TRACEPARENT} {TRACEPARENT}");
+        run.env("TRACEPARENT", &parent);
+        let done = run.done();
+        if option.len() == 1 {
+            let words = "{WRAPPER_TRACEPARENT} is not set, or hooks may not read it (--plugin-env WRAPPER_TRACEPARENT)";
+            assert_eq!(done.line(), misconfigured("http", words));
+        } else {
+            let request = peer.requests().remove(0);
+            assert!(request.ends_with(&format!("{} {parent}", done.stdout.trim())), "{request} {done:?}");
+        }
+    }
+}
+
+#[test]
+fn the_witness_sends_the_span_of_a_command_whose_container_was_killed() {
+    let Some(collector) = Collector::start() else { return };
+    let witness = Witness::with(&["--plugin", "otlp"], &[("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url())]);
+    let mut run = witness.wrapper(&["--trace-context", "--", "sh", "-c", "echo $TRACEPARENT; exec sleep 30"]);
+    run.env("TRACEPARENT", format!("00-{TRACE}-{PARENT}-01"));
+    let mut run = run.running();
+    until_registered(&mut run);
+    run.until_stdout_has("\n");
+    run.signal(KILL);
+    let (span, _) = span(&collector.accepted(2)[0]);
+    let printed = format!("00-{TRACE}-{}-01\n", span["spanId"].as_str().unwrap());
+    assert_eq!((run.stdout_so_far(), &span["parentSpanId"]), (printed, &json!(PARENT)));
+    assert_eq!(attributes(&span)["wrapper.job.signal"], json!({"intValue": "9"}));
+    witness.stop();
 }
 
 // Where it is sent, and what becomes of it there.

@@ -9,7 +9,7 @@ use std::{fs, process::Command};
 
 /// As `wrapper` sends it.
 fn register(name: &str, command: &[u8]) -> Vec<u8> {
-    [&[b'r', name.len() as u8], name.as_bytes(), command].concat()
+    [&[b'r', name.len() as u8, 0], name.as_bytes(), command].concat()
 }
 
 fn registered(witness: &Witness, name: &str) -> RawPeer {
@@ -62,7 +62,7 @@ fn a_registered_peer_that_sends_garbage_is_one_session_and_its_end_runs_the_hook
 fn names_and_arguments_of_any_bytes_do_not_forge_lines() {
     let mut witness = Witness::start(&["--plugin", "echo"]);
     let peer = witness.peer();
-    let message = [&b"r\x0e"[..], b"\"\nwrapper: \xff\x1b[", b"a\nwrapper: forged\xff\0b"].concat();
+    let message = [&b"r\x0e\0"[..], b"\"\nwrapper: \xff\x1b[", b"a\nwrapper: forged\xff\0b"].concat();
     assert!(peer.send(&message));
     assert_eq!(peer.reply(), Some(b'+'));
     drop(peer);
@@ -165,7 +165,7 @@ fn a_peer_that_floods_the_witness_does_not_keep_it_from_ending_and_from_others()
         import socket, sys
         peer = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         peer.connect(sys.argv[1])
-        peer.send(b"r\x05flood")
+        peer.send(b"r\x05\0flood")
         print("flooding", flush=True)
         while True:
             peer.send(b"garbage" * 1000)"#;

@@ -75,6 +75,7 @@ fn config(arguments: &Arguments) -> Result<Config> {
         },
         grace_period: arguments.one(&options::GRACE_PERIOD, values::duration)?,
         memory_reserve: arguments.one(&options::MEMORY_RESERVE, values::memory_reserve)?,
+        trace_context: arguments.one(&options::TRACE_CONTEXT, flag)?.unwrap_or(false),
         witness: witness(arguments)?,
         termination_log: arguments.one(&options::TERMINATION_LOG, |path| Ok(path.into()))?,
         log: log::Settings {

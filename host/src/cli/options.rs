@@ -264,6 +264,15 @@ pub const MEMORY_RESERVE: Opt = Opt {
            survives when memory runs out; SIZE of the memory is kept for hooks, such as 16MiB, or 0",
 };
 
+pub const TRACE_CONTEXT: Opt = Opt {
+    flag: "trace-context",
+    alias: None,
+    variable: "WRAPPER_TRACE_CONTEXT",
+    takes: Takes::Nothing,
+    default: None,
+    help: "Set TRACEPARENT for the command, so that its spans become children of the one\nthat the hook otlp sends",
+};
+
 pub const TERMINATION_LOG: Opt = Opt {
     flag: "termination-log",
     alias: None,
@@ -330,7 +339,7 @@ pub const LOG_FORMAT: Opt = Opt {
 };
 
 /// All of them, in the order of the help.
-const ALL: [Opt; 27] = [
+const ALL: [Opt; 28] = [
     PLUGIN,
     BEFORE,
     PLUGIN_ON,
@@ -351,6 +360,7 @@ const ALL: [Opt; 27] = [
     SUCCESS_CODES,
     MAP_CODE,
     MEMORY_RESERVE,
+    TRACE_CONTEXT,
     TERMINATION_LOG,
     DISABLE_HOOKS,
     WITNESS,

@@ -27,6 +27,7 @@ use crate::{
     cgroup, log,
     outcome::{Cause, Ending, Outcome, Usage},
     text::strerror,
+    trace::Trace,
 };
 use command_cgroup::CommandCgroup;
 use humantime::format_duration;
@@ -189,8 +190,9 @@ impl Supervisor {
     }
 
     /// Starts the command and returns when it has ended.
-    pub fn run_command(&mut self, command: &[OsString], settings: &Settings) -> Ending {
-        let child = match spawn::spawn(command, &self.signals, self.terminal.as_ref(), self.cgroup.as_ref()) {
+    pub fn run_command(&mut self, command: &[OsString], trace: &Trace, settings: &Settings) -> Ending {
+        let cgroup = self.cgroup.as_ref();
+        let child = match spawn::spawn(command, trace, &self.signals, self.terminal.as_ref(), cgroup) {
             Ok(child) => child,
             Err(outcome) => return outcome.into(),
         };

@@ -11,9 +11,10 @@ use super::{
     terminal::Terminal,
 };
 use crate::{
-    log,
+    environment, log,
     outcome::{CANNOT_EXECUTE, NOT_FOUND, Outcome, WRAPPER_FAILED},
     text::strerror,
+    trace::{self, Trace},
 };
 use nix::errno::Errno;
 use rustix::{
@@ -24,7 +25,7 @@ use rustix::{
 use std::{
     convert::Infallible,
     env,
-    ffi::{CString, OsString, c_char},
+    ffi::{CStr, CString, OsString, c_char},
     os::unix::ffi::{OsStrExt, OsStringExt},
     ptr::null,
 };
@@ -36,6 +37,7 @@ const DEFAULT_PATH: &str = "/bin:/usr/bin";
 /// cgroup.
 pub fn spawn(
     command: &[OsString],
+    trace: &Trace,
     signals: &Signals,
     terminal: Option<&Terminal>,
     cgroup: Option<&CommandCgroup>,
@@ -52,7 +54,7 @@ pub fn spawn(
     let Ok(args) = command.iter().map(|arg| CString::new(arg.as_bytes())).collect::<Result<Vec<_>, _>>() else {
         return Err(failed(Errno::EINVAL, CANNOT_EXECUTE));
     };
-    let program = Program::new(candidates(&name), args);
+    let program = Program::new(candidates(&name), args, Variables::with(trace));
     let (errors, report) = pipe_with(PipeFlags::CLOEXEC).map_err(|e| failed(nix_errno(e), WRAPPER_FAILED))?;
     // Checked before there is a new group, which could be mistaken for wrapper's.
     let gets_terminal = terminal.filter(|terminal| terminal.alone && terminal.is_ours());
@@ -100,12 +102,14 @@ struct Program {
     argv: Vec<*const c_char>,
     /// What they point to.
     _arguments: Vec<CString>,
+    /// Its variables if they are others than wrapper's own.
+    variables: Option<Variables>,
 }
 
 impl Program {
-    fn new(files: Vec<CString>, arguments: Vec<CString>) -> Self {
+    fn new(files: Vec<CString>, arguments: Vec<CString>, variables: Option<Variables>) -> Self {
         let argv = arguments.iter().map(|argument| argument.as_ptr()).chain([null()]).collect();
-        Self { files, argv, _arguments: arguments }
+        Self { files, argv, _arguments: arguments, variables }
     }
 
     /// Replaces this process by the first file that can be executed; returns why none could.
@@ -113,8 +117,13 @@ impl Program {
     fn exec(&self) -> Errno {
         let mut reason = Errno::ENOENT;
         for file in &self.files {
-            // SAFETY: these are strings that end in a zero, and a list that ends in a null pointer (execv(3)).
-            unsafe { libc::execv(file.as_ptr(), self.argv.as_ptr()) };
+            // SAFETY: these are strings that end in a zero, and lists that end in a null pointer (execve(2)).
+            unsafe {
+                match &self.variables {
+                    None => libc::execv(file.as_ptr(), self.argv.as_ptr()),
+                    Some(variables) => libc::execve(file.as_ptr(), self.argv.as_ptr(), variables.list.as_ptr()),
+                };
+            }
             match Errno::last() {
                 // As execvp(3): look on, and remember that there was a file that may not be executed.
                 Errno::EACCES if self.files.len() > 1 => reason = Errno::EACCES,
@@ -123,6 +132,28 @@ impl Program {
             }
         }
         reason
+    }
+}
+
+/// Wrapper's own variables, and the command's place in a trace.
+struct Variables {
+    /// Pointers to them, and a null pointer.
+    list: Vec<*const c_char>,
+    _traceparent: CString,
+}
+
+impl Variables {
+    /// `None` if the command has no span.
+    fn with(trace: &Trace) -> Option<Self> {
+        let traceparent = CString::new([trace::VARIABLE, trace.command()?].concat()).ok()?;
+        // Vendors' additions belong to the parent.
+        let replaced = |variable: &CStr| {
+            let is = |name: &[u8]| variable.to_bytes().starts_with(name);
+            is(trace::VARIABLE) || (is(trace::STATE) && trace.parent().is_none())
+        };
+        let kept = environment::strings().filter(|variable| !replaced(variable)).map(CStr::as_ptr);
+        let list = kept.chain([traceparent.as_ptr(), null()]).collect();
+        Some(Self { list, _traceparent: traceparent })
     }
 }
 

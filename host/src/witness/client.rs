@@ -46,7 +46,8 @@ impl Client {
         let mut client = Self { socket: None, is_last: None, warned: false };
         let Some(settings) = settings else { return client };
         let deadline = Instant::now() + PATIENCE;
-        let message = Message::Register { name: settings.name.as_bytes(), command: &job.command };
+        let (name, trace) = (settings.name.as_bytes(), job.trace.as_bytes());
+        let message = Message::Register { name, trace, command: &job.command };
         let connected = connect_until(&settings.socket, deadline, supervisor)
             .and_then(|socket| send(&socket, &message).map(|()| socket));
         match connected {

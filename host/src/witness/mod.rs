@@ -19,6 +19,7 @@ use crate::{
     outcome::{Ending, Outcome, WRAPPER_FAILED, killed_by},
     supervise::{SIGKILL, StopPolicy, Supervisor, release_memory},
     text::strerror,
+    trace::Trace,
 };
 use protocol::{LIMIT, Message, Received, Reply, receive, reply};
 use rustix::{
@@ -106,6 +107,7 @@ struct Container {
 struct Session {
     socket: OwnedFd,
     command: Box<[u8]>,
+    trace: Trace,
     started_at: SystemTime,
     start: Instant,
     stop_signal: Option<u8>,
@@ -182,13 +184,13 @@ impl<'a> Witness<'a> {
                 Received::Nothing => self.unregistered.push_back(socket),
                 Received::End => self.unwatch(&socket),
                 Received::Message(()) => match Message::decode(&buffer) {
-                    Some(Message::Register { name, command }) => {
-                        let (name, command) = (Box::from(name), Box::from(command));
+                    Some(Message::Register { name, trace, command }) => {
+                        let (name, trace, command) = (Box::from(name), Trace::of_bytes(trace), Box::from(command));
                         if let Some(place) = self.place(&name) {
                             // The wrapper of a container that was started again has ended before.
                             due.extend(self.read(place, &mut buffer, started));
                         }
-                        self.register(socket, name, command);
+                        self.register(socket, name, trace, command);
                     }
                     _ => self.refuse(&socket, "a connection that does not begin with a registration"),
                 },
@@ -247,7 +249,7 @@ impl<'a> Witness<'a> {
         }
     }
 
-    fn register(&mut self, socket: OwnedFd, name: Box<[u8]>, command: Box<[u8]>) {
+    fn register(&mut self, socket: OwnedFd, name: Box<[u8]>, trace: Trace, command: Box<[u8]>) {
         let place = self.place(&name);
         match place.map(|place| self.session(place).is_some()) {
             Some(true) => {
@@ -267,6 +269,7 @@ impl<'a> Witness<'a> {
         let session = Some(Session {
             socket,
             command,
+            trace,
             started_at: SystemTime::now(),
             start: Instant::now(),
             stop_signal: None,
@@ -395,6 +398,7 @@ impl Session {
             elapsed: ran.then(|| self.start.elapsed()),
             ending: Some(ending),
             stop_signal: self.stop_signal,
+            trace: self.trace,
         }
     }
 }

@@ -3,7 +3,10 @@
 //! A message begins with a byte for its kind. The supervisor reads that, and numbers at fixed places. Names
 //! and arguments are bytes that it keeps and compares; they are decoded in the sandbox of a hook.
 
-use crate::outcome::{Cause, CpuTime, Ending, Outcome, Usage};
+use crate::{
+    outcome::{Cause, CpuTime, Ending, Outcome, Usage},
+    trace,
+};
 use rustix::{
     fd::{AsFd, OwnedFd},
     io::Errno,
@@ -18,13 +21,13 @@ pub const NAME_LIMIT: usize = 63;
 pub const COMMAND_LIMIT: usize = 32 << 10;
 
 /// Bytes of the longest message: `Register`.
-pub const LIMIT: usize = 2 + NAME_LIMIT + COMMAND_LIMIT;
+pub const LIMIT: usize = 3 + NAME_LIMIT + trace::LIMIT + COMMAND_LIMIT;
 
 /// A message of a wrapper.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Message<'a> {
-    /// The first one: the name of its container, and the arguments of its command.
-    Register { name: &'a [u8], command: &'a [u8] },
+    /// The first one: the name of its container, the trace of its command, and that one's arguments.
+    Register { name: &'a [u8], trace: &'a [u8], command: &'a [u8] },
     /// It was asked to stop.
     Stopping(u8),
     /// The command has ended.
@@ -50,10 +53,12 @@ pub enum Reply {
 impl<'a> Message<'a> {
     pub fn encode(&self) -> Vec<u8> {
         match self {
-            Self::Register { name, command } => {
+            Self::Register { name, trace, command } => {
                 let name = name.get(..NAME_LIMIT).unwrap_or(name);
+                let trace = trace.get(..trace::LIMIT).unwrap_or(trace);
                 let command = command.get(..COMMAND_LIMIT).unwrap_or(command);
-                [&[b'r', u8::try_from(name.len()).unwrap_or(0)], name, command].concat()
+                let length = |bytes: &[u8]| u8::try_from(bytes.len()).unwrap_or(0);
+                [&[b'r', length(name), length(trace)], name, trace, command].concat()
             }
             Self::Stopping(signal) => vec![b's', *signal],
             Self::Ended(ending) => encode(ending),
@@ -65,9 +70,11 @@ impl<'a> Message<'a> {
 
     pub fn decode(bytes: &'a [u8]) -> Option<Self> {
         match *bytes {
-            [b'r', length, ref rest @ ..] => {
-                let (name, command) = rest.split_at_checked(length.into())?;
-                (name.len() <= NAME_LIMIT).then_some(Self::Register { name, command })
+            [b'r', of_name, of_trace, ref rest @ ..] => {
+                let (name, rest) = rest.split_at_checked(of_name.into())?;
+                let (trace, command) = rest.split_at_checked(of_trace.into())?;
+                let fits = name.len() <= NAME_LIMIT && trace.len() <= trace::LIMIT;
+                fits.then_some(Self::Register { name, trace, command })
             }
             [b's', signal] => Some(Self::Stopping(signal)),
             [b'e', ref ending @ ..] => decode(ending).map(Self::Ended),
@@ -203,8 +210,8 @@ mod tests {
     #[test]
     fn a_message_is_decoded_as_it_was_encoded() {
         for message in [
-            Message::Register { name: b"", command: b"" },
-            Message::Register { name: b"my-job", command: b"sh\0-c\0\xff\0" },
+            Message::Register { name: b"", trace: b"", command: b"" },
+            Message::Register { name: b"my-job", trace: b"00-\xff", command: b"sh\0-c\0\xff\0" },
             Message::Stopping(15),
             Message::Ended(Outcome::Exited(3).into()),
             Message::Ended(Outcome::Killed { signal: 11, core_dumped: true }.into()),
@@ -232,17 +239,31 @@ mod tests {
 
     #[test]
     fn what_is_too_long_is_cut() {
-        let message = Message::Register { name: &[b'n'; 100], command: &[b'c'; 100_000] }.encode();
+        let message = Message::Register { name: &[b'n'; 100], trace: &[b't'; 200], command: &[b'c'; 100_000] }.encode();
         assert_eq!(message.len(), LIMIT);
-        let cut = Message::Register { name: &[b'n'; NAME_LIMIT], command: &[b'c'; COMMAND_LIMIT] };
+        let cut = Message::Register {
+            name: &[b'n'; NAME_LIMIT],
+            trace: &[b't'; trace::LIMIT],
+            command: &[b'c'; COMMAND_LIMIT],
+        };
         assert_eq!(Message::decode(&message), Some(cut));
     }
 
     #[test]
     fn anything_else_is_no_message() {
-        for bytes in
-            [&b""[..], b"r", b"r\x05abc", b"s", b"s\x0f\x0f", b"e", b"ee\x00", b"ll", b"f\0", b"GET / HTTP/1.1"]
-        {
+        for bytes in [
+            &b""[..],
+            b"r",
+            b"r\x05\0abc",
+            b"r\0\x05abc",
+            b"s",
+            b"s\x0f\x0f",
+            b"e",
+            b"ee\x00",
+            b"ll",
+            b"f\0",
+            b"GET / HTTP/1.1",
+        ] {
             assert_eq!(Message::decode(bytes), None, "{bytes:?}");
         }
         let ended = Message::Ended(Outcome::Exited(0).into()).encode();
@@ -253,7 +274,8 @@ mod tests {
         }
         assert_eq!(Message::decode(&ended[..ended.len() - 1]), None);
         assert_eq!(Message::decode(&[&ended[..], b"\0"].concat()), None);
-        let long_name = [&[b'r', 64][..], &[b'n'; 64]].concat();
-        assert_eq!(Message::decode(&long_name), None);
+        let long_name = [&[b'r', 64, 0][..], &[b'n'; 64]].concat();
+        let long_trace = [&[b'r', 0, 111][..], &[b't'; 111]].concat();
+        assert_eq!((Message::decode(&long_name), Message::decode(&long_trace)), (None, None));
     }
 }

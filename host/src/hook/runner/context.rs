@@ -83,6 +83,9 @@ impl Context {
         if let Some(signal) = job.stop_signal {
             own.push(("WRAPPER_STOP_SIGNAL", signal.to_string()));
         }
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        own.extend(job.trace.command().map(|span| ("WRAPPER_TRACEPARENT", text(span))));
+        own.extend(job.trace.parent().map(|span| ("TRACEPARENT", text(span))));
         own.push(("WRAPPER_COMMAND", job.arguments().collect::<Vec<_>>().join(" ")));
         inherited.retain(|(name, _)| !own.iter().any(|(own, _)| own == name));
         inherited.extend(own.into_iter().map(|(name, value)| (name.into(), value)));
