@@ -88,6 +88,7 @@ mod deploy {
     mod invocation;
     mod manifests; // every manifest is valid for Kubernetes
     mod migration; // the manifests of deploy/migration.md work as the page says
+    mod monitoring; // the manifests that send to a collector, a Pushgateway and an Alertmanager, with real ones
     mod pods; // pods with a real sidecar complete
     mod settings; // what the manifests set is accepted by wrapper
     mod wrapper4; // what Wrapper4 got wrong

@@ -16,6 +16,7 @@ pub mod processes;
 pub mod programs;
 pub mod pty;
 pub mod role;
+pub mod servers;
 pub mod tls;
 pub mod witness;
 
