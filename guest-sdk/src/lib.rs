@@ -47,7 +47,8 @@
 //! # What a hook can do
 //!
 //! It reads the [`Context`], writes [`log`] lines, sends [`http`] requests to the addresses that the operator allowed,
-//! and [sleeps](sleep). It runs once, for at most [`Context::time_left`]; its memory is freed when it ends, not before.
+//! and [sleeps](sleep). [`describe!`] declares its settings, so that wrapper checks them before the command starts. It
+//! runs once, for at most [`Context::time_left`]; its memory is freed when it ends, not before.
 #![no_std]
 #![deny(missing_docs)]
 
@@ -58,6 +59,7 @@ extern crate std;
 extern crate self as wrapper_hook;
 
 mod context;
+mod describe;
 mod error;
 pub mod http;
 pub mod log;
@@ -87,6 +89,8 @@ use testing::host;
 
 pub use alloc::{string::String, vec::Vec};
 pub use context::{Cause, Context, CpuTime, Outcome, Phase, Position};
+#[doc(hidden)]
+pub use describe::{__joined, __length};
 pub use error::{Error, Result};
 pub use text::{Text, concat};
 

@@ -9,6 +9,14 @@ use wrapper_hook::{Context, Error, Result, text};
 
 wrapper_hook::hook!(run);
 
+quit::describe!(
+    "daprd",
+    PREFIX,
+    ["http://localhost:{DAPR_HTTP_PORT}/v1.0/shutdown"],
+    ["DAPR_HTTP_PORT", "DAPR_API_TOKEN"],
+    TOKEN
+);
+
 const PREFIX: &str = "HOOK_DAPR_SHUTDOWN";
 
 /// The default port; the annotation `dapr.io/sidecar-http-port` (or `--dapr-http-port`) sets another.

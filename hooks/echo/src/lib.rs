@@ -6,6 +6,8 @@ use wrapper_hook::{Context, Outcome, Phase, Result, log, text};
 
 wrapper_hook::hook!(run);
 
+wrapper_hook::describe! { about: "logs how the command ended" }
+
 fn run(cx: &Context) -> Result {
     let command = cx.command().first().cloned().unwrap_or_default();
     let what = match (cx.phase(), cx.outcome()) {

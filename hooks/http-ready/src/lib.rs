@@ -9,6 +9,18 @@ use wrapper_hook::{Context, Result};
 
 wrapper_hook::hook!(run);
 
+wrapper_hook::describe! {
+    about: "waits until a URL, or one of several, has a 2xx response",
+    prefix: "HOOK_HTTP_READY",
+    settings: [
+        URL: required urls,
+        PERIOD: time = "250ms",
+        STARTUP: time = "5s",
+        ON_TIMEOUT: one_of("start|fail") = "fail",
+        ABSENT: one_of("wait|start|fail") = "wait",
+    ],
+}
+
 fn run(cx: &Context) -> Result {
     wait(cx, &Gate { name: &cx.name(), prefix: "HOOK_HTTP_READY", urls: &[] })
 }

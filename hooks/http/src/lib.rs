@@ -12,6 +12,34 @@ use wrapper_hook::{Context, Error, Result, String, Vec, http, text};
 
 wrapper_hook::hook!(run);
 
+wrapper_hook::describe! {
+    about: "notifies a server of how the command ended, or that it is about to start",
+    placeholders: [
+        "command",
+        "phase",
+        "outcome",
+        "cause",
+        "result",
+        "exit_code",
+        "signal",
+        "duration",
+        "duration_ms",
+        "cpu_time_ms",
+        "peak_memory",
+        "leftovers",
+        "started_at",
+        "ended_at",
+        "summary",
+    ],
+    settings: [
+        URL: required url,
+        METHOD: text = "POST",
+        HEADERS: headers,
+        BODY: template,
+        TRY_TIMEOUT: time = "3s",
+    ],
+}
+
 /// The default body: all placeholders that are of use to a program.
 const BODY: &str = r#"{"command":"{command}","phase":"{phase}","outcome":"{outcome}","cause":"{cause}","result":"{result}","exit_code":{exit_code},"signal":{signal},"duration_ms":{duration_ms},"cpu_time_ms":{cpu_time_ms},"peak_memory":{peak_memory},"summary":"{summary}"}"#;
 

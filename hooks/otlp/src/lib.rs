@@ -21,6 +21,12 @@ use wrapper_hook::{Context, CpuTime, Error, Outcome, Phase, Result, String, http
 
 wrapper_hook::hook!(run);
 
+wrapper_hook::describe! {
+    about: "sends a span and metrics of the command to an OpenTelemetry collector",
+    phase: after,
+    settings: [URL: url],
+}
+
 /// Names of a signal in variables, in the path of its URL, and in its body.
 struct Names {
     variables: &'static str,

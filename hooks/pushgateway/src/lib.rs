@@ -10,6 +10,17 @@ use wrapper_hook::{Context, CpuTime, Error, Phase, Result, String, http, text};
 
 wrapper_hook::hook!(run);
 
+wrapper_hook::describe! {
+    about: "pushes metrics of the command to a Prometheus Pushgateway",
+    phase: after,
+    settings: [
+        URL: url = URL,
+        JOB: text,
+        GROUPING: text,
+        TRY_TIMEOUT: time = "3s",
+    ],
+}
+
 /// The default URL: a gateway on this machine.
 const URL: &str = "http://localhost:9091";
 

@@ -36,13 +36,46 @@ pub struct Sidecar<'a> {
 /// Makes a crate the hook for the [`Sidecar`] with these fields, which needs no headers.
 #[macro_export]
 macro_rules! hook {
-    ($($field:ident: $value:expr,)*) => {
+    (
+        name: $name:literal,
+        prefix: $prefix:literal,
+        urls: &[$($url:literal),* $(,)?],
+        elsewhere: $elsewhere:expr,
+        hint: $hint:literal $(,)?
+    ) => {
         ::wrapper_hook::hook!(run);
+        $crate::describe!($name, $prefix, [$($url),*], []);
 
-        const SIDECAR: $crate::Sidecar = $crate::Sidecar { $($field: $value),* };
+        const SIDECAR: $crate::Sidecar = $crate::Sidecar {
+            name: $name,
+            prefix: $prefix,
+            urls: &[$($url),*],
+            elsewhere: $elsewhere,
+            hint: $hint,
+        };
 
         fn run(cx: &::wrapper_hook::Context) -> ::wrapper_hook::Result {
             $crate::quit(cx, &SIDECAR, |request| request)
+        }
+    };
+}
+
+/// Describes the hook for a [`Sidecar`], with the variables that it reads and further settings of text.
+#[macro_export]
+macro_rules! describe {
+    ($name:literal, $prefix:expr, [$($url:literal),*], [$($variable:literal),*] $(, $text:ident)*) => {
+        ::wrapper_hook::describe! {
+            about: ::core::concat!("asks ", $name, " to quit"),
+            phase: after,
+            prefix: $prefix,
+            reads: [$($variable),*],
+            settings: [
+                URL: url = ::core::concat!($($url, " "),*),
+                STARTUP: time = "5s",
+                ABSENT: one_of("ok|wait|fail") = "ok",
+                WAIT_GONE: switch = "false",
+                $($text: text),*
+            ],
         }
     };
 }

@@ -24,10 +24,22 @@ pub struct Gate<'a> {
 /// Makes a crate the hook for the [`Gate`] with these fields.
 #[macro_export]
 macro_rules! hook {
-    ($($field:ident: $value:expr,)*) => {
+    (name: $name:literal, prefix: $prefix:literal, urls: &[$($url:literal),* $(,)?] $(,)?) => {
         ::wrapper_hook::hook!(run);
+        ::wrapper_hook::describe! {
+            about: ::core::concat!("waits until ", $name, " is ready"),
+            phase: before,
+            prefix: $prefix,
+            settings: [
+                URL: urls = ::core::concat!($($url, " "),*),
+                PERIOD: time = "250ms",
+                STARTUP: time = "5s",
+                ON_TIMEOUT: one_of("start|fail") = "fail",
+                ABSENT: one_of("wait|start|fail") = "wait",
+            ],
+        }
 
-        const GATE: $crate::Gate = $crate::Gate { $($field: $value),* };
+        const GATE: $crate::Gate = $crate::Gate { name: $name, prefix: $prefix, urls: &[$($url),*] };
 
         fn run(cx: &::wrapper_hook::Context) -> ::wrapper_hook::Result {
             $crate::wait(cx, &GATE)

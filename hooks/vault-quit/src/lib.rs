@@ -6,6 +6,8 @@ use wrapper_hook::{Context, Result};
 
 wrapper_hook::hook!(run);
 
+quit::describe!("vault-agent", "HOOK_VAULT_QUIT", ["http://localhost:8200/agent/v1/quit"], []);
+
 const VAULT: Sidecar = Sidecar {
     name: "vault-agent",
     prefix: "HOOK_VAULT_QUIT",
