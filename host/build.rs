@@ -2,6 +2,7 @@
 //! by name before the command starts; and the built-in hooks. Lays out a release.
 
 use std::{env, error::Error, fmt::Write, fs, path::Path};
+use wasmparser::{Parser, Payload};
 use wit_parser::Resolve;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -30,8 +31,8 @@ fn declared() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Writes down the hooks that become part of the binary: for each its name, its component's length and digest, and its
-/// code for the interpreter of a machine like the one that is built for. hooks/build makes these files.
+/// Writes down the hooks that become part of the binary: for each its name, its component's length and digest,
+/// what it says about itself, and its code for the interpreter of a machine like the one that is built for. hooks/build makes these files.
 fn built_in() -> Result<(), Box<dyn Error>> {
     let dist = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("../hooks/dist").canonicalize()?;
     let order = if env::var("CARGO_CFG_TARGET_ENDIAN")? == "little" { "" } else { "be" };
@@ -44,7 +45,8 @@ fn built_in() -> Result<(), Box<dyn Error>> {
     let hook = |line: &str| -> Result<(String, String), Box<dyn Error>> {
         let (digest, file) = line.split_once("  ").ok_or("hooks/dist/SHA256SUMS: not a line of sha256sum")?;
         let name = file.strip_suffix(".wasm").ok_or("hooks/dist/SHA256SUMS: not a component")?;
-        let length = fs::metadata(dist.join(file))?.len();
+        let component = fs::read(dist.join(file))?;
+        let (length, description) = (component.len(), description(&component)?);
         let bytes = (0..digest.len()).step_by(2).map(|at| digest.get(at..at + 2).unwrap_or_default());
         let bytes = bytes.map(|byte| u8::from_str_radix(byte, 16)).collect::<Result<Vec<_>, _>>()?;
         let code = codes.join(name).with_extension("cwasm");
@@ -54,7 +56,10 @@ fn built_in() -> Result<(), Box<dyn Error>> {
             (false, Some(_)) => "b\"\"".into(),
             (false, None) => return Err(format!("{} is missing: run hooks/build", code.display()).into()),
         };
-        let fields = format!("name: {name:?}, length: {length}, sha256: Digest({bytes:?}), code: &Aligned(*{code})");
+        let fields = format!(
+            "name: {name:?}, length: {length}, sha256: Digest({bytes:?}), description: {description:?}, \
+             code: &Aligned(*{code})"
+        );
         Ok((name.to_owned(), format!("BuiltIn {{ {fields} }},\n")))
     };
     let mut hooks = digests.lines().map(hook).collect::<Result<Vec<_>, _>>()?;
@@ -62,6 +67,19 @@ fn built_in() -> Result<(), Box<dyn Error>> {
     let table: String = hooks.into_iter().map(|(_, entry)| entry).collect();
     fs::write(Path::new(&env::var("OUT_DIR")?).join("built_in.rs"), format!("&[\n{table}]\n"))?;
     Ok(())
+}
+
+/// The text that guest-sdk's `describe!` leaves in a component.
+fn description(component: &[u8]) -> Result<String, Box<dyn Error>> {
+    for payload in Parser::new(0).parse_all(component) {
+        match payload? {
+            Payload::CustomSection(section) if section.name() == "wrapper:hook" => {
+                return Ok(str::from_utf8(section.data())?.to_owned());
+            }
+            _ => {}
+        }
+    }
+    Ok(String::new())
 }
 
 /// The engine's version, to the patch, of which the code of built-in hooks is.

@@ -37,6 +37,7 @@ mod hooks {
     mod checking; // each hook is validated in a process and a time of its own
     mod context; // the context, typed and as variables
     mod cpus; // the same hook does the same on every CPU
+    mod descriptions; // what a hook says about its settings is checked before the command starts
     mod dist; // hooks/dist is what the sources make
     mod files; // hook files of any size and owner, which change while they are read
     mod fixtures; // a hook built for 0.1 runs unchanged

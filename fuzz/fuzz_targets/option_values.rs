@@ -5,6 +5,10 @@
 #[allow(dead_code)]
 mod values;
 
+#[path = "../../guest-sdk/src/values.rs"]
+#[allow(dead_code)]
+mod sdk_values;
+
 #[path = "../../host/src/hook/allow_list.rs"]
 #[allow(dead_code)]
 mod allow_list;

@@ -26,6 +26,9 @@ mod log;
 mod memfd;
 mod outcome;
 mod sandbox;
+/// Times and switches. Compiled from guest-sdk's file, so that options and hooks accept the same.
+#[path = "../../guest-sdk/src/values.rs"]
+mod sdk_values;
 mod supervise;
 mod termination_message;
 mod text;
@@ -137,7 +140,7 @@ fn run_witness(config: &Config, settings: &witness::Settings, started: Instant, 
 /// The reason why the command must not start, if there is one: an unusable hook, a signal, a failed before-hook.
 fn why_not_started(hooks: &Hooks, before: &[Report], supervisor: &Supervisor) -> Option<Outcome> {
     if let Some(hook) = hooks.unusable() {
-        return Some(Outcome::not_started(format!("hook {hook} cannot be loaded"), WRAPPER_FAILED));
+        return Some(Outcome::not_started(format!("hook {hook} cannot be run"), WRAPPER_FAILED));
     }
     match supervisor.stop_signal() {
         Some(signal) => Some(Outcome::not_started("asked to stop before the start", killed_by(signal))),

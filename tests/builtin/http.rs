@@ -4,7 +4,7 @@ use crate::harness::{
     Done, Run, assert_took, failed, misconfigured,
     peer::{Peer, free_port, hold},
     tls::TlsServer,
-    wrapper,
+    unfit, wrapper,
 };
 use serde_json::{Value, json};
 use std::{
@@ -124,11 +124,12 @@ fn assert_fails(done: &Done, origin: &str, words: &str) {
     assert_eq!(done.lines().last(), Some(&line.as_str()), "{done:?}");
 }
 
-/// Nothing can come of the settings until somebody changes them, and one line says which.
+/// Nothing can come of the settings until somebody changes them: one line says which, and the command does not start.
 #[track_caller]
 fn assert_misconfigured(mut run: Command, words: &str) {
     run.env("WRAPPER_LOG_FORMAT", "json");
-    let done = finish(run);
+    let done = run.with(&["echo", "started"]).done();
+    assert_eq!((done.code(), done.stdout.as_str()), (125, ""), "{done:?}");
     let lines: Vec<Value> = done.stderr.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let last = lines.last().unwrap_or_else(|| panic!("nothing is said: {done:?}"));
     assert_eq!(last["verdict"], "misconfigured", "{done:?}");
@@ -512,7 +513,8 @@ fn the_log_names_scheme_host_and_port_and_no_secret_however_it_ends() {
     ] {
         let run = with_secrets(&format!("{origin}/S3CRET-path/x?key=S3CRET-query#S3CRET-fragment"));
         let allow = ["--allow-http", "http://localhost:*", "--allow-http", "https://localhost:*"];
-        let done = finish(run.with(&allow));
+        let done = run.with(&allow).with(&["sh", "-c", "exit 7"]).done();
+        assert_eq!(done.code(), if words == "not allowed" { 125 } else { 7 }, "{done:?}");
         assert!(done.stderr.contains(words) && done.stderr.contains(&origin), "{words}: {done:?}");
         assert!(!done.stderr.contains(SECRET), "{words}: {done:?}");
     }
@@ -537,7 +539,8 @@ fn a_malformed_url_is_not_logged_either() {
         &peer.url("/a b/S3CRET"),
         &format!("http://user:S3CRET@localhost:{}/", peer.port()),
     ] {
-        let done = finish(with_secrets(url));
+        let done = with_secrets(url).with(&["sh", "-c", "exit 7"]).done();
+        assert!([7, 125].contains(&done.code()), "{url}: {done:?}");
         assert!(done.stderr.contains("wrapper: hook \"http\": "), "{url}: {done:?}");
         assert!(!done.stderr.contains(SECRET), "{url}: {done:?}");
     }
@@ -550,7 +553,9 @@ fn a_malformed_header_is_not_logged_either() {
     for header in ["Authorization Bearer S3CRET", "Authorization=Basic S3CRET:x", "X-Key: S3CRET\u{1}"] {
         let mut run = with_secrets(&peer.url("/"));
         run.env("HOOK_HTTP_HEADERS", header);
-        let done = finish(run);
+        let done = run.with(&["sh", "-c", "exit 7"]).done();
+        // What is no line of a header at all is found before the start.
+        assert_eq!(done.code(), if header.contains(':') && !header.contains('=') { 7 } else { 125 }, "{done:?}");
         assert!(done.stderr.contains("wrapper: hook \"http\": "), "{header}: {done:?}");
         assert!(!done.stderr.contains(SECRET), "{header}: {done:?}");
     }
@@ -583,9 +588,9 @@ fn a_server_with_tls_that_is_not_allowed_is_not_notified_and_the_log_names_the_o
 
     let mut run = telling(&format!("{rule}/{{exit_code}}"), &[]);
     run.env("SSL_CERT_FILE", ca.path());
-    let done = finish(run);
-    let line = format!("wrapper: hook \"http\": not allowed: {rule}; to allow it: --allow-http {rule}");
-    assert!(done.lines().contains(&line.as_str()), "{done:?}");
+    let done = run.with(&["true"]).done();
+    let line = unfit("http", &format!("not allowed: {rule}; to allow it: --allow-http {rule}"));
+    assert_eq!((done.code(), done.line()), (125, line.as_str()));
     assert_eq!(server.requests(), [""; 0]);
 }
 

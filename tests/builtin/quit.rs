@@ -6,7 +6,7 @@ use crate::harness::{
     envoy::Envoy,
     eventually, failed, guests, misconfigured, network,
     peer::{Peer, hold, reset},
-    wrapper,
+    unfit, wrapper,
 };
 use std::{
     io::{ErrorKind, Write},
@@ -655,7 +655,7 @@ fn a_setting_that_is_none_is_named_and_nothing_is_sent() {
             ("ABSENT", "start", "one of ok, wait, fail"),
         ] {
             let done = sidecar.quit_at(&peer, &[(setting, value)]).with(&["true"]).done();
-            let line = misconfigured(sidecar.hook, &format!("{}=\"{value}\": not {what}", sidecar.variable(setting)));
+            let line = unfit(sidecar.hook, &format!("{}=\"{value}\": not {what}", sidecar.variable(setting)));
             assert_eq!((done.code(), done.line()), (125, line.as_str()));
         }
         assert_eq!(peer.requests(), [""; 0]);

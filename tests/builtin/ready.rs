@@ -3,10 +3,10 @@
 use crate::harness::{
     Done, Run, assert_took,
     envoy::Envoy,
-    eventually, failed, kill, misconfigured, network,
+    eventually, failed, kill, network,
     peer::{Peer, hold},
     role::in_both_roles,
-    wrapper,
+    unfit, wrapper,
 };
 use nix::libc::{SIGINT, SIGTERM};
 use std::{
@@ -220,7 +220,7 @@ fn a_wrong_setting_is_125_and_named_and_no_request_is_sent() {
     ] {
         let done = ISTIO.before_at(&peer, &[(setting, value)]).with(&COMMAND).done();
         let words = format!("{}=\"{value}\": not {what}", ISTIO.variable(setting));
-        ISTIO.assert_stays_closed(&done, &misconfigured(ISTIO.hook, &words));
+        ISTIO.assert_stays_closed(&done, &unfit(ISTIO.hook, &words));
     }
     assert_asked(&peer, 0, ISTIO.path);
 }
@@ -398,11 +398,11 @@ fn an_address_that_was_not_granted_is_named_at_once() {
 
 #[test]
 fn a_gate_without_an_address_of_its_own_names_the_variable_that_is_missing() {
-    let line = misconfigured(HTTP.hook, "HOOK_HTTP_READY_URL is not set");
+    let line = unfit(HTTP.hook, "HOOK_HTTP_READY_URL is not set");
     HTTP.assert_stays_closed(&HTTP.before(&[]).with(&COMMAND).done(), &line);
     let done = wrapper().with(&["--before", "data-base=http-ready"]).with(&COMMAND).done();
     assert_eq!(done.code(), 125);
-    assert_eq!(done.line(), misconfigured("data-base", "HOOK_DATA_BASE_URL is not set"));
+    assert_eq!(done.line(), unfit("data-base", "HOOK_DATA_BASE_URL is not set"));
 }
 
 #[test]

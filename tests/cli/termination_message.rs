@@ -50,12 +50,13 @@ fn telling(path: &Path) -> Command {
 #[test]
 fn the_line_has_the_results_of_the_command_and_of_each_hook() {
     let log = Log::new("");
-    let mut run = telling(&log.path).plugin("echo").plugin("quit=istio-quit").with(&["sh", "-c", "exit 7"]);
-    run.env("HOOK_QUIT_STARTUP", "soon");
+    let mut run = telling(&log.path).plugin("echo").plugin("ping=http").with(&["sh", "-c", "exit 7"]);
+    // Whether there is such a variable is only known when the hook runs.
+    run.env("HOOK_PING_URL", "http://localhost:1/").env("HOOK_PING_HEADERS", "X: {WRAPPER_NO_SUCH_VALUE}");
     assert_eq!(run.done().code(), 7);
     let line = log.line();
     assert!(line.starts_with(r#"exit code 7: "sh" exited with 7 after 0."#), "{line}");
-    assert!(line.ends_with(" s; hooks: echo succeeded, quit misconfigured"), "{line}");
+    assert!(line.ends_with(" s; hooks: echo succeeded, ping misconfigured"), "{line}");
 }
 
 #[test]
@@ -109,7 +110,7 @@ fn every_verdict_has_its_text() {
 fn a_hook_that_cannot_be_loaded_is_the_reason() {
     let log = Log::new("");
     assert_eq!(telling(&log.path).plugin("/nowhere.wasm").with(&["true"]).done().code(), 125);
-    assert_eq!(log.line(), r#"exit code 125: "true" was not started: hook "nowhere" (/nowhere.wasm) cannot be loaded"#);
+    assert_eq!(log.line(), r#"exit code 125: "true" was not started: hook "nowhere" (/nowhere.wasm) cannot be run"#);
 }
 
 #[test]

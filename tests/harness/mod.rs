@@ -73,6 +73,11 @@ pub fn misconfigured(hook: &str, words: &str) -> String {
     format!("wrapper: hook \"{hook}\": misconfigured: it reports: {words}")
 }
 
+/// The line about a hook's settings that are known to be wrong before anything starts.
+pub fn unfit(hook: &str, words: &str) -> String {
+    format!("wrapper: hook \"{hook}\": misconfigured: {words}")
+}
+
 /// The name in a line about a hook's file: its own, and the path as the user wrote it.
 pub fn with_source(hook: &Path) -> String {
     format!("{:?} ({})", hook.file_stem().unwrap(), hook.display())

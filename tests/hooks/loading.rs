@@ -265,7 +265,7 @@ fn hooks_that_can_run_do_when_another_cannot_be_loaded() {
         done.lines(),
         [
             r#"wrapper: hook "nosuch" (/nosuch.wasm): No such file or directory"#,
-            r#"wrapper: echo: Echo demo plugin: "true" was not started: hook "nosuch" (/nosuch.wasm) cannot be loaded"#,
+            r#"wrapper: echo: Echo demo plugin: "true" was not started: hook "nosuch" (/nosuch.wasm) cannot be run"#,
         ]
     );
 }
@@ -284,7 +284,7 @@ fn an_unknown_built_in_hook_is_reported_and_the_others_run() {
     let start =
         format!("wrapper: hook \"istio-quitt\": no such built-in hook; did you mean istio-quit? (there are: {all};");
     assert!(told.starts_with(&start), "{told}");
-    assert!(echo.contains(r#"was not started: hook "istio-quitt" cannot be loaded"#));
+    assert!(echo.contains(r#"was not started: hook "istio-quitt" cannot be run"#));
 }
 
 #[test]

@@ -198,6 +198,8 @@ fn every_end_of_a_hook_has_one_word_in_text_and_json() {
     let hooks = |format: &str| {
         let mut run = wrapper().with(&["--log", "debug", "--log-format", format, "--plugin-timeout", "5s"]);
         run.env("HOOK_SLOW_TIMEOUT", "700ms").env("HOOK_LATE_ON", "failure");
+        // Only the hook can see what this becomes.
+        run.env("HOOK_WRONG_URL", "{HOOK_WRONG_URL}");
         let run = run.plugin("good=echo").plugin(format!("bad={}", fails.display())).plugin("wrong=http");
         run.plugin(format!("slow={}", loops.display())).plugin("late=echo").with(&["true"]).done()
     };
@@ -244,7 +246,7 @@ fn a_hooks_output_is_marked_as_its_own_whatever_it_imitates() {
     }
     // And its actions are logged in wrapper's own words.
     let mut run = wrapper().with(&["--log-format", "json", "--plugin", "http", "true"]);
-    run.env("HOOK_HTTP_URL", "http://10.1.2.3/");
+    run.env("HOOK_HTTP_URL", "http://{HOOK_HOST}/").env("HOOK_HOST", "10.1.2.3");
     let lines = objects(&run.done());
     let refusal = lines.iter().find(|line| line["message"].as_str().unwrap().starts_with("not allowed: ")).unwrap();
     assert_eq!(refusal["from"], "wrapper");

@@ -1,10 +1,10 @@
 //! Which hooks run when and under which name, and when they are compiled.
 
 use crate::harness::{
-    Done, LOOK, Run, Running, eventually, failed, guests, kill, misconfigured,
+    Done, LOOK, Run, Running, eventually, failed, guests, kill,
     peer::Peer,
     processes::{Process, command_of},
-    repository, wrapper,
+    repository, unfit, wrapper,
 };
 use nix::libc::{SIGKILL, SIGTERM};
 use serde_json::{Value, json};
@@ -176,13 +176,13 @@ fn a_hook_speaks_and_is_spoken_of_under_its_new_name() {
     run.env("HOOK_SLACK_URL", peer.url("/"));
     assert_eq!(run.with(&["true"]).done().line(), format!("wrapper: slack: sent to http://localhost:{}", peer.port()));
     let done = hook().with(&["true"]).done();
-    assert_eq!(done.line(), misconfigured("slack", "HOOK_SLACK_URL is not set"));
+    assert_eq!(done.line(), unfit("slack", "HOOK_SLACK_URL is not set"));
 }
 
 #[test]
 fn a_log_for_machines_has_the_name_and_what_the_user_wrote() {
     let mut run = wrapper().plugin("good=echo").plugin("bad=http");
-    run.env("WRAPPER_LOG_FORMAT", "json");
+    run.env("WRAPPER_LOG_FORMAT", "json").env("HOOK_BAD_URL", "{HOOK_BAD_URL}");
     let done = run.with(&["true"]).done();
     let lines: Vec<Value> = done.stderr.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let hooks: Vec<_> = lines.iter().map(|line| (&line["hook"], &line["source"])).collect();

@@ -1,17 +1,13 @@
 //! Supervisor: the values that options accept. White space around a value is ignored: YAML's `value: |` leaves a
 //! newline.
 
-use crate::text::choose;
+use crate::{sdk_values as shared, text::choose};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use std::{
     ffi::{OsStr, OsString},
     str::FromStr,
     time::Duration,
 };
-
-/// Times and switches. Compiled from guest-sdk's file, so that options and hooks accept the same.
-#[path = "../../../guest-sdk/src/values.rs"]
-mod shared;
 
 /// Longer than any Job; beyond it lie overflows.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);

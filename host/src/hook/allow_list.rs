@@ -178,6 +178,12 @@ impl Origin {
         Self::parse(scheme, uri.authority().context("no host")?.as_str())
     }
 
+    /// Where a URL points. Its error may contain a part of it, which may be a secret.
+    pub fn of_url(url: &str) -> Result<Self> {
+        let (scheme, rest) = split_scheme(url)?;
+        Self::parse(scheme, rest.split(['/', '?', '#']).next().unwrap_or_default())
+    }
+
     fn parse(scheme: Scheme, authority: &str) -> Result<Self> {
         let (host, port) = split_port(authority)?;
         let port = port.map_or(Ok(scheme.port()), number)?;
@@ -202,11 +208,7 @@ impl FromStr for Rule {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let (scheme, rest) = match text.trim_ascii().split_once("://") {
-            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (Scheme::Http, rest),
-            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (Scheme::Https, rest),
-            _ => bail!("must start with http:// or https://"),
-        };
+        let (scheme, rest) = split_scheme(text.trim_ascii())?;
         ensure!(!rest.contains(char::is_whitespace), "must be one URL; several are separated by \",\" in the variable");
         ensure!(!rest.contains(['/', '?', '#']), "must end after the host and port; paths cannot be restricted");
         let (host, port) = split_port(rest)?;
@@ -223,6 +225,14 @@ impl FromStr for Rule {
             None => HostPattern::Exact(Host::parse(host)?),
         };
         Ok(Self { scheme, hosts, port })
+    }
+}
+
+fn split_scheme(url: &str) -> Result<(Scheme, &str)> {
+    match url.split_once("://") {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => Ok((Scheme::Http, rest)),
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => Ok((Scheme::Https, rest)),
+        _ => bail!("must start with http:// or https://"),
     }
 }
 

@@ -4,8 +4,8 @@
 //! needs no memory that is executable, and is used where it lies in the binary. hooks/build makes it from the
 //! components in hooks/dist, and a test here compares the two.
 
-use super::settings::Digest;
-use crate::memfd;
+use super::{description::Description, settings::Digest};
+use crate::{job::Phase, memfd};
 use std::fs::File;
 
 /// A hook that is part of the binary.
@@ -16,6 +16,8 @@ pub struct BuiltIn {
     pub length: u64,
     /// Digest of its component.
     pub sha256: Digest,
+    /// What it says about itself, see `description`.
+    pub description: &'static str,
     code: &'static Aligned<[u8]>,
 }
 
@@ -45,6 +47,15 @@ impl BuiltIn {
         }
         let sha256 = Digest::of(&memfd::read(file).ok()?);
         BUILT_IN.iter().find(|built_in| built_in.sha256 == sha256)
+    }
+
+    /// The hook of the same product for the other phase: for `istio-ready` `istio-quit`.
+    pub fn counterpart(&self, phase: Phase) -> Option<&'static str> {
+        let (product, _) = self.name.split_once('-')?;
+        let is_of_product = |name: &str| name.split_once('-').is_some_and(|(other, _)| other == product);
+        let mut others = BUILT_IN.iter().filter(|other| is_of_product(other.name));
+        let found = others.find(|other| Description::parse(other.description).phase == Some(phase.as_str()));
+        found.map(|found| found.name)
     }
 
     pub fn code(&self) -> &'static [u8] {

@@ -1,14 +1,16 @@
 //! Supervisor: reads the bytes of hooks before the command starts, and does not parse them.
 
 use super::{
-    Common, Hooks, Settings,
+    Common, Hooks, Settings, Variables, Verdict,
     built_in::BuiltIn,
     compilers::Compiler,
+    description::{Description, Findings, Listing},
     spec::{Listed, Source, Spec},
     unknown,
 };
 use crate::{
     environment,
+    job::Phase,
     log::{Label, Level, Line},
     memfd,
     text::strerror,
@@ -31,6 +33,7 @@ const PRECOMPILED_SIZE: u64 = 8 * 1024 * 1024;
 /// A hook whose bytes have been read, and, once it is checked, where its compiled code comes from.
 pub struct Hook {
     pub label: Label,
+    pub phase: Phase,
     pub settings: Arc<Settings>,
     /// Whether it is compiled beside the command.
     pub precompile: bool,
@@ -50,6 +53,34 @@ pub enum Code {
 }
 
 impl Hook {
+    /// The variables that the hook may read besides `HOOK_…`: those for all hooks, and those of a built-in one.
+    pub fn granted<'a>(&self, common: &'a Common) -> Vec<&'a str> {
+        common.env.iter().map(String::as_str).chain(self.variables.iter().copied()).collect()
+    }
+
+    /// Compares its settings with what it says about itself. What is wrong with them is logged; an optional hook may
+    /// run nevertheless, and fail.
+    pub fn fits(&self, description: &str, variables: &[(&str, &str)]) -> bool {
+        if description.is_empty() {
+            return true;
+        }
+        let Findings { errors, warnings, .. } = self.findings(&Description::parse(description), variables);
+        let line = |level, text: &String| Line::new(level, text).about_hook(&self.label);
+        warnings.iter().for_each(|warning| line(Level::Warn, warning).write());
+        let level = if self.settings.optional { Level::Warn } else { Level::Error };
+        let verdict = Verdict::Misconfigured.as_str();
+        errors.iter().for_each(|error| line(level, &format!("{verdict}: {error}")).field("verdict", verdict).write());
+        errors.is_empty() || self.settings.optional
+    }
+
+    pub fn findings(&self, description: &Description, variables: &[(&str, &str)]) -> Findings {
+        let counterpart = match self.code {
+            Code::BuiltIn(built_in) => built_in.counterpart(self.phase),
+            Code::Component(_) => None,
+        };
+        description.check(&Listing { phase: self.phase, settings: &self.settings, variables, counterpart })
+    }
+
     /// The descriptors of its component, and of where its code comes from.
     pub fn descriptors(&self) -> Vec<i32> {
         let component = match &self.code {
@@ -60,22 +91,30 @@ impl Hook {
     }
 }
 
+/// The container's variables that a hook may read: those named `HOOK_…` that are not another hook's, and the granted
+/// ones. They are not copied.
+pub fn readable(named: &Variables, granted: &[&str]) -> impl Iterator<Item = (&'static str, &'static str)> {
+    environment::variables()
+        .filter_map(|variable| str::from_utf8(variable).ok()?.split_once('='))
+        .filter(|(name, _)| (name.starts_with("HOOK_") && !named.hide(name)) || granted.contains(name))
+}
+
 /// Reads all hooks. Those that cannot be read are reported in the log.
 pub fn load(before: &[Listed], after: &[Listed], common: &Common) -> Hooks {
     let mut unusable = None;
-    let mut read = |listed: &Listed| {
-        let hook = load_one(listed, common);
+    let mut read = |listed: &Listed, phase| {
+        let hook = load_one(listed, phase, common);
         if hook.is_none() {
             unusable.get_or_insert_with(|| listed.spec.label.clone());
         }
         hook
     };
-    let before = before.iter().filter_map(&mut read).collect();
-    let after = after.iter().filter_map(&mut read).collect();
+    let before = before.iter().filter_map(|listed| read(listed, Phase::Before)).collect();
+    let after = after.iter().filter_map(|listed| read(listed, Phase::After)).collect();
     Hooks { before, after, unusable }
 }
 
-fn load_one(listed: &Listed, common: &Common) -> Option<Hook> {
+fn load_one(listed: &Listed, phase: Phase, common: &Common) -> Option<Hook> {
     let Listed { spec: Spec { source, label, .. }, settings } = listed;
     let found = match source {
         Source::BuiltIn(built_in) if are_compiled() => read_component(&component_of(built_in)).map(Code::Component),
@@ -103,7 +142,16 @@ fn load_one(listed: &Listed, common: &Common) -> Option<Hook> {
         (Source::BuiltIn(built_in), _) | (_, Code::BuiltIn(built_in)) => built_in.variables(),
         (_, Code::Component(_)) => &[],
     };
-    Some(Hook { label: label.clone(), settings: settings.clone(), precompile, compiler: None, code, variables })
+    let (label, settings) = (label.clone(), settings.clone());
+    let hook = Hook { label, phase, settings, precompile, compiler: None, code, variables };
+    match hook.code {
+        Code::BuiltIn(built_in) => {
+            let readable: Vec<_> = readable(&hook.settings.variables, &hook.granted(common)).collect();
+            hook.fits(built_in.description, &readable).then_some(hook)
+        }
+        // Its description is for the compiler to read.
+        Code::Component(_) => Some(hook),
+    }
 }
 
 /// Whether built-in hooks are compiled like files: in debug builds, so that tests can hold both ways.

@@ -8,6 +8,7 @@ mod allow_list;
 mod built_in;
 mod compiler;
 mod compilers;
+mod description;
 mod engine;
 mod handover;
 mod load;

@@ -24,6 +24,10 @@ pub struct Settings {
     pub variables: Variables,
 }
 
+/// The settings of any hook that wrapper itself reads.
+pub const OF_WRAPPER: [&str; 9] =
+    ["TIMEOUT", "MEMORY", "ALLOW_HTTP", "SHA256", "ON", "OPTIONAL", "ON_LAST", "TLS_CERT", "TLS_KEY"];
+
 impl Settings {
     /// Compares the digest of the hook's component with the one that it must have.
     pub fn check_digest(&self, found: &Digest) -> Result<(), String> {
@@ -136,12 +140,20 @@ impl Variables {
         others.filter_map(|(_, prefixes)| length(prefixes)).max() > length(self.own())
     }
 
+    /// The setting that a variable of this hook names, and whether it names it by the name that the hook is listed
+    /// under.
+    pub fn setting_in<'a>(&self, variable: &'a str) -> Option<(&'a str, bool)> {
+        let (own, setting) = self.own().iter().find_map(|own| Some((own, variable.strip_prefix(own.as_str())?)))?;
+        (!self.hide(variable)).then_some((setting, self.own().first() == Some(own)))
+    }
+
     fn own(&self) -> &[String] {
         self.all.get(self.this).map_or(&[], Vec::as_slice)
     }
 }
 
-fn prefix(name: &str) -> String {
+/// The start of the names of a hook's variables.
+pub fn prefix(name: &str) -> String {
     let capital = |byte: u8| if byte.is_ascii_alphanumeric() { byte.to_ascii_uppercase() } else { b'_' };
     let name: String = name.bytes().map(capital).map(char::from).collect();
     format!("HOOK_{name}_")

@@ -55,6 +55,11 @@ const GIVEN: [&str; 2] = ["context", "logging"];
 const HOOK_SERIES: &str = "0.1.";
 const WASI_SERIES: &str = "0.2.";
 
+/// The custom section with what a hook says about itself, which guest-sdk's `describe!` makes, and the bytes of it that
+/// are read; a long one has a kilobyte.
+pub const DESCRIPTION: &str = "wrapper:hook";
+pub const DESCRIPTION_LIMIT: usize = 16 << 10;
+
 /// Exports of a hook and of a program.
 pub const RUN: &str = "wrapper:hook/run";
 pub const MAIN: &str = "wasi:cli/run";

@@ -8,7 +8,7 @@ mod validate;
 use super::{
     Common, engine,
     handover::{self, Message, Turn},
-    load::Hook,
+    load::{Hook, readable},
     settings::{Digest, Settings},
 };
 use crate::{
@@ -21,6 +21,7 @@ use crate::{
 };
 use rustix::{fd::OwnedFd, process::nice};
 use std::{convert::Infallible, fs::File, io::Write, os::fd::AsRawFd};
+use validate::Contents;
 use wasmtime::Engine;
 
 /// A compiler may use one part in this many of the container's free memory. The command has only just started and its
@@ -37,9 +38,13 @@ pub fn run(hook: &Hook, component: &File, common: &Common, report: &OwnedFd, tur
     heap::end_when_exhausted();
     // In the sandbox no more files can be created, and no memory can become executable.
     let file = if hook.precompile { memfd::create("code").ok() } else { None };
+    // What the hook itself may read, for its settings to be checked: the sandbox wipes all others.
+    let granted = hook.granted(common);
+    let readable = readable(&hook.settings.variables, &granted);
+    let variables: Vec<_> = readable.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let for_code = file.map(|file| (file, engine::Target::allowed(), share_of_memory()));
     sandbox::enter_as_compiler(report.as_raw_fd());
-    let valid = validate_hook(hook, component);
+    let valid = validate_hook(hook, component, &variables);
     handover::send(report, if valid { Message::Valid } else { Message::Invalid });
     let Some((file, target, share)) = for_code.filter(|_| valid) else { exit_now(0) };
     if share < LEAST_SHARE {
@@ -67,9 +72,10 @@ fn compile(component: &File, engine: &Engine, report: &OwnedFd, mut code: File) 
     Ok(())
 }
 
-fn validate_hook(hook: &Hook, component: &File) -> bool {
+fn validate_hook(hook: &Hook, component: &File, variables: &[(String, String)]) -> bool {
+    let variables: Vec<_> = variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     match memfd::read(component).map_err(strerror).and_then(|bytes| check(&bytes, &hook.settings)) {
-        Ok(()) => true,
+        Ok(contents) => hook.fits(&contents.description, &variables),
         Err(why) => {
             Line::new(Level::Error, truncate(&why, REASON_LIMIT)).about_source(&hook.label).write();
             false
@@ -78,7 +84,7 @@ fn validate_hook(hook: &Hook, component: &File) -> bool {
 }
 
 /// Checks that these bytes can be run as the hook of these settings.
-pub fn check(bytes: &[u8], settings: &Settings) -> Result<(), String> {
+pub fn check(bytes: &[u8], settings: &Settings) -> Result<Contents, String> {
     if settings.sha256.is_some() {
         settings.check_digest(&Digest::of(bytes))?;
     }

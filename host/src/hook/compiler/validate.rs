@@ -2,7 +2,7 @@
 //! Errors are one line: what is wrong, and how to fix it.
 
 use super::{
-    contract::{FEATURES, Interface, MAIN, RUN, VERSION},
+    contract::{DESCRIPTION, DESCRIPTION_LIMIT, FEATURES, Interface, MAIN, RUN, VERSION},
     explain,
 };
 use wasmparser::{
@@ -11,8 +11,8 @@ use wasmparser::{
     types::{Types, TypesRef},
 };
 
-/// Checks that these bytes can be run as a hook.
-pub fn validate(bytes: &[u8]) -> Result<(), String> {
+/// Checks that these bytes can be run as a hook; returns what is seen of it from outside.
+pub fn validate(bytes: &[u8]) -> Result<Contents, String> {
     explain::sniff(bytes)?;
     let contents = read(bytes, FEATURES)
         .map_err(|error| explain::unsupported(bytes, error, |features| read(bytes, features).map(drop)))?;
@@ -23,19 +23,22 @@ pub fn validate(bytes: &[u8]) -> Result<(), String> {
     for (name, functions) in &contents.imports {
         check_import(name, functions)?;
     }
-    check_exports(&contents.exports)
+    check_exports(&contents.exports)?;
+    Ok(contents)
 }
 
 /// The outside of a component.
 #[derive(Default)]
-struct Contents {
+pub struct Contents {
     /// Name of the interface, and of the functions in it that the component names.
-    imports: Vec<(String, Vec<String>)>,
-    exports: Vec<(String, Export)>,
+    pub imports: Vec<(String, Vec<String>)>,
+    pub exports: Vec<(String, Export)>,
+    /// What the hook says about itself, wherever in it.
+    pub description: String,
 }
 
 /// Kind of an export.
-enum Export {
+pub enum Export {
     Function,
     /// An interface; whether it has a `run` that takes nothing.
     Interface {
@@ -48,7 +51,7 @@ enum Export {
 fn read(bytes: &[u8], features: WasmFeatures) -> Result<Contents, wasmparser::BinaryReaderError> {
     let mut validator = Validator::new_with_features(features);
     let mut allocations = wasmparser::FuncValidatorAllocations::default();
-    let (mut imports, mut exports) = (Vec::new(), Vec::new());
+    let (mut imports, mut exports, mut description) = (Vec::new(), Vec::new(), None);
     let mut depth = 0;
     let mut types: Option<Types> = None;
     for payload in Parser::new(0).parse_all(bytes) {
@@ -65,6 +68,10 @@ fn read(bytes: &[u8], features: WasmFeatures) -> Result<Contents, wasmparser::Bi
         match payload {
             Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
             Payload::End(_) => depth -= 1,
+            Payload::CustomSection(section) if section.name() == DESCRIPTION && description.is_none() => {
+                let text = section.data().get(..DESCRIPTION_LIMIT).unwrap_or(section.data());
+                description = Some(String::from_utf8_lossy(text).into_owned());
+            }
             Payload::ComponentImportSection(section) if depth == 0 => {
                 for import in section {
                     imports.push(import?.name.name.to_owned());
@@ -84,6 +91,7 @@ fn read(bytes: &[u8], features: WasmFeatures) -> Result<Contents, wasmparser::Bi
     Ok(Contents {
         imports: imports.into_iter().map(|name| (name.clone(), functions(&types, &name))).collect(),
         exports: exports.into_iter().map(|(name, kind)| (name.clone(), describe(&types, &name, kind))).collect(),
+        description: description.unwrap_or_default(),
     })
 }
 

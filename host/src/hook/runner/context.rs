@@ -2,8 +2,10 @@
 //! know wrapper. `Context::new` runs in the supervisor, when the hook's time begins; everything else in the runner.
 
 use crate::{
-    environment,
-    hook::{load::Hook, settings::Variables},
+    hook::{
+        load::{Hook, readable},
+        settings::Variables,
+    },
     job::{Job, Phase},
     log::Label,
     outcome::{CpuTime, Outcome},
@@ -29,15 +31,10 @@ impl Context {
         Self { job: job.clone(), phase, hook: hook.label.clone(), number, count, deadline }
     }
 
-    /// The container's variables that a hook sees: those named `HOOK_…` that are not another hook's, and the ones the
-    /// operator listed for all hooks.
-    pub fn inherited_variables(named: &Variables, listed: &[String]) -> Vec<(String, String)> {
-        let is_listed = |name: &str| listed.iter().any(|listed| listed == name);
-        let mut variables: Vec<(String, String)> = environment::variables()
-            .filter_map(|variable| str::from_utf8(variable).ok()?.split_once('='))
-            .filter(|(name, _)| (name.starts_with("HOOK_") && !named.hide(name)) || is_listed(name))
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect();
+    /// The container's variables that a hook sees.
+    pub fn inherited_variables(named: &Variables, granted: &[&str]) -> Vec<(String, String)> {
+        let readable = readable(named, granted);
+        let mut variables: Vec<_> = readable.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         // Output is written to the log, where colours are control characters (no-color.org).
         if !variables.iter().any(|(name, _)| name == "NO_COLOR") {
             variables.push(("NO_COLOR".into(), "1".into()));

@@ -52,10 +52,8 @@ pub fn run(hook: &Hook, common: &Common, context: &Context) -> u8 {
     heap::end_when_exhausted();
     let identity = ["TLS_CERT", "TLS_KEY"].map(|setting| hook.settings.variables.named(setting));
     let files = Files::read(&hook.settings.allow_http.value, identity);
-    let declared = hook.variables.iter().map(|name| (*name).to_owned());
-    let listed: Vec<_> = common.env.iter().cloned().chain(declared).collect();
     let inherited = Inherited {
-        variables: Context::inherited_variables(&hook.settings.variables, &listed),
+        variables: Context::inherited_variables(&hook.settings.variables, &hook.granted(common)),
         code: hook.compiler.as_ref().and_then(Compiler::code),
         target: match hook.code {
             Code::BuiltIn(_) => engine::Target::Interpreted,

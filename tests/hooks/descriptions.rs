@@ -1,0 +1,192 @@
+//! A hook says which settings it has, when it runs and where it connects; what does not fit is found before the command
+//! starts. It is the same for built-in hooks, whose description is in the binary, and for files.
+
+use crate::harness::{Done, Run, failed, guests, misconfigured, peer::Peer, unfit, wrapper};
+use std::process::Command;
+
+/// Runs a command that exits with 7.
+fn finish(run: Command) -> Done {
+    run.with(&["sh", "-c", "echo started; exit 7"]).done()
+}
+
+/// The hook under this name, from the binary and from a file.
+fn both(name: &str, hook: &str) -> [String; 2] {
+    [format!("{name}={hook}"), format!("{name}={}", guests::official(hook).display())]
+}
+
+fn warning(hook: &str, words: &str) -> String {
+    format!("wrapper: hook \"{hook}\": {words}")
+}
+
+#[test]
+fn a_wrong_value_keeps_the_command_from_starting_and_other_hooks_run() {
+    for hook in both("quit", "istio-quit") {
+        for (setting, value, words) in [
+            ("STARTUP", "abc", "not a time such as 500ms, 10s or 1m30s"),
+            ("ABSENT", "never", "not one of ok, wait, fail"),
+            ("WAIT_GONE", "maybe", "not one of true, yes, on, 1, false, no, off, 0"),
+        ] {
+            // Under the name that it is listed by, and under its own.
+            for name in ["QUIT", "ISTIO_QUIT"] {
+                let mut run = wrapper().plugin(&hook).plugin("echo");
+                run.env(format!("HOOK_{name}_{setting}"), value);
+                let done = finish(run);
+                assert_eq!((done.code(), done.stdout.as_str()), (125, ""), "{hook} {setting}: {done:?}");
+                let line = unfit("quit", &format!("HOOK_{name}_{setting}=\"{value}\": {words}"));
+                assert_eq!(done.lines()[0], line, "{hook}");
+                assert!(done.lines()[1].contains("echo: Echo demo plugin: \"sh\" was not started: "), "{done:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_mistake_is_named_at_once() {
+    for hook in both("ping", "http") {
+        let mut run = wrapper().plugin(&hook);
+        run.env("HOOK_PING_HEADERS", "X-Good: 1\nX-Bad").env("HOOK_PING_TRY_TIMEOUT", "1x");
+        let done = finish(run);
+        let words = [
+            "HOOK_PING_URL is not set",
+            "HOOK_PING_HEADERS: a line is not \"Name: value\"",
+            "HOOK_PING_TRY_TIMEOUT=\"1x\": not a time such as 500ms, 10s or 1m30s",
+        ];
+        assert_eq!(
+            (done.code(), done.lines()),
+            (125, words.map(|words| unfit("ping", words)).to_vec().iter().map(String::as_str).collect())
+        );
+    }
+}
+
+#[test]
+fn a_hook_in_the_wrong_phase_is_an_error_that_names_the_option() {
+    for (option, hook, words) in [
+        ("--plugin", "istio-ready", "runs before the command only: list it with --before"),
+        ("--before", "linkerd-shutdown", "runs after the command only: list it with --after"),
+        ("--before", "pushgateway", "runs after the command only: list it with --after"),
+    ] {
+        for listed in both("x", hook) {
+            let done = finish(wrapper().with(&[option, &listed]));
+            assert_eq!((done.code(), done.stdout.as_str()), (125, ""), "{listed}: {done:?}");
+            assert!(done.line().starts_with(&unfit("x", words)), "{listed}: {done:?}");
+        }
+    }
+    let done = finish(wrapper().plugin("istio-ready"));
+    assert!(done.line().ends_with("; the hook for after it is istio-quit"), "{done:?}");
+}
+
+#[test]
+fn an_address_that_a_hook_may_not_connect_to_is_named_before_the_command_starts() {
+    let replaced = "http://localhost:15020 (the default http://localhost:* is replaced)";
+    for hook in both("quit", "istio-quit") {
+        let mut run = wrapper().plugin(&hook);
+        run.env("WRAPPER_ALLOW_HTTP", "https://hc-ping.com");
+        let done = finish(run);
+        let words = format!("not allowed: {replaced}; to allow it: --allow-http http://localhost:15020");
+        assert_eq!((done.code(), done.line()), (125, unfit("quit", &words).as_str()));
+    }
+    for hook in both("ping", "http") {
+        let mut run = wrapper().plugin(&hook);
+        run.env("HOOK_PING_URL", "https://S3CRET.example/S3CRET?{exit_code}").env("HOOK_PING_METHOD", "PUT");
+        let done = finish(run);
+        let words = "not allowed: https://s3cret.example:443; to allow it: --allow-http https://s3cret.example:443";
+        assert_eq!((done.code(), done.line()), (125, unfit("ping", words).as_str()));
+    }
+}
+
+#[test]
+fn one_of_several_usual_addresses_is_enough_and_one_with_a_placeholder_is_not_checked() {
+    let peer = Peer::with_status(200);
+    let ours = format!("http://localhost:{}", peer.port());
+    let mut run = wrapper().plugin("envoy-quit").with(&["--allow-http", "http://localhost:9901"]);
+    run.env("HOOK_ENVOY_QUIT_STARTUP", "0").env("HOOK_ENVOY_QUIT_ABSENT", "fail");
+    assert_eq!(finish(run).stdout, "started\n");
+
+    let mut run = wrapper().plugin("ping=http").with(&["--allow-http", &ours]);
+    run.env("HOOK_PING_URL", "http://{HOOK_PING_HOST}/x").env("HOOK_PING_HOST", format!("localhost:{}", peer.port()));
+    let done = finish(run);
+    assert_eq!((done.code(), done.stdout.as_str(), peer.requests().len()), (7, "started\n", 0), "{done:?}");
+    assert_eq!(done.line(), misconfigured("ping", "HOOK_PING_URL is not a URL of the form https://host/path"));
+}
+
+#[test]
+fn an_unknown_placeholder_is_an_error_that_names_the_one_that_was_meant() {
+    for hook in both("ping", "http") {
+        for (setting, template, words) in [
+            ("BODY", "{exitcode} {command}", "unknown placeholder {exitcode}; did you mean {exit_code}?"),
+            ("URL", "http://localhost:1/{outcom}", "unknown placeholder {outcom}; did you mean {outcome}?"),
+            ("HEADERS", "X-Y: {whatever}", "unknown placeholder {whatever}"),
+            ("BODY", "{POD}", "{POD} is not set, or hooks may not read it (--plugin-env POD)"),
+            ("BODY", "{HOOK_TOKEN}", "{HOOK_TOKEN} is not set"),
+        ] {
+            let mut run = wrapper().plugin(&hook);
+            run.env("HOOK_PING_URL", "http://localhost:1/").env("POD", "x");
+            run.env(format!("HOOK_PING_{setting}"), template);
+            let done = finish(run);
+            let line = unfit("ping", &format!("HOOK_PING_{setting}: {words}"));
+            assert_eq!((done.code(), done.line()), (125, line.as_str()), "{hook}");
+        }
+    }
+}
+
+#[test]
+fn a_variable_that_is_no_setting_is_a_warning_that_names_the_one_that_was_meant() {
+    let peer = Peer::with_status(200);
+    for hook in both("quit", "istio-quit") {
+        for (variable, meant) in [
+            ("HOOK_QUIT_URLL", Some("HOOK_QUIT_URL")),
+            ("HOOK_QUIT_STARTUP_TIME", None),
+            ("HOOK_QUIT_TIMOUT", Some("HOOK_QUIT_TIMEOUT")),
+            // wrapper reads its own settings by the name that the hook is listed under.
+            ("HOOK_ISTIO_QUIT_TIMEOUT", Some("HOOK_QUIT_TIMEOUT")),
+        ] {
+            let mut run = wrapper().plugin(&hook);
+            run.env("HOOK_QUIT_URL", peer.url("/")).env(variable, "1s");
+            let done = finish(run);
+            let meant = meant.map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
+            let line = warning("quit", &format!("there is no setting {variable}{meant}"));
+            assert_eq!((done.code(), done.lines()[0]), (7, line.as_str()), "{hook}");
+            assert_eq!(done.lines().len(), 2, "{done:?}");
+        }
+    }
+}
+
+#[test]
+fn a_variable_in_a_template_needs_no_setting_of_its_name() {
+    let peer = Peer::with_status(200);
+    let mut run = wrapper().plugin("slack=http");
+    run.env("HOOK_SLACK_URL", peer.url("/{HOOK_SLACK_TOKEN}")).env("HOOK_SLACK_TOKEN", "x");
+    let done = finish(run);
+    assert_eq!((done.code(), done.lines().len()), (7, 1), "{done:?}");
+    // The hook `http` reads no setting under its own name when it is listed under another.
+    let mut run = wrapper().plugin("slack=http");
+    run.env("HOOK_SLACK_URL", peer.url("/")).env("HOOK_HTTP_METHOD", "PUT");
+    let done = finish(run);
+    assert_eq!(
+        done.lines()[0],
+        warning("slack", "there is no setting HOOK_HTTP_METHOD; did you mean HOOK_SLACK_METHOD?")
+    );
+}
+
+#[test]
+fn what_is_wrong_with_an_optional_hook_is_a_warning_and_the_command_starts() {
+    for hook in both("ping", "http") {
+        let mut run = wrapper().with(&["--before", &hook]);
+        run.env("HOOK_PING_OPTIONAL", "true")
+            .env("HOOK_PING_URL", "http://10.1.2.3/")
+            .env("WRAPPER_LOG_FORMAT", "json");
+        let done = finish(run);
+        assert_eq!((done.code(), done.stdout.as_str()), (7, "started\n"), "{done:?}");
+        let first: serde_json::Value = serde_json::from_str(done.stderr.lines().next().unwrap()).unwrap();
+        assert_eq!((&first["level"], &first["verdict"]), (&"warn".into(), &"misconfigured".into()), "{first}");
+    }
+}
+
+#[test]
+fn a_hook_that_says_nothing_about_itself_has_any_setting() {
+    let hook = guests::hook("fail");
+    let mut run = wrapper().plugin(&hook);
+    run.env("HOOK_FAIL_URLL", "x").env("HOOK_FAIL_STARTUP", "x");
+    let done = finish(run);
+    assert_eq!((done.code(), done.line()), (7, failed("fail", "the cat is out").as_str()));
+}
