@@ -19,6 +19,7 @@ pub struct Config {
     pub after: Vec<Listed>,
     /// Settings that hold for all hooks.
     pub common: Common,
+    pub hooks_disabled: bool,
     pub hook_failure_counts: bool,
     pub exit_codes: ExitCodes,
     pub supervision: supervise::Settings,

@@ -42,6 +42,12 @@ pub fn strings() -> impl Iterator<Item = &'static CStr> {
     })
 }
 
+/// The value of a variable as hooks read it: text, trimmed; an empty one counts as not set. It is not copied.
+pub fn variable(name: &str) -> Option<&'static str> {
+    let value = variables().find_map(|variable| variable.strip_prefix(name.as_bytes())?.strip_prefix(b"="))?;
+    str::from_utf8(value).ok().map(str::trim_ascii).filter(|value| !value.is_empty())
+}
+
 /// Overwrites all variables with zeros and empties the list of them. What is needed has been copied before.
 #[allow(unsafe_code)]
 pub fn wipe() {

@@ -52,12 +52,7 @@ fn run() -> u8 {
     match cli::parse(env::args_os()) {
         Ok(Request::Run(config)) => {
             log::set(config.log);
-            if let Some(warning) = config.exceeds_grace_period() {
-                log::warn(warning);
-            }
-            for (name, hint) in cli::unknown_variables() {
-                log::warn(format!("unknown variable {name}; {hint}"));
-            }
+            cli::warnings(&config).into_iter().for_each(log::warn);
             match signals.map(Supervisor::new) {
                 Ok(supervisor) => match &config.witness {
                     Some(witness) if config.command.is_empty() => run_witness(&config, witness, started, supervisor),

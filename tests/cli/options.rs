@@ -221,10 +221,47 @@ fn after_and_plugin_are_one_option() {
 }
 
 #[test]
+fn a_variable_with_a_typo_is_125_and_names_the_one_that_was_meant() {
+    for (name, meant) in [
+        ("WRAPPER_PLUGIN", "WRAPPER_PLUGIN_PATH"),
+        ("WRAPPER_AFTER", "WRAPPER_PLUGIN_PATH"),
+        ("WRAPPER_BEFORE", "WRAPPER_BEFORE_PLUGIN_PATH"),
+        ("WRAPPER_PLUGIN_TIMOUT", "WRAPPER_PLUGIN_TIMEOUT"),
+        ("WRAPPER_ALLOW_HTTPS", "WRAPPER_ALLOW_HTTP"),
+    ] {
+        let mut run = wrapper().with(&["echo", "started"]);
+        run.env(name, "echo");
+        let done = run.done();
+        assert_eq!((done.code(), done.stdout.as_str()), (125, ""), "{name}");
+        assert_eq!(done.line(), format!("wrapper: unknown variable {name}; did you mean {meant}?"));
+    }
+}
+
+#[test]
+fn an_option_after_the_command_is_the_commands_and_a_warning_says_so() {
+    let warning = |option: &str| {
+        format!(
+            "wrapper: {option} comes after the command, so it is an argument of \"echo\"; wrapper's options go before \
+             the command (write -- in front of the command if this is meant)\n"
+        )
+    };
+    for (args, option) in [
+        (&["echo", "--plugin", "echo"][..], Some("--plugin")),
+        (&["echo", "x", "--after=echo"], Some("--after")),
+        (&["--log", "info", "echo", "--kill-group", "--plugin"], Some("--kill-group")),
+        (&["--", "echo", "--plugin", "echo"], None),
+        (&["echo", "--plug", "-plugin", "plugin", "--", "--plugins"], None),
+        (&["echo"], None),
+    ] {
+        let done = wrapper().with(args).done();
+        assert_eq!((done.code(), done.stderr), (0, option.map(warning).unwrap_or_default()), "{args:?}");
+    }
+}
+
+#[test]
 fn an_unknown_variable_is_logged_and_changes_nothing() {
     for (name, hint) in [
         ("WRAPPER_HOOKS", Some("see wrapper --help")),
-        ("WRAPPER_PLUGIN_TIMOUT", Some("did you mean WRAPPER_PLUGIN_TIMEOUT?")),
         ("WRAPPER_LOG", None),
         ("MY_WRAPPER_LOG", None),
         // Variables that Kubernetes sets for a Service.

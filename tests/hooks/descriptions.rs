@@ -169,6 +169,37 @@ fn a_variable_in_a_template_needs_no_setting_of_its_name() {
 }
 
 #[test]
+fn a_setting_of_no_listed_hook_is_a_warning() {
+    for (variable, words) in [
+        ("HOOK_ECHOO_TIMEOUT", Some("there is no hook of this name; did you mean HOOK_ECHO_TIMEOUT?")),
+        ("HOOK_ECH_WHATEVER", Some("there is no hook of this name; did you mean HOOK_ECHO_WHATEVER?")),
+        ("HOOK_TYPO_ON", Some("there is no hook of this name")),
+        ("HOOK_STAGE", None),
+        ("HOOK_POD_NAME", None),
+        // Settings of a pod, for the hooks of its other containers.
+        ("HOOK_ISTIO_READY_ON_TIMEOUT", None),
+    ] {
+        let mut run = wrapper().plugin("echo");
+        run.env(variable, "1s");
+        let done = finish(run);
+        let line = words.map(|words| format!("wrapper: {variable}: {words}"));
+        assert_eq!((done.code(), done.lines().len()), (7, 1 + usize::from(words.is_some())), "{done:?}");
+        assert_eq!(done.lines()[..done.lines().len() - 1], line.iter().collect::<Vec<_>>(), "{done:?}");
+    }
+}
+
+#[test]
+fn settings_without_any_hook_are_a_warning() {
+    for (variable, warns) in [("HOOK_ISTIO_QUIT_URL", true), ("HOOK_MINE_ON", true), ("HOOK_MINE_URL", false)] {
+        let mut run = wrapper();
+        run.env(variable, "x");
+        let done = finish(run);
+        let line = format!("wrapper: {variable} is set, but no hook is listed (--after, --before)\n");
+        assert_eq!((done.code(), done.stderr), (7, if warns { line } else { String::new() }));
+    }
+}
+
+#[test]
 fn what_is_wrong_with_an_optional_hook_is_a_warning_and_the_command_starts() {
     for hook in both("ping", "http") {
         let mut run = wrapper().with(&["--before", &hook]);

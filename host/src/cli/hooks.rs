@@ -31,7 +31,7 @@ pub fn listed(arguments: &Arguments) -> Result<(Vec<Listed>, Vec<Listed>)> {
     }
     // Invalid options are an error even if no hook runs.
     let defaults = Defaults::read(arguments)?;
-    if arguments.one(&options::DISABLE_HOOKS, flag)?.unwrap_or(false) {
+    if are_disabled(arguments)? {
         return Ok((Vec::new(), Vec::new()));
     }
     let before_count = before.len();
@@ -53,6 +53,10 @@ pub fn listed(arguments: &Arguments) -> Result<(Vec<Listed>, Vec<Listed>)> {
         .collect::<Result<Vec<_>>>()?;
     let after = before.split_off(before_count);
     Ok((before, after))
+}
+
+pub fn are_disabled(arguments: &Arguments) -> Result<bool> {
+    Ok(arguments.one(&options::DISABLE_HOOKS, flag)?.unwrap_or(false))
 }
 
 /// Settings for all hooks, from the options.

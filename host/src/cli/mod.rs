@@ -5,21 +5,19 @@ mod hooks;
 mod options;
 mod values;
 
-pub use options::unknown_variables;
-
 use crate::{
     config::Config,
     exit_codes::ExitCodes,
-    hook::Common,
+    hook::{self, Common},
     log,
     supervise::{self, Rewrites},
     witness,
 };
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use options::Arguments;
 use rustix::process::{Resource, getrlimit};
-use std::{ffi::OsString, path::PathBuf};
+use std::{env, ffi::OsString, path::PathBuf};
 use values::flag;
 
 /// A request of the user.
@@ -53,6 +51,11 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request> {
 }
 
 fn config(arguments: &Arguments) -> Result<Config> {
+    for (name, meant) in options::unknown_variables() {
+        if let Some(meant) = meant {
+            bail!("unknown variable {name}; did you mean {meant}?");
+        }
+    }
     let (before, after) = hooks::listed(arguments)?;
     Ok(Config {
         command: arguments.command(),
@@ -63,6 +66,7 @@ fn config(arguments: &Arguments) -> Result<Config> {
             env: arguments.list(&options::PLUGIN_ENV, values::variable)?,
             scarce_address_space: getrlimit(Resource::As).current.is_some(),
         },
+        hooks_disabled: hooks::are_disabled(arguments)?,
         hook_failure_counts: arguments.or_default(&options::PLUGIN_FAILURE, values::failure_counts)?,
         exit_codes: exit_codes(arguments)?,
         supervision: supervise::Settings {
@@ -103,6 +107,32 @@ fn witness(arguments: &Arguments) -> Result<Option<witness::Settings>> {
     Ok(socket.map(|socket| witness::Settings { socket: socket.into(), name: name.unwrap_or_default(), containers }))
 }
 
+/// Settings that have no effect and are probably mistakes, each in one line.
+pub fn warnings(config: &Config) -> Vec<String> {
+    let unknown =
+        options::unknown_variables().map(|(name, _)| format!("unknown variable {name}; {}", options::SEE_HELP));
+    let of_hooks = match config.hooks_disabled {
+        true => Vec::new(),
+        false => hook::unknown_variables(config.before.iter().chain(&config.after)),
+    };
+    config.exceeds_grace_period().into_iter().chain(unknown).chain(misplaced_option(&config.command)).chain(of_hooks).collect()
+}
+
+/// Warns about an argument of the command that is one of wrapper's options, unless a `--` shows that it is meant so.
+fn misplaced_option(command: &[OsString]) -> Option<String> {
+    let misplaced = command.iter().skip(1).find(|argument| options::is_option(argument))?;
+    let before_command = env::args_os().len().checked_sub(command.len() + 1);
+    if before_command.and_then(|place| env::args_os().nth(place)).is_some_and(|argument| argument == "--") {
+        return None;
+    }
+    let (program, misplaced) = (command.first()?.to_string_lossy(), misplaced.to_string_lossy());
+    let option = misplaced.split('=').next().unwrap_or_default();
+    Some(format!(
+        "{option} comes after the command, so it is an argument of {program:?}; wrapper's options go before the \
+         command (write -- in front of the command if this is meant)"
+    ))
+}
+
 /// Where an error in the options is reported: in a log of this format, and in the file for the termination message if
 /// there is one.
 pub struct ErrorReport {
@@ -134,7 +164,7 @@ fn in_one_line(error: &clap::Error) -> String {
     let option = argument.split(' ').next().unwrap_or_default();
     match error.kind() {
         ErrorKind::MissingRequiredArgument => {
-            format!("no command given; usage: {}, see wrapper --help", options::USAGE)
+            format!("no command given; usage: {}, {}", options::USAGE, options::SEE_HELP)
         }
         ErrorKind::UnknownArgument => format!("unknown option {argument}; {}", options::meant(argument)),
         ErrorKind::InvalidValue => format!("{argument} needs a value"),
@@ -144,7 +174,7 @@ fn in_one_line(error: &clap::Error) -> String {
         _ => {
             let text = error.to_string();
             let line = text.lines().next().unwrap_or_default();
-            format!("{}; see wrapper --help", line.strip_prefix("error: ").unwrap_or(line))
+            format!("{}; {}", line.strip_prefix("error: ").unwrap_or(line), options::SEE_HELP)
         }
     }
 }

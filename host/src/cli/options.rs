@@ -381,39 +381,60 @@ const WITNESS_USAGE: &str = "wrapper [OPTIONS] --witness SOCKET";
 /// commands from starting.
 const INSTALL: &str = "install";
 
+/// The options that are not in the table.
+const COMMANDS: [&str; 1] = [INSTALL];
+
+pub const SEE_HELP: &str = "see wrapper --help";
+
 /// Prefix of wrapper's own variables.
 const OURS: &[u8] = b"WRAPPER_";
 
 /// Prefix and suffix of the variable of a hook's digest.
 const DIGEST: (&[u8], &[u8]) = (b"HOOK_", b"_SHA256");
 
-/// Names of variables that look like ours and are not, most often because of a typo. For every Service whose name
-/// begins with `wrapper` Kubernetes makes some as well (`WRAPPER_SERVICE_HOST`, `WRAPPER_PORT_80_TCP`); they are left
-/// out.
-///
-/// Each with the hint for its message.
-pub fn unknown_variables() -> Vec<(String, String)> {
+/// Names of variables that look like ours and are not, most often because of a typo, each with the one that was probably
+/// meant. For every Service whose name begins with `wrapper` Kubernetes makes some as well (`WRAPPER_SERVICE_HOST`,
+/// `WRAPPER_PORT_80_TCP`); they are left out.
+pub fn unknown_variables() -> impl Iterator<Item = (String, Option<&'static str>)> {
     let names = environment::variables().filter(|variable| variable.starts_with(OURS)).map(|variable| {
         let name = variable.split(|byte| *byte == b'=').next().unwrap_or_default();
         String::from_utf8_lossy(name).into_owned()
     });
     let unknown = names.filter(|name| !ALL.iter().any(|option| option.variable == name));
     let unknown = unknown.filter(|name| !name.contains("_SERVICE_") && !name.contains("_PORT"));
-    unknown.map(|name| (name.clone(), meant(&name))).collect()
+    unknown.map(|name| {
+        let meant = meant_variable(&name);
+        (name, meant)
+    })
 }
 
-/// Hint for the message about an option or a variable that does not exist.
+/// The option that was probably meant by one that does not exist, for its message.
 pub fn meant(unknown: &str) -> String {
+    let options = ALL.iter().flat_map(|option| [Some(option.flag), option.alias]).flatten().chain(COMMANDS);
+    match closest(unknown.trim_start_matches('-'), options) {
+        Some(option) => format!("did you mean --{option}?"),
+        None => SEE_HELP.into(),
+    }
+}
+
+/// The same for a variable. A variable may be named as its option: `WRAPPER_PLUGIN`.
+fn meant_variable(unknown: &str) -> Option<&'static str> {
     // What all names have in common would make any two of them similar.
-    let bare = unknown.strip_prefix("WRAPPER_").unwrap_or(unknown.trim_start_matches('-'));
-    let options = ALL.iter().flat_map(|option| [Some(option.flag), option.alias]).flatten().chain([INSTALL]);
-    let variables = ALL.iter().filter_map(|option| option.variable.strip_prefix("WRAPPER_"));
-    let found = if unknown.starts_with('-') {
-        closest(bare, options).map(|option| format!("--{option}"))
-    } else {
-        closest(bare, variables).map(|variable| format!("WRAPPER_{variable}"))
+    let bare = unknown.strip_prefix("WRAPPER_")?;
+    let names = |option: &Opt| {
+        let flags = [Some(option.flag), option.alias].into_iter().flatten().map(|flag| flag.replace('-', "_"));
+        flags.chain(option.variable.strip_prefix("WRAPPER_").map(str::to_owned)).collect::<Vec<_>>()
     };
-    found.map_or_else(|| "see wrapper --help".into(), |found| format!("did you mean {found}?"))
+    let all: Vec<_> = ALL.iter().map(|option| (names(option), option.variable)).collect();
+    let found = closest(bare, all.iter().flat_map(|(names, _)| names).map(String::as_str))?;
+    all.iter().find(|(names, _)| names.iter().any(|name| name == found)).map(|(_, variable)| *variable)
+}
+
+/// Whether an argument is one of wrapper's options: `--plugin`, `--plugin=echo`.
+pub fn is_option(argument: &OsStr) -> bool {
+    let Some(flag) = argument.as_bytes().strip_prefix(b"--") else { return false };
+    let flag = flag.split(|byte| *byte == b'=').next().unwrap_or_default();
+    ALL.iter().any(|option| [Some(option.flag), option.alias].into_iter().flatten().any(|own| own.as_bytes() == flag))
 }
 
 /// Names of the variables that set a hook's digest; an empty one counts as not set.

@@ -24,6 +24,7 @@ pub use load::load;
 pub use report::{Report, Verdict};
 pub use settings::{Common, Digest, Setting, Settings, Variables};
 pub use spec::{Listed, Spec};
+pub use unknown::variables as unknown_variables;
 
 use crate::{
     job::{Job, Phase},

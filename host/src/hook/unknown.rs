@@ -1,7 +1,12 @@
-//! Supervisor: explains a hook that was not found: what is wrong with its name, and which one was probably meant.
+//! Supervisor: explains a hook that was not found: what is wrong with its name, and which one was probably meant; and
+//! finds variables of hooks that are not listed.
 
-use super::built_in;
-use crate::text::closest;
+use super::{
+    built_in,
+    settings::{OF_WRAPPER, prefix},
+    spec::Listed,
+};
+use crate::{environment, text::closest};
 use std::path::Path;
 
 /// Explains a name that no built-in hook has.
@@ -28,4 +33,46 @@ pub fn hint(path: &Path) -> String {
     let name = path.to_str().and_then(|path| path.strip_suffix(".wasm"));
     let found = name.filter(|name| built_in::names().contains(name) && !path.exists());
     found.map(|name| format!("; the built-in hook is called {name}")).unwrap_or_default()
+}
+
+/// The least length of a name that a typo is looked for in: short names are all similar.
+const LEAST_LENGTH: usize = 4;
+
+/// Warnings about variables `HOOK_<NAME>_…` that look like settings and belong to no hook of these.
+pub fn variables<'a>(listed: impl Iterator<Item = &'a Listed> + Clone) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for variable in environment::variables() {
+        let Some((name, _)) = str::from_utf8(variable).ok().and_then(|variable| variable.split_once('=')) else {
+            continue;
+        };
+        let Some(bare) = name.strip_prefix("HOOK_").filter(|_| environment::variable(name).is_some()) else { continue };
+        if listed.clone().any(|hook| hook.settings.variables.setting_in(name).is_some()) {
+            continue;
+        }
+        let of_built_in = built_in::names().into_iter().any(|hook| name.starts_with(&prefix(hook)));
+        let is_setting = OF_WRAPPER.into_iter().any(|setting| {
+            name.strip_suffix(setting).is_some_and(|start| start.len() > "HOOK_".len() && start.ends_with('_'))
+        });
+        if listed.clone().next().is_none() {
+            if of_built_in || is_setting {
+                warnings.push(format!("{name} is set, but no hook is listed (--after, --before)"));
+            }
+        } else if let Some(meant) = meant(bare, listed.clone()).filter(|_| !of_built_in) {
+            warnings.push(format!("{name}: there is no hook of this name; did you mean {meant}?"));
+        } else if is_setting && !of_built_in {
+            warnings.push(format!("{name}: there is no hook of this name"));
+        }
+    }
+    warnings
+}
+
+/// The same setting of a listed hook whose name is similar.
+fn meant<'a>(bare: &str, listed: impl Iterator<Item = &'a Listed>) -> Option<String> {
+    let names: Vec<_> = listed.map(|hook| hook.settings.variables.named("")).collect();
+    let names = names.iter().filter_map(|name| name.strip_prefix("HOOK_")?.strip_suffix('_'));
+    let long: Vec<_> = names.filter(|name| name.len() >= LEAST_LENGTH).collect();
+    bare.match_indices('_').find_map(|(place, _)| {
+        let (start, setting) = bare.split_at_checked(place)?;
+        closest(start, long.iter().copied()).map(|name| format!("HOOK_{name}{setting}"))
+    })
 }
