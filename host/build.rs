@@ -1,14 +1,35 @@
 //! Writes down what wit/ declares: the functions of every interface, so that a hook that needs another one is refused
 //! by name before the command starts; and the built-in hooks. Lays out a release.
 
-use std::{env, error::Error, fmt::Write, fs, path::Path};
+use std::{env, error::Error, fmt::Write, fs, path::Path, process::Command};
 use wasmparser::{Parser, Payload};
 use wit_parser::Resolve;
 
 fn main() -> Result<(), Box<dyn Error>> {
+    version()?;
     declared()?;
     built_in()?;
     lay_out_release()
+}
+
+/// What `--version` shows: the target, and the commit if there is one: in WRAPPER_COMMIT, or for a release in git. Other
+/// builds would be made anew with every commit.
+fn version() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rustc-env=TARGET={}", env::var("TARGET")?);
+    println!("cargo:rerun-if-env-changed=WRAPPER_COMMIT");
+    let git = |args: &[&str]| {
+        let output = Command::new("git").args(args).output().ok().filter(|output| output.status.success())?;
+        String::from_utf8(output.stdout).ok().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+    };
+    if env::var_os("WRAPPER_COMMIT").is_none() && env::var("PROFILE")? == "release" {
+        for file in ["HEAD", "logs/HEAD"] {
+            let file = git(&["rev-parse", "--git-path", file]);
+            file.iter().for_each(|file| println!("cargo:rerun-if-changed={file}"));
+        }
+        let commit = git(&["describe", "--always", "--dirty", "--exclude=*", "--abbrev=12"]);
+        commit.iter().for_each(|commit| println!("cargo:rustc-env=WRAPPER_COMMIT={commit}"));
+    }
+    Ok(())
 }
 
 fn declared() -> Result<(), Box<dyn Error>> {

@@ -27,6 +27,7 @@ mod supervisor {
 mod cli {
     mod install; // --install copies the binary atomically
     mod options; // options before the command, variables as defaults, errors before anything starts
+    mod questions; // --check, --inspect and --list-hooks answer and run nothing
     mod reference; // the pages describe the options and hooks that there are
     mod termination_message; // --termination-log writes one line for `kubectl describe pod`
     mod values; // durations, sizes and flags are the same in options and in settings of hooks

@@ -39,19 +39,28 @@ impl Config {
     /// A warning if what may take place after a stop signal takes longer than the grace period.
     pub fn exceeds_grace_period(&self) -> Option<String> {
         let grace_period = self.grace_period?;
-        let stop_timeout = self.supervision.stop_timeout;
+        let parts = self.times_of_stop();
+        let sum: Duration = parts.iter().map(|(_, time)| *time).sum();
+        (sum > grace_period).then(|| {
+            let parts: Vec<_> = parts.iter().map(|(part, time)| format!("{part} {}", format_duration(*time))).collect();
+            format!("{} exceeds the grace period of {}", parts.join(" + "), format_duration(grace_period))
+        })
+    }
+
+    /// How long it may take to stop, if the command's time for that is limited.
+    pub fn longest_stop(&self) -> Option<Duration> {
+        self.supervision.stop_timeout.map(|_| self.times_of_stop().iter().map(|(_, time)| *time).sum())
+    }
+
+    /// What may take place after a stop signal, and for how long.
+    fn times_of_stop(&self) -> Vec<(&'static str, Duration)> {
         let hooks: Duration = self.after.iter().map(|hook| hook.settings.timeout.value).sum();
         let leftovers = (self.supervision.leftovers != Leftovers::Ignore).then_some(self.supervision.leftovers_timeout);
         let parts = [
-            ("--stop-timeout", stop_timeout),
+            ("--stop-timeout", self.supervision.stop_timeout),
             ("--leftovers-timeout", leftovers),
             ("after-hooks", Some(hooks).filter(|hooks| !hooks.is_zero())),
         ];
-        let sum: Duration = parts.iter().filter_map(|(_, time)| *time).sum();
-        (sum > grace_period).then(|| {
-            let parts = parts.iter().filter_map(|(part, time)| Some(format!("{part} {}", format_duration((*time)?))));
-            let parts = parts.collect::<Vec<_>>().join(" + ");
-            format!("{parts} exceeds the grace period of {}", format_duration(grace_period))
-        })
+        parts.into_iter().filter_map(|(part, time)| Some((part, time?))).collect()
     }
 }

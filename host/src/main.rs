@@ -13,7 +13,9 @@
 //! code.
 #![cfg_attr(not(test), no_main)]
 
+mod answer;
 mod cgroup;
+mod check;
 mod cli;
 mod config;
 mod entry;
@@ -40,7 +42,7 @@ use config::Config;
 use hook::{Hooks, Report};
 use job::{Job, Phase};
 use outcome::{Ending, Outcome, WRAPPER_FAILED, exit_code, killed_by};
-use std::{env, time::Instant};
+use std::{env, io, time::Instant};
 use supervise::{Signals, Supervisor};
 use trace::Trace;
 
@@ -58,9 +60,19 @@ fn run() -> u8 {
                     Some(witness) if config.command.is_empty() => run_witness(&config, witness, started, supervisor),
                     _ => run_job(&config, started, supervisor),
                 },
-                Err(error) => fail(&format!("cannot block signals: {}", text::strerror(error))),
+                Err(error) => cannot_block(error),
             }
         }
+        Ok(Request::Check(config)) => {
+            log::set(config.log);
+            cli::warnings(&config).into_iter().for_each(log::warn);
+            answer(check::check, &config, signals)
+        }
+        Ok(Request::Inspect(config)) => {
+            log::set(config.log);
+            answer(check::inspect, &config, signals)
+        }
+        Ok(Request::ListHooks(format)) => print(&check::list_hooks(format)),
         Ok(Request::Install(path)) => {
             // There is no command to forward them to.
             if let Ok(signals) = &signals {
@@ -144,15 +156,34 @@ fn why_not_started(hooks: &Hooks, before: &[Report], supervisor: &Supervisor) ->
     }
 }
 
+/// Prints the answer to a question about a configuration; returns its exit code.
+fn answer(
+    question: impl FnOnce(&Config, Supervisor) -> (String, u8),
+    config: &Config,
+    signals: io::Result<Signals>,
+) -> u8 {
+    match signals.map(Supervisor::new) {
+        Ok(supervisor) => {
+            let (text, code) = question(config, supervisor);
+            print(&text).max(code)
+        }
+        Err(error) => cannot_block(error),
+    }
+}
+
+fn cannot_block(error: io::Error) -> u8 {
+    fail(&format!("cannot block signals: {}", text::strerror(error)))
+}
+
 fn fail(message: &str) -> u8 {
     log::error(message);
     WRAPPER_FAILED
 }
 
-/// Prints to stdout, which only `--help` and `--version` do.
+/// Prints to stdout, which only the options do that run no command.
 fn print(text: &str) -> u8 {
-    use std::io::Write;
-    match std::io::stdout().write_all(text.as_bytes()) {
+    use io::Write;
+    match io::stdout().write_all(text.as_bytes()) {
         Ok(()) => 0,
         Err(_) => WRAPPER_FAILED,
     }

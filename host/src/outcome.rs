@@ -125,6 +125,14 @@ impl FromStr for RunOn {
 }
 
 impl RunOn {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Always => "always",
+            Self::Success => "success",
+            Self::Failure => "failure",
+        }
+    }
+
     pub fn applies_to(self, ending: &Ending) -> bool {
         match self {
             Self::Always => true,

@@ -1,7 +1,7 @@
 //! A hook says which settings it has, when it runs and where it connects; what does not fit is found before the command
 //! starts. It is the same for built-in hooks, whose description is in the binary, and for files.
 
-use crate::harness::{Done, Run, failed, guests, misconfigured, peer::Peer, unfit, wrapper};
+use crate::harness::{Done, Run, failed, guests, misconfigured, peer::Peer, repository, unfit, wrapper};
 use std::process::Command;
 
 /// Runs a command that exits with 7.
@@ -220,4 +220,17 @@ fn a_hook_that_says_nothing_about_itself_has_any_setting() {
     run.env("HOOK_FAIL_URLL", "x").env("HOOK_FAIL_STARTUP", "x");
     let done = finish(run);
     assert_eq!((done.code(), done.line()), (7, failed("fail", "the cat is out").as_str()));
+}
+
+#[test]
+fn every_placeholder_of_the_documentation_is_known() {
+    let page = std::fs::read_to_string(repository("docs/notifications.md")).unwrap();
+    let rows = page.lines().filter(|line| line.starts_with("| `{"));
+    let names: Vec<_> = rows.flat_map(|row| row.split(" | ").next().unwrap().split('`').skip(1).step_by(2)).collect();
+    let names: Vec<_> = names.into_iter().filter(|name| !name.bytes().any(|byte| byte.is_ascii_uppercase())).collect();
+    assert!(names.len() > 10, "{names:?}");
+    let mut run = wrapper().with(&["--check", "--plugin", "http"]);
+    run.env("HOOK_HTTP_URL", "http://localhost:1/").env("HOOK_HTTP_BODY", names.join(" "));
+    let done = run.done();
+    assert_eq!((done.code(), done.stderr.as_str()), (0, ""));
 }

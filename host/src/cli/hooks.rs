@@ -8,7 +8,7 @@ use crate::{
     hook::{AllowList, Digest, Listed, Setting, Settings, Spec, Variables},
     outcome::RunOn,
 };
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use std::{ffi::OsStr, sync::Arc, time::Duration};
 
 /// The hooks before the command, and those after it.
@@ -53,6 +53,15 @@ pub fn listed(arguments: &Arguments) -> Result<(Vec<Listed>, Vec<Listed>)> {
         .collect::<Result<Vec<_>>>()?;
     let after = before.split_off(before_count);
     Ok((before, after))
+}
+
+/// A hook that is not to be run, with its settings.
+pub fn inspected(arguments: &Arguments, hook: &OsStr) -> Result<Listed> {
+    let spec = Spec::parse(hook);
+    let variables = Variables::of(&[(spec.label.name.as_str(), spec.own_name())]);
+    let variables = variables.into_iter().next().context("it has a name")?;
+    let settings = Defaults::read(arguments)?.settings(arguments, variables, None)?;
+    Ok(Listed { spec, settings: settings.into() })
 }
 
 pub fn are_disabled(arguments: &Arguments) -> Result<bool> {

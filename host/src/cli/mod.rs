@@ -8,7 +8,7 @@ mod values;
 use crate::{
     config::Config,
     exit_codes::ExitCodes,
-    hook::{self, Common},
+    hook::{self, Common, Purpose},
     log,
     supervise::{self, Rewrites},
     witness,
@@ -23,6 +23,12 @@ use values::flag;
 /// A request of the user.
 pub enum Request {
     Run(Box<Config>),
+    /// Say what would run, and whether it can.
+    Check(Box<Config>),
+    /// Say what the only hook of this is.
+    Inspect(Box<Config>),
+    /// List the built-in hooks.
+    ListHooks(log::Format),
     /// Copy this binary to that path.
     Install(PathBuf),
     /// Print this and exit with 0.
@@ -38,30 +44,71 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request> {
         Ok(matches) => Arguments::new(matches),
         Err(error) => {
             return match error.kind() {
-                ErrorKind::DisplayHelp => Ok(Request::Print(options::help())),
-                ErrorKind::DisplayVersion => Ok(Request::Print(error.to_string())),
+                ErrorKind::DisplayHelp => Ok(Request::Print(help())),
+                ErrorKind::DisplayVersion => Ok(Request::Print(version())),
                 _ => Err(anyhow!(in_one_line(&error))),
             };
         }
     };
-    match arguments.install() {
-        Some(path) => Ok(Request::Install(path)),
-        None => config(&arguments).map(|config| Request::Run(Box::new(config))),
+    if let Some(path) = arguments.install() {
+        return Ok(Request::Install(path));
+    }
+    if arguments.has(options::LIST_HOOKS) {
+        arguments.ensure_alone(options::LIST_HOOKS)?;
+        return Ok(Request::ListHooks(log_format(&arguments)?));
+    }
+    let purpose = match (arguments.has(options::INSPECT), arguments.has(options::CHECK)) {
+        (true, _) => Purpose::Inspect,
+        (_, true) => Purpose::Check,
+        _ => Purpose::Run,
+    };
+    let config = Box::new(config(&arguments, purpose)?);
+    Ok(match purpose {
+        Purpose::Run => Request::Run(config),
+        Purpose::Check => Request::Check(config),
+        Purpose::Inspect => Request::Inspect(config),
+    })
+}
+
+/// The answer to `-h` or `--help`.
+fn help() -> String {
+    match env::args_os().find(|argument| argument == "-h" || argument == "--help") {
+        Some(argument) if argument == "-h" => options::short_help(),
+        _ => options::help(),
     }
 }
 
-fn config(arguments: &Arguments) -> Result<Config> {
+/// The answer to `--version`.
+fn version() -> String {
+    let commit = option_env!("WRAPPER_COMMIT").map(|commit| format!("commit {commit}, ")).unwrap_or_default();
+    let (version, target) = (env!("CARGO_PKG_VERSION"), env!("TARGET"));
+    let (engine, contract) = (env!("WASMTIME_VERSION"), hook::CONTRACT);
+    format!("wrapper {version} ({commit}{target})\nwasmtime {engine}\nhooks for wrapper:hook {contract} and WASI 0.2\n")
+}
+
+fn log_format(arguments: &Arguments) -> Result<log::Format> {
+    arguments.or_default(&options::LOG_FORMAT, values::parsed)
+}
+
+fn config(arguments: &Arguments, purpose: Purpose) -> Result<Config> {
     for (name, meant) in options::unknown_variables() {
         if let Some(meant) = meant {
             bail!("unknown variable {name}; did you mean {meant}?");
         }
     }
-    let (before, after) = hooks::listed(arguments)?;
+    let (before, after) = match arguments.inspect() {
+        Some(hook) => {
+            arguments.ensure_alone(options::INSPECT)?;
+            (Vec::new(), vec![hooks::inspected(arguments, &hook)?])
+        }
+        None => hooks::listed(arguments)?,
+    };
     Ok(Config {
         command: arguments.command(),
         before,
         after,
         common: Common {
+            purpose,
             precompile: arguments.or_default(&options::PLUGIN_PREPARE, values::prepare)?,
             env: arguments.list(&options::PLUGIN_ENV, values::variable)?,
             scarce_address_space: getrlimit(Resource::As).current.is_some(),
@@ -84,7 +131,7 @@ fn config(arguments: &Arguments) -> Result<Config> {
         termination_log: arguments.one(&options::TERMINATION_LOG, |path| Ok(path.into()))?,
         log: log::Settings {
             level: arguments.or_default(&options::LOG, values::parsed)?,
-            format: arguments.or_default(&options::LOG_FORMAT, values::parsed)?,
+            format: log_format(arguments)?,
         },
     })
 }
@@ -115,7 +162,13 @@ pub fn warnings(config: &Config) -> Vec<String> {
         true => Vec::new(),
         false => hook::unknown_variables(config.before.iter().chain(&config.after)),
     };
-    config.exceeds_grace_period().into_iter().chain(unknown).chain(misplaced_option(&config.command)).chain(of_hooks).collect()
+    config
+        .exceeds_grace_period()
+        .into_iter()
+        .chain(unknown)
+        .chain(misplaced_option(&config.command))
+        .chain(of_hooks)
+        .collect()
 }
 
 /// Warns about an argument of the command that is one of wrapper's options, unless a `--` shows that it is meant so.

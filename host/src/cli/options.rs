@@ -1,7 +1,12 @@
 //! Supervisor: the table of options, each with its variable and its default, and the source of each value.
 
-use crate::{environment, hook::built_in_names, text::closest};
-use anyhow::{Context, Result};
+use crate::{
+    environment,
+    hook::built_in_names,
+    text::{closest, ellipsize},
+};
+use anyhow::{Context, Result, ensure};
+use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use std::{
     env::{self, split_paths},
@@ -381,8 +386,23 @@ const WITNESS_USAGE: &str = "wrapper [OPTIONS] --witness SOCKET";
 /// commands from starting.
 const INSTALL: &str = "install";
 
-/// The options that are not in the table.
-const COMMANDS: [&str; 1] = [INSTALL];
+/// The same for these, which ask for something else than running a command.
+pub const CHECK: &str = "check";
+pub const INSPECT: &str = "inspect";
+pub const LIST_HOOKS: &str = "list-hooks";
+
+/// The options that are not in the table, with their help.
+const COMMANDS: [(&str, Option<&str>, &str); 4] = [
+    (
+        CHECK,
+        None,
+        "Print what would run, when and with which access, and exit;\n\
+         with 0 if all of it is valid, otherwise with 125; a command may follow and is not run",
+    ),
+    (INSPECT, Some("HOOK"), "Print a hook's world, imports, settings, size and digest, and exit"),
+    (LIST_HOOKS, None, "Print the built-in hooks and their settings, and exit"),
+    (INSTALL, Some("PATH"), "Copy this binary to PATH, a file or a directory, and exit (for init containers)"),
+];
 
 pub const SEE_HELP: &str = "see wrapper --help";
 
@@ -410,7 +430,11 @@ pub fn unknown_variables() -> impl Iterator<Item = (String, Option<&'static str>
 
 /// The option that was probably meant by one that does not exist, for its message.
 pub fn meant(unknown: &str) -> String {
-    let options = ALL.iter().flat_map(|option| [Some(option.flag), option.alias]).flatten().chain(COMMANDS);
+    let options = ALL
+        .iter()
+        .flat_map(|option| [Some(option.flag), option.alias])
+        .flatten()
+        .chain(COMMANDS.map(|(name, ..)| name));
     match closest(unknown.trim_start_matches('-'), options) {
         Some(option) => format!("did you mean --{option}?"),
         None => SEE_HELP.into(),
@@ -447,15 +471,23 @@ pub fn digest_variables() -> Vec<String> {
     set.map(|name| String::from_utf8_lossy(name).into_owned()).collect()
 }
 
+/// Whether there may be one of the options that are not in the table.
+fn may_ask(args: &[OsString]) -> bool {
+    args.iter().any(|argument| {
+        let flag = argument.as_bytes().strip_prefix(b"--").unwrap_or_default();
+        COMMANDS.iter().any(|(name, ..)| flag.starts_with(name.as_bytes()))
+    })
+}
+
 /// clap splits the command line; values are parsed where those of variables are. It is given the options that are on
 /// the command line and no others: each takes it some time, more than all else that is done about an option. The texts
 /// of the help are there only when somebody asks.
 pub fn command(args: &[OsString]) -> Command {
-    command_with(ALL.iter().filter(|option| option.is_among(args)))
+    command_with(ALL.iter().filter(|option| option.is_among(args)), may_ask(args))
 }
 
-fn command_with<'a>(options: impl Iterator<Item = &'a Opt>) -> Command {
-    let mut instead_of_command = vec![INSTALL];
+fn command_with<'a>(options: impl Iterator<Item = &'a Opt>, may_ask: bool) -> Command {
+    let mut instead_of_command = Vec::new();
     let options = options.map(|option| {
         if option.flag == WITNESS.flag {
             instead_of_command.push(WITNESS.flag);
@@ -473,24 +505,32 @@ fn command_with<'a>(options: impl Iterator<Item = &'a Opt>) -> Command {
             }
         }
     });
-    let command = Command::new("wrapper").version(env!("CARGO_PKG_VERSION")).args(options);
-    command
-        .arg(Arg::new(INSTALL).long(INSTALL).value_name("PATH").value_parser(value_parser!(PathBuf)).exclusive(true))
-        .arg(
-            Arg::new(COMMAND)
-                .value_name("COMMAND")
-                // It is in the usage; clap would show it as optional.
-                .hide(true)
-                .value_parser(value_parser!(OsString))
-                .num_args(1..)
-                .trailing_var_arg(true)
-                .required_unless_present_any(instead_of_command),
-        )
+    let mut command = Command::new("wrapper").version(env!("CARGO_PKG_VERSION")).args(options);
+    if may_ask {
+        let question = |name| Arg::new(name).long(name);
+        command = command
+            .arg(question(CHECK).action(ArgAction::SetTrue))
+            .arg(question(INSPECT).value_name("HOOK").value_parser(value_parser!(OsString)))
+            .arg(question(LIST_HOOKS).action(ArgAction::SetTrue))
+            .arg(question(INSTALL).value_name("PATH").value_parser(value_parser!(PathBuf)).exclusive(true));
+        instead_of_command.extend(COMMANDS.map(|(name, ..)| name));
+    }
+    let arg = Arg::new(COMMAND)
+        .value_name("COMMAND")
+        // It is in the usage; clap would show it as optional.
+        .hide(true)
+        .value_parser(value_parser!(OsString))
+        .num_args(1..)
+        .trailing_var_arg(true);
+    command.arg(match instead_of_command.as_slice() {
+        [] => arg.required(true),
+        others => arg.required_unless_present_any(others.iter().copied()),
+    })
 }
 
 /// The answer to `--help`.
 pub fn help() -> String {
-    let mut command = command_with(ALL.iter())
+    let mut command = command_with(ALL.iter(), true)
         .about("Starts a command in a container, supervises it, and runs sandboxed WebAssembly hooks when it exits")
         .override_usage(format!("{USAGE}\n       {WITNESS_USAGE}"))
         .after_help(format!(
@@ -502,18 +542,59 @@ pub fn help() -> String {
              Exit codes:\n  the command's own; 128+n if signal n killed it; 127 not found; 126 not executable;\n  \
              124 if it did not exit within --timeout;\n  \
              125 for wrapper's own errors, such as an invalid option or a hook that cannot be loaded\n\n\
-             Example: run a job, then make its Istio sidecar quit\n  \
-             wrapper --plugin istio-quit --plugin-timeout 20s -- /my-job --verbose",
+             Examples:\n  \
+             Wait for the Istio sidecar, run a job, then ask the sidecar to quit:\n    \
+             wrapper --before istio-ready --after istio-quit -- /my-job --verbose\n  \
+             Say what would run, and what is wrong with it:\n    \
+             WRAPPER_PLUGIN_PATH=istio-quit:slack=http wrapper --check",
             in_columns(&built_in_names()),
         ))
-        .next_line_help(true)
-        .mut_arg(INSTALL, |arg| {
-            arg.help("Copy this binary to PATH, a file or a directory, and exit (for init containers)")
-        });
+        .next_line_help(true);
+    for (name, _, text) in COMMANDS {
+        command = command.mut_arg(name, |arg| arg.help(text));
+    }
     for option in &ALL {
         command = command.mut_arg(option.flag, |arg| arg.help(option.long_help()));
     }
-    command.render_help().to_string()
+    format!("{}\n", command.render_help().to_string().trim_end())
+}
+
+/// The answer to `-h`: a line for each option.
+pub fn short_help() -> String {
+    /// Columns of the terminal, and of the options.
+    const WIDTH: (usize, usize) = (100, 30);
+    let options = ALL.iter().map(|option| {
+        let value = match option.takes {
+            Takes::Nothing => String::new(),
+            Takes::One(value) | Takes::Several(value, _) => format!(" {value}"),
+        };
+        (option.long() + &value, option.help)
+    });
+    let commands = COMMANDS.iter().map(|(name, value, help)| {
+        (format!("--{name}{}", value.map(|value| format!(" {value}")).unwrap_or_default()), *help)
+    });
+    let others =
+        [("-h, --help".into(), "Print this, or all about the options"), ("-V, --version".into(), "Print the version")];
+    let mut text = format!("Usage: {USAGE}\n");
+    for (option, help) in options.chain(commands).chain(others) {
+        let gap = WIDTH.1.saturating_sub(option.len()).max(2);
+        let help = clauses(help, WIDTH.0 - 2 - option.len() - gap);
+        text += &format!("  {option}{:gap$}{help}\n", "");
+    }
+    text + "Built-in hooks: wrapper --list-hooks. Variables, defaults and examples: wrapper --help.\n"
+}
+
+/// As much of the first line of a help as fits, up to the end of a clause.
+fn clauses(help: &str, width: usize) -> String {
+    let line = help.split([';', '\n']).next().unwrap_or_default();
+    if line.len() <= width {
+        return line.into();
+    }
+    let ends = [", ", " (", ": "].into_iter().flat_map(|end| line.match_indices(end)).map(|(place, _)| place);
+    match ends.filter(|end| *end <= width).max() {
+        Some(end) => line.get(..end).unwrap_or_default().into(),
+        None => ellipsize(line, width),
+    }
 }
 
 /// The built-in hooks in the help, a few on each line.
@@ -540,7 +621,30 @@ impl Arguments {
 
     /// Where to install this binary, if that is the request.
     pub fn install(&self) -> Option<PathBuf> {
-        self.matches.get_one(INSTALL).cloned()
+        self.has(INSTALL).then(|| self.matches.get_one(INSTALL).cloned()).flatten()
+    }
+
+    /// The hook to inspect, if that is the request.
+    pub fn inspect(&self) -> Option<OsString> {
+        self.has(INSPECT).then(|| self.matches.get_one(INSPECT).cloned()).flatten()
+    }
+
+    /// Whether one of the options is given that are not in the table.
+    pub fn has(&self, name: &str) -> bool {
+        // clap does not know an option that is not there.
+        matches!(self.matches.try_contains_id(name), Ok(true))
+            && self.matches.value_source(name) == Some(ValueSource::CommandLine)
+    }
+
+    /// Refuses a command and other options beside this one, except those of the log.
+    pub fn ensure_alone(&self, name: &str) -> Result<()> {
+        let others = ALL.iter().map(|option| option.flag).chain(COMMANDS.map(|(name, ..)| name)).chain([COMMAND]);
+        let others = others.filter(|other| ![name, LOG.flag, LOG_FORMAT.flag].contains(other));
+        ensure!(
+            !others.into_iter().any(|other| self.has(other)),
+            "--{name} takes no command and no other option than --log and --log-format"
+        );
+        Ok(())
     }
 
     /// The option as the user wrote it: its flag or its variable.
@@ -615,9 +719,7 @@ impl Arguments {
     }
 
     fn is_on_command_line(&self, option: &Opt) -> bool {
-        // clap does not know an option that is not there.
-        matches!(self.matches.try_contains_id(option.flag), Ok(true))
-            && self.matches.value_source(option.flag) == Some(clap::parser::ValueSource::CommandLine)
+        self.has(option.flag)
     }
 
     /// Value of its variable.
@@ -633,7 +735,7 @@ mod tests {
 
     #[test]
     fn clap_accepts_the_table() {
-        command_with(ALL.iter()).debug_assert();
+        command_with(ALL.iter(), true).debug_assert();
         command(&[]).debug_assert();
     }
 

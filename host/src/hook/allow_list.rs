@@ -71,6 +71,11 @@ impl AllowList {
         self.0.iter().any(|rule| matches!(rule.hosts, HostPattern::Exact(Host::Name(_)) | HostPattern::Subdomains(_)))
     }
 
+    /// Each as the option would be written.
+    pub fn rules(&self) -> impl Iterator<Item = String> {
+        self.0.iter().map(ToString::to_string)
+    }
+
     pub fn any_https(&self) -> bool {
         self.0.iter().any(|rule| rule.scheme == Scheme::Https)
     }
@@ -99,6 +104,20 @@ impl AllowList {
     fn matching(&self, origin: &Origin) -> impl Iterator<Item = &Rule> {
         let (scheme, port) = (origin.scheme, origin.port);
         self.0.iter().filter(move |rule| rule.scheme == scheme && rule.port.is_none_or(|allowed| allowed == port))
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { scheme, hosts, port } = self;
+        match hosts {
+            HostPattern::Exact(host) => write!(f, "{scheme}://{host}:")?,
+            HostPattern::Subdomains(parent) => write!(f, "{scheme}://*.{parent}:")?,
+        }
+        match port {
+            Some(port) => write!(f, "{port}"),
+            None => f.write_str("*"),
+        }
     }
 }
 
@@ -195,11 +214,17 @@ impl fmt::Display for Origin {
     /// The value of `--allow-http` that would allow it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { scheme, host, port, .. } = self;
-        match host {
-            Host::Localhost => write!(f, "{scheme}://localhost:{port}"),
-            Host::Ip(IpAddr::V4(ip)) => write!(f, "{scheme}://{ip}:{port}"),
-            Host::Ip(IpAddr::V6(ip)) => write!(f, "{scheme}://[{ip}]:{port}"),
-            Host::Name(name) => write!(f, "{scheme}://{name}:{port}"),
+        write!(f, "{scheme}://{host}:{port}")
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Localhost => f.write_str("localhost"),
+            Self::Ip(IpAddr::V4(ip)) => write!(f, "{ip}"),
+            Self::Ip(IpAddr::V6(ip)) => write!(f, "[{ip}]"),
+            Self::Name(name) => f.write_str(name),
         }
     }
 }

@@ -9,6 +9,7 @@ use super::{
     CHECK_TIMEOUT, Common, compiler,
     handover::{self, Message, Turn},
     load::{Code, Hook},
+    settings::Purpose,
 };
 use crate::{
     cgroup,
@@ -31,6 +32,9 @@ use std::{
 
 /// Bytes compiled in a millisecond on a slow CPU; a server of 2020 compiles about ten times as many.
 const BYTES_A_MILLISECOND: u64 = 100;
+
+/// How long `--inspect` waits for a hook to be compiled: its processor time is limited to as much.
+const COMPILE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A compiler process, as the supervisor has it.
 pub struct Compiler {
@@ -88,7 +92,11 @@ pub fn check_all(hooks: &mut [&mut Hook], common: &Common, supervisor: &mut Supe
             Line::new(Level::Error, why).about_source(&hook.label).write();
         }
     }
-    hooks.iter_mut().map(|hook| validity(hook, deadline, supervisor)).collect()
+    let validities = hooks.iter_mut().map(|hook| validity(hook, deadline, common, supervisor)).collect();
+    if common.purpose == Purpose::Inspect {
+        hooks.iter_mut().for_each(|hook| receive_compile_time(hook, supervisor));
+    }
+    validities
 }
 
 /// Starts the compiler of a hook that has a component.
@@ -106,15 +114,36 @@ fn start_compiler(
     Ok(())
 }
 
+/// Adds to a hook's report how long it takes to compile it, unless its process has not enough memory or time for that.
+fn receive_compile_time(hook: &mut Hook, supervisor: &mut Supervisor) {
+    let Some(compiler) = hook.compiler.as_ref().filter(|_| !hook.report.is_empty()) else { return };
+    let deadline = Instant::now() + COMPILE_TIMEOUT;
+    let readiness = supervisor.wait_for(Some(compiler.receiver.as_fd()), deadline, StopPolicy::EndOnFirst);
+    let report = match readiness {
+        Readiness::Readable => handover::receive_report(&compiler.receiver).map(|(_, report)| report),
+        Readiness::TimedOut | Readiness::Interrupted => None,
+    };
+    hook.report.push_str(&report.unwrap_or_else(|| "compile-time\tunknown: it takes too much memory or time\n".into()));
+}
+
 /// Receives the result of a hook's check; logs why there is none.
-fn validity(hook: &mut Hook, deadline: Instant, supervisor: &mut Supervisor) -> Validity {
+fn validity(hook: &mut Hook, deadline: Instant, common: &Common, supervisor: &mut Supervisor) -> Validity {
     if matches!(hook.code, Code::BuiltIn(_)) {
         return Validity::Valid;
     }
     let Some(compiler) = &hook.compiler else { return Validity::Unknown };
     let readiness = supervisor.wait_for(Some(compiler.receiver.as_fd()), deadline, StopPolicy::EndOnFirst);
     if readiness == Readiness::Readable {
-        match handover::receive(&compiler.receiver) {
+        let message = match common.purpose {
+            Purpose::Run => handover::receive(&compiler.receiver),
+            Purpose::Check | Purpose::Inspect => {
+                handover::receive_report(&compiler.receiver).map(|(message, report)| {
+                    hook.report = report;
+                    message
+                })
+            }
+        };
+        match message {
             Some(Message::Valid) => return Validity::Valid,
             Some(Message::Invalid) => return Validity::Invalid,
             _ => {}

@@ -114,6 +114,19 @@ impl<'a> Description<'a> {
         findings
     }
 
+    /// The lines that `--check` and `--inspect` show.
+    pub fn report(&self, findings: &Findings) -> String {
+        let settings = self.settings.iter().map(|setting| {
+            let required = if setting.required { "required" } else { setting.default };
+            format!("setting\t{}\t{}\t{required}\n", setting.name, setting.values())
+        });
+        let about = [("about", self.about), ("phase", self.phase.unwrap_or("any"))];
+        let reads = self.reads.iter().map(|name| ("reads", *name));
+        let needs = findings.needs.iter().map(|need| ("needs", need.as_str()));
+        let lines = about.into_iter().chain(reads).chain(needs).map(|(key, value)| format!("{key}\t{value}\n"));
+        lines.chain(settings).collect()
+    }
+
     fn check_phase(&self, listing: &Listing, findings: &mut Findings) {
         let (option, other) = match (self.phase, listing.phase) {
             (Some("before"), Phase::After) => ("--before", "after"),
@@ -241,6 +254,22 @@ impl<'a> Kind<'a> {
             "template" => Self::Template,
             "headers" => Self::Headers,
             _ => text.strip_prefix('=').map_or(Self::Text, Self::OneOf),
+        }
+    }
+}
+
+impl Declared<'_> {
+    /// Its values, as people write them.
+    pub fn values(&self) -> &str {
+        match self.kind {
+            Kind::Url => "URL",
+            Kind::Urls => "URLs",
+            Kind::Time => "time",
+            Kind::Switch => "true|false",
+            Kind::OneOf(words) => words,
+            Kind::Template => "text with placeholders",
+            Kind::Headers => "lines of Name: value",
+            Kind::Text => "text",
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Supervisor and compiler: what passes between them: a message for each hook, its code as an open file, and turns.
 
-use crate::{memfd, supervise::nix_errno};
+use crate::{memfd, supervise::nix_errno, text::truncate};
 use rustix::{
     fd::{AsFd, OwnedFd},
     fs::{FlockOperation, fcntl_lock},
@@ -31,6 +31,24 @@ pub fn pair() -> Result<(OwnedFd, OwnedFd), nix::errno::Errno> {
 /// A message without a file.
 pub fn send(socket: &OwnedFd, message: Message) {
     let _ = write(socket, &[message as u8]);
+}
+
+/// The most bytes of a report.
+const REPORT_LIMIT: usize = 32 << 10;
+
+/// A message with what `--check` or `--inspect` asks for.
+pub fn send_report(socket: &OwnedFd, message: Message, report: &str) {
+    let bytes: Vec<u8> = [message as u8].into_iter().chain(truncate(report, REPORT_LIMIT).bytes()).collect();
+    let _ = write(socket, &bytes);
+}
+
+/// The same, received. Its text is shown, and nothing else depends on it.
+pub fn receive_report(socket: &OwnedFd) -> Option<(Message, String)> {
+    let mut bytes = vec![0; 1 + REPORT_LIMIT];
+    let length = read(socket, &mut bytes).ok()?;
+    let (message, report) = bytes.get(..length)?.split_first()?;
+    let message = if *message == Message::Valid as u8 { Message::Valid } else { Message::Invalid };
+    Some((message, String::from_utf8_lossy(report).into_owned()))
 }
 
 /// The message before the file, if there is one: any unknown byte is Invalid.

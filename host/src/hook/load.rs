@@ -5,6 +5,7 @@ use super::{
     built_in::BuiltIn,
     compilers::Compiler,
     description::{Description, Findings, Listing},
+    settings::Purpose,
     spec::{Listed, Source, Spec},
     unknown,
 };
@@ -42,6 +43,10 @@ pub struct Hook {
     pub code: Code,
     /// The variables that it may read besides `HOOK_…`, because it is built in.
     pub variables: &'static [&'static str],
+    /// Whether it can be run. An invalid one is kept only to be reported.
+    pub valid: bool,
+    /// What `--check` or `--inspect` asks for: lines of a key and a value with a tab between.
+    pub report: String,
 }
 
 /// What a hook is run from.
@@ -58,26 +63,30 @@ impl Hook {
         common.env.iter().map(String::as_str).chain(self.variables.iter().copied()).collect()
     }
 
-    /// Compares its settings with what it says about itself. What is wrong with them is logged; an optional hook may
-    /// run nevertheless, and fail.
-    pub fn fits(&self, description: &str, variables: &[(&str, &str)]) -> bool {
+    /// Compares its settings with what it says about itself, and returns the report that is asked for. What is wrong is
+    /// logged; an optional hook may run nevertheless, and fail.
+    pub fn fits(&self, description: &str, variables: &[(&str, &str)], purpose: Purpose) -> (bool, String) {
         if description.is_empty() {
-            return true;
+            return (true, String::new());
         }
-        let Findings { errors, warnings, .. } = self.findings(&Description::parse(description), variables);
+        let description = Description::parse(description);
+        if purpose == Purpose::Inspect {
+            return (true, description.report(&Findings::default()));
+        }
+        let findings = self.findings(&description, variables);
+        let report = if purpose == Purpose::Run { String::new() } else { description.report(&findings) };
+        let Findings { errors, warnings, .. } = findings;
         let line = |level, text: &String| Line::new(level, text).about_hook(&self.label);
         warnings.iter().for_each(|warning| line(Level::Warn, warning).write());
         let level = if self.settings.optional { Level::Warn } else { Level::Error };
         let verdict = Verdict::Misconfigured.as_str();
         errors.iter().for_each(|error| line(level, &format!("{verdict}: {error}")).field("verdict", verdict).write());
-        errors.is_empty() || self.settings.optional
+        (errors.is_empty() || self.settings.optional, report)
     }
 
     pub fn findings(&self, description: &Description, variables: &[(&str, &str)]) -> Findings {
-        let counterpart = match self.code {
-            Code::BuiltIn(built_in) => built_in.counterpart(self.phase),
-            Code::Component(_) => None,
-        };
+        let built_in = BuiltIn::named(self.label.source.as_bytes());
+        let counterpart = built_in.and_then(|built_in| built_in.counterpart(self.phase));
         description.check(&Listing { phase: self.phase, settings: &self.settings, variables, counterpart })
     }
 
@@ -104,10 +113,10 @@ pub fn load(before: &[Listed], after: &[Listed], common: &Common) -> Hooks {
     let mut unusable = None;
     let mut read = |listed: &Listed, phase| {
         let hook = load_one(listed, phase, common);
-        if hook.is_none() {
+        if !hook.as_ref().is_some_and(|hook| hook.valid) {
             unusable.get_or_insert_with(|| listed.spec.label.clone());
         }
-        hook
+        hook.filter(|hook| hook.valid || common.purpose != Purpose::Run)
     };
     let before = before.iter().filter_map(|listed| read(listed, Phase::Before)).collect();
     let after = after.iter().filter_map(|listed| read(listed, Phase::After)).collect();
@@ -136,18 +145,30 @@ fn load_one(listed: &Listed, phase: Phase, common: &Common) -> Option<Hook> {
     };
     let precompile = match &code {
         Code::BuiltIn(_) => false,
-        Code::Component(file) => common.precompile && memfd::length(file) <= PRECOMPILED_SIZE,
+        Code::Component(file) => {
+            common.precompile && common.purpose == Purpose::Run && memfd::length(file) <= PRECOMPILED_SIZE
+        }
     };
     let variables = match (source, &code) {
         (Source::BuiltIn(built_in), _) | (_, Code::BuiltIn(built_in)) => built_in.variables(),
         (_, Code::Component(_)) => &[],
     };
-    let (label, settings) = (label.clone(), settings.clone());
-    let hook = Hook { label, phase, settings, precompile, compiler: None, code, variables };
+    let hook = Hook {
+        label: label.clone(),
+        phase,
+        settings: settings.clone(),
+        precompile,
+        compiler: None,
+        code,
+        variables,
+        valid: true,
+        report: String::new(),
+    };
     match hook.code {
         Code::BuiltIn(built_in) => {
-            let readable: Vec<_> = readable(&hook.settings.variables, &hook.granted(common)).collect();
-            hook.fits(built_in.description, &readable).then_some(hook)
+            let readable: Vec<_> = readable(&settings.variables, &hook.granted(common)).collect();
+            let (valid, report) = hook.fits(built_in.description, &readable, common.purpose);
+            Some(Hook { valid, report, ..hook })
         }
         // Its description is for the compiler to read.
         Code::Component(_) => Some(hook),

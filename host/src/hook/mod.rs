@@ -12,6 +12,7 @@ mod description;
 mod engine;
 mod handover;
 mod load;
+mod overview;
 mod report;
 mod runner;
 mod settings;
@@ -20,9 +21,11 @@ mod unknown;
 
 pub use allow_list::AllowList;
 pub use built_in::names as built_in_names;
+pub use compiler::contract::VERSION as CONTRACT;
 pub use load::load;
+pub use overview::{built_in as built_in_hooks, built_in_as_text, inspected, listed as overview};
 pub use report::{Report, Verdict};
-pub use settings::{Common, Digest, Setting, Settings, Variables};
+pub use settings::{Common, Digest, Purpose, Setting, Settings, Variables};
 pub use spec::{Listed, Spec};
 pub use unknown::variables as unknown_variables;
 
@@ -67,15 +70,16 @@ impl Hooks {
         let mut validities = compilers::check_all(&mut hooks, common, supervisor).into_iter();
         let stopped = supervisor.stop_signal().is_some();
         let unusable = &mut self.unusable;
-        let mut may_run = |hook: &Hook| {
+        let mut may_run = |hook: &mut Hook| {
             let validity = validities.next().unwrap_or(Validity::Unknown);
             if validity == Validity::Invalid || (validity == Validity::Unknown && !stopped) {
                 unusable.get_or_insert_with(|| hook.label.clone());
             }
-            validity != Validity::Invalid
+            hook.valid &= validity == Validity::Valid;
+            validity != Validity::Invalid || common.purpose != Purpose::Run
         };
-        self.before.retain(&mut may_run);
-        self.after.retain(&mut may_run);
+        self.before.retain_mut(&mut may_run);
+        self.after.retain_mut(&mut may_run);
     }
 
     /// The first listed hook that cannot run.

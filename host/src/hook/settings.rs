@@ -40,9 +40,20 @@ impl Settings {
     }
 }
 
+/// What hooks are loaded for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    Run,
+    /// To say what would run.
+    Check,
+    /// To show one hook.
+    Inspect,
+}
+
 /// Settings for all hooks of a run.
 #[derive(Clone, Debug)]
 pub struct Common {
+    pub purpose: Purpose,
     /// Whether hooks are compiled beside the command, and not only when they run.
     pub precompile: bool,
     /// Variables that every hook may read, whatever their names.

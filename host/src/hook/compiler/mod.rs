@@ -9,7 +9,7 @@ use super::{
     Common, engine,
     handover::{self, Message, Turn},
     load::{Hook, readable},
-    settings::{Digest, Settings},
+    settings::{Digest, Purpose, Settings},
 };
 use crate::{
     cgroup,
@@ -19,8 +19,9 @@ use crate::{
     supervise::exit_now,
     text::{REASON_LIMIT, strerror, truncate},
 };
+use bytesize::ByteSize;
 use rustix::{fd::OwnedFd, process::nice};
-use std::{convert::Infallible, fs::File, io::Write, os::fd::AsRawFd};
+use std::{convert::Infallible, fs::File, io::Write, os::fd::AsRawFd, time::Instant};
 use validate::Contents;
 use wasmtime::Engine;
 
@@ -44,8 +45,18 @@ pub fn run(hook: &Hook, component: &File, common: &Common, report: &OwnedFd, tur
     let variables: Vec<_> = readable.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let for_code = file.map(|file| (file, engine::Target::allowed(), share_of_memory()));
     sandbox::enter_as_compiler(report.as_raw_fd());
-    let valid = validate_hook(hook, component, &variables);
-    handover::send(report, if valid { Message::Valid } else { Message::Invalid });
+    let (valid, text) = validate_hook(hook, component, &variables, common);
+    let message = if valid { Message::Valid } else { Message::Invalid };
+    match common.purpose {
+        Purpose::Run => handover::send(report, message),
+        Purpose::Check => handover::send_report(report, message, &text),
+        Purpose::Inspect => {
+            handover::send_report(report, message, &text);
+            if valid {
+                handover::send_report(report, message, &compile_time(component, hook));
+            }
+        }
+    }
     let Some((file, target, share)) = for_code.filter(|_| valid) else { exit_now(0) };
     if share < LEAST_SHARE {
         log::debug(|| "compiling hooks only when they run: the container has little memory left".into());
@@ -72,14 +83,41 @@ fn compile(component: &File, engine: &Engine, report: &OwnedFd, mut code: File) 
     Ok(())
 }
 
-fn validate_hook(hook: &Hook, component: &File, variables: &[(String, String)]) -> bool {
+/// Whether the hook is valid, and the report that is asked for.
+fn validate_hook(hook: &Hook, component: &File, variables: &[(String, String)], common: &Common) -> (bool, String) {
     let variables: Vec<_> = variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    match memfd::read(component).map_err(strerror).and_then(|bytes| check(&bytes, &hook.settings)) {
-        Ok(contents) => hook.fits(&contents.description, &variables),
+    let checked = memfd::read(component).map_err(strerror).and_then(|bytes| {
+        let contents = check(&bytes, &hook.settings)?;
+        Ok((contents, bytes))
+    });
+    match checked {
+        Ok((contents, bytes)) => {
+            let (valid, report) = hook.fits(&contents.description, &variables, common.purpose);
+            (valid, if common.purpose == Purpose::Inspect { inspect(&contents, &bytes) + &report } else { report })
+        }
         Err(why) => {
             Line::new(Level::Error, truncate(&why, REASON_LIMIT)).about_source(&hook.label).write();
-            false
+            (false, String::new())
         }
+    }
+}
+
+/// The lines that `--inspect` shows of a component.
+fn inspect(contents: &Contents, bytes: &[u8]) -> String {
+    let imports = contents.imports.iter().map(|(name, _)| format!("import\t{name}\n"));
+    format!("sha256\t{}\nworld\t{}\n", Digest::of(bytes), contents.world()) + &imports.collect::<String>()
+}
+
+/// The lines about compiling it.
+fn compile_time(component: &File, hook: &Hook) -> String {
+    let start = Instant::now();
+    let engine = engine::new(hook.settings.memory.value, false, engine::Target::preferred());
+    let code = engine.and_then(|engine| engine.precompile_component(&memfd::read(component)?));
+    match code {
+        Ok(code) => {
+            format!("compile-time\t{} ms\ncode-size\t{}\n", start.elapsed().as_millis(), ByteSize(code.len() as u64))
+        }
+        Err(error) => format!("compile-time\tunknown: {error}\n"),
     }
 }
 

@@ -37,6 +37,20 @@ pub struct Contents {
     pub description: String,
 }
 
+impl Contents {
+    /// What the hook is built for.
+    pub fn world(&self) -> String {
+        let names = self.exports.iter().map(|(name, _)| name);
+        let main = names.clone().find(|name| Interface::parse(name).name == MAIN);
+        let run = names.clone().find(|name| Interface::parse(name).name == RUN);
+        match (run, main) {
+            (Some(run), _) => format!("hook ({run})"),
+            (None, Some(main)) => format!("program ({main})"),
+            (None, None) => String::new(),
+        }
+    }
+}
+
 /// Kind of an export.
 pub enum Export {
     Function,

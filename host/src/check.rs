@@ -1,0 +1,53 @@
+//! Supervisor: the answers to `--check`, `--inspect` and `--list-hooks`. No command is run and no hook; a hook's bytes are
+//! read by its compiler, as before a command.
+
+use crate::{
+    answer::Item,
+    config::Config,
+    hook::{self, Listed, built_in_as_text, built_in_hooks},
+    job::Phase,
+    log::Format,
+    outcome::WRAPPER_FAILED,
+    supervise::Supervisor,
+};
+use std::time::Duration;
+
+/// What would run, and whether all of it is valid: the answer and the exit code. The log says what is not valid.
+pub fn check(config: &Config, mut supervisor: Supervisor) -> (String, u8) {
+    let mut hooks = hook::load(&config.before, &config.after, &config.common);
+    hooks.check(&config.common, &mut supervisor);
+    supervisor.end_helpers();
+    let valid = hooks.unusable().is_none();
+    let of = |phase, listed| Item::List(hook::overview(listed, &hooks, phase, &config.common));
+    let longest = |hooks: &[Listed]| hooks.iter().map(|hook| hook.settings.timeout.value).sum::<Duration>();
+    let (before, after) = (longest(&config.before), longest(&config.after));
+    let mut fields = vec![
+        ("before", of(Phase::Before, &config.before)),
+        ("command", Item::Command(config.command.iter().map(|argument| argument.to_string_lossy().into()).collect())),
+        ("after", of(Phase::After, &config.after)),
+        ("hooks-disabled", Item::Flag(config.hooks_disabled)),
+        ("longest-before", Item::Time(before)),
+        ("longest-after", Item::Time(after)),
+    ];
+    fields.extend(config.longest_stop().map(|stop| ("longest-stop", Item::Time(stop))));
+    fields.extend(config.grace_period.map(|time| ("grace-period", Item::Time(time))));
+    fields.push(("valid", Item::Flag(valid)));
+    (Item::Fields(fields).written(config.log.format), if valid { 0 } else { WRAPPER_FAILED })
+}
+
+/// What one hook is.
+pub fn inspect(config: &Config, mut supervisor: Supervisor) -> (String, u8) {
+    let mut hooks = hook::load(&[], &config.after, &config.common);
+    hooks.check(&config.common, &mut supervisor);
+    supervisor.end_helpers();
+    let valid = hooks.unusable().is_none();
+    let fields = config.after.first().map(|listed| hook::inspected(listed, &hooks)).unwrap_or_default();
+    (Item::Fields(fields).written(config.log.format), if valid { 0 } else { WRAPPER_FAILED })
+}
+
+pub fn list_hooks(format: Format) -> String {
+    match format {
+        Format::Text => built_in_as_text(),
+        Format::Json => built_in_hooks().written(format),
+    }
+}

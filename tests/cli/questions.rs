@@ -1,0 +1,216 @@
+//! `--check`, `--inspect` and `--list-hooks` answer on stdout and run nothing; the log says what is wrong.
+
+use crate::harness::{Done, Run, digest, guests, peer::Peer, repository, unfit, wrapper};
+use serde_json::{Value, json};
+use std::process::Command;
+
+/// The answer as JSON.
+#[track_caller]
+fn answer(run: Command) -> (i32, Value, String) {
+    let mut run = run;
+    run.env("WRAPPER_LOG_FORMAT", "json");
+    let done = run.done();
+    let line = done.stdout.strip_suffix('\n').unwrap_or_else(|| panic!("one line: {done:?}"));
+    (done.code(), serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {done:?}")), done.stderr)
+}
+
+fn started(done: &Done) -> bool {
+    done.stdout.contains("started\n")
+}
+
+#[test]
+fn check_says_what_would_run_with_which_access_and_runs_nothing() {
+    let peer = Peer::with_status(200);
+    let mut run = wrapper().with(&["--check", "--before", "istio-ready", "--stop-timeout", "20s"]);
+    let file = guests::official("istio-quit");
+    let run = run.arg("--after").arg(format!("quit={}", file.display()));
+    run.args(["--after", "slack=http", "--allow-http", "http://localhost:*", "--", "echo", "started"]);
+    run.env("HOOK_QUIT_URL", peer.url("/S3CRET")).env("HOOK_QUIT_ON", "failure").env("HOOK_QUIT_MEMORY", "1MiB");
+    run.env("HOOK_SLACK_URL", "https://hooks.example/S3CRET")
+        .env("HOOK_SLACK_ALLOW_HTTP", "https://*.example:*,http://[::1]");
+    run.env("HOOK_SLACK_TIMEOUT", "30s");
+    let (code, answer, log) = answer(std::mem::replace(run, wrapper()));
+    assert_eq!((code, log.as_str(), peer.requests().len()), (0, "", 0), "{answer}");
+    let origin = format!("http://localhost:{}", peer.port());
+    assert_eq!(
+        answer,
+        json!({
+            "before": [{
+                "name": "istio-ready", "source": "istio-ready", "built-in": true,
+                "about": "waits until istio-proxy is ready", "optional": false, "timeout": 10.0,
+                "memory": 64 << 20, "digest-checked": false, "allow-http": ["http://localhost:*"], "variables": [],
+                "needs": ["http://localhost:15021"], "valid": true,
+            }],
+            "command": ["echo", "started"],
+            "after": [
+                {
+                    "name": "quit", "source": file, "built-in": false, "about": "asks istio-proxy to quit",
+                    "on": "failure", "on-last": false, "optional": false, "timeout": 10.0, "memory": 1 << 20,
+                    "digest-checked": false, "allow-http": ["http://localhost:*"],
+                    "variables": ["HOOK_QUIT_MEMORY", "HOOK_QUIT_ON", "HOOK_QUIT_URL"],
+                    "needs": [format!("{origin} (HOOK_QUIT_URL)")], "valid": true,
+                },
+                {
+                    "name": "slack", "source": "http", "built-in": true,
+                    "about": "notifies a server of how the command ended, or that it is about to start",
+                    "on": "always", "on-last": false, "optional": false, "timeout": 30.0, "memory": 64 << 20,
+                    "digest-checked": false, "allow-http": ["https://*.example:*", "http://[::1]:80"],
+                    "variables": ["HOOK_SLACK_ALLOW_HTTP", "HOOK_SLACK_TIMEOUT", "HOOK_SLACK_URL"],
+                    "needs": ["https://hooks.example:443 (HOOK_SLACK_URL)"], "valid": true,
+                },
+            ],
+            "hooks-disabled": false, "longest-before": 10.0, "longest-after": 40.0, "longest-stop": 60.0, "valid": true,
+        })
+    );
+}
+
+#[test]
+fn check_ends_with_125_and_names_all_that_is_wrong() {
+    let mut run = wrapper().with(&["--check"]).plugin("/nosuch.wasm").plugin("x=istio-ready");
+    run.arg("--plugin").arg(format!("y={}", guests::official("istio-ready").display()));
+    let run = run.plugin("istio-quit").with(&["--allow-http", "https://hc-ping.com"]);
+    let done = run.done();
+    assert_eq!(done.code(), 125, "{done:?}");
+    let lines = done.lines();
+    assert!(lines[0].starts_with("wrapper: hook \"nosuch\" (/nosuch.wasm): No such file"), "{lines:?}");
+    for (at, hook) in [(1, "x"), (4, "y")] {
+        assert!(lines[at].starts_with(&unfit(hook, "runs before the command only")), "{lines:?}");
+    }
+    assert!(lines[3].starts_with(&unfit("istio-quit", "not allowed: http://localhost:15020 ")), "{lines:?}");
+    for part in [
+        "  - name: nosuch\n    source: /nosuch.wasm\n    built-in: no\n",
+        "    needs: http://localhost:15020 (not allowed)\n    valid: no\n",
+        "\ncommand: none\n",
+        "\nlongest-after: 40s\nvalid: no\n",
+    ] {
+        assert!(done.stdout.contains(part), "{part}: {}", done.stdout);
+    }
+}
+
+#[test]
+fn check_with_a_bad_option_or_variable_is_an_error_as_without() {
+    let mut run = wrapper().with(&["--check", "true"]);
+    run.env("WRAPPER_PLUGIN", "echo");
+    let done = run.done();
+    assert_eq!((done.code(), done.stdout.as_str()), (125, ""));
+    assert!(done.line().ends_with("unknown variable WRAPPER_PLUGIN; did you mean WRAPPER_PLUGIN_PATH?"), "{done:?}");
+    let done = wrapper().with(&["--check", "echo", "started", "--plugin", "echo"]).done();
+    assert!(done.code() == 0 && !started(&done), "{done:?}");
+    assert!(done.line().starts_with("wrapper: --plugin comes after the command, "), "{done:?}");
+}
+
+#[test]
+fn inspect_shows_a_component() {
+    let file = guests::official("http");
+    let (code, answer, log) = answer(wrapper().with(&["--inspect", file.to_str().unwrap()]));
+    assert_eq!((code, log.as_str()), (0, ""), "{answer}");
+    let digest = Command::new("sha256sum").with(&[file.to_str().unwrap()]).done().stdout;
+    assert_eq!(answer["sha256"], digest.split(' ').next().unwrap());
+    assert_eq!(answer["size"], file.metadata().unwrap().len());
+    assert_eq!(answer["world"], "hook (wrapper:hook/run@0.1.0)");
+    assert_eq!(answer["fits-configmap"], "yes");
+    assert!(answer["compile-time"].as_str().unwrap().ends_with(" ms"), "{answer}");
+    let imports = answer["imports"].as_array().unwrap();
+    assert!(imports.contains(&json!("wrapper:hook/context@0.1.0")), "{answer}");
+    assert_eq!(answer["settings"][0], json!({"name": "URL", "values": "URL", "default": "required"}));
+    assert_eq!(answer["settings"][4], json!({"name": "TRY_TIMEOUT", "values": "time", "default": "3s"}));
+}
+
+#[test]
+fn inspect_shows_a_program_and_a_file_that_no_config_map_holds() {
+    // Data of 1 MiB, which nothing reads.
+    let data = "x".repeat(1 << 20);
+    let module = format!(r#"(memory 17) (data (i32.const 0) "{data}") (func (export "run") (result i32) i32.const 0)"#);
+    let file = guests::as_program(&module);
+    let (code, answer, _) = answer(wrapper().with(&["--inspect", file.to_str().unwrap()]));
+    assert_eq!((code, &answer["world"]), (0, &json!("program (wasi:cli/run@0.2.0)")), "{answer}");
+    assert!(answer["fits-configmap"].as_str().unwrap().starts_with("no; "), "{answer}");
+}
+
+#[test]
+fn inspect_shows_a_built_in_hook_and_its_copy_alike() {
+    for hook in ["istio-quit".to_owned(), repository("hooks/dist/istio-quit.wasm").display().to_string()] {
+        let (code, answer, _) = answer(wrapper().with(&["--inspect", &hook]));
+        assert_eq!((code, &answer["sha256"]), (0, &json!(digest("istio-quit"))), "{hook}");
+        assert_eq!(answer["phase"], "after");
+    }
+}
+
+#[test]
+fn inspect_of_what_is_no_hook_is_125_and_says_why() {
+    for (hook, words) in [("istio-quitt", "did you mean istio-quit?"), ("./Cargo.toml", "not WebAssembly")] {
+        let mut run = wrapper().with(&["--inspect", hook]);
+        let done = std::mem::replace(run.current_dir(repository("")), wrapper()).done();
+        assert_eq!(done.code(), 125);
+        assert!(done.line().contains(words) && done.stdout.ends_with("valid: no\n"), "{done:?}");
+    }
+}
+
+#[test]
+fn what_a_hook_says_about_itself_cannot_forge_lines_of_an_answer() {
+    let section = b"\x0cwrapper:hookabout\tx\x1b[2J\rvalid: yes\x7f\nphase\tbefore\n";
+    let component = std::fs::read(guests::as_program(r#"(func (export "run") (result i32) i32.const 0)"#)).unwrap();
+    let length = u8::try_from(section.len()).unwrap();
+    let file = guests::bytes(&[&component[..], &[0, length], &section[..]].concat());
+    let done = wrapper().with(&["--inspect", file.to_str().unwrap()]).done();
+    assert!(done.code() == 0 && done.stdout.contains("about: x\u{fffd}[2J\u{fffd}valid: yes\u{fffd}\n"), "{done:?}");
+}
+
+#[test]
+fn list_hooks_has_every_built_in_hook_with_its_phase_and_settings() {
+    let done = wrapper().with(&["--list-hooks"]).done();
+    let sums = std::fs::read_to_string(repository("hooks/dist/SHA256SUMS")).unwrap();
+    let mut names: Vec<_> =
+        sums.lines().map(|line| line.split("  ").nth(1).unwrap().trim_end_matches(".wasm")).collect();
+    names.sort_unstable();
+    assert_eq!((done.code(), done.stderr.as_str()), (0, ""));
+    let listed: Vec<_> = done.stdout.lines().filter(|line| line.contains("  ") && !line.starts_with(' ')).collect();
+    assert_eq!(listed.len(), names.len(), "{}", done.stdout);
+    assert!(listed.iter().zip(names).all(|(line, name)| line.starts_with(&format!("{name} "))), "{}", done.stdout);
+    let (_, all, _) = answer(wrapper().with(&["--list-hooks"]));
+    let quit = all.as_array().unwrap().iter().find(|hook| hook["name"] == "istio-quit").unwrap().clone();
+    assert_eq!(
+        quit,
+        json!({
+            "name": "istio-quit", "phase": "after", "about": "asks istio-proxy to quit",
+            "settings": ["URL", "STARTUP", "ABSENT", "WAIT_GONE"],
+        })
+    );
+}
+
+#[test]
+fn a_question_takes_no_command_and_no_other_option() {
+    for args in [
+        &["--list-hooks", "true"][..],
+        &["--list-hooks", "--plugin", "echo"],
+        &["--inspect", "echo", "--", "true"],
+        &["--inspect", "echo", "--check"],
+        &["--inspect", "echo", "--list-hooks"],
+    ] {
+        let done = wrapper().with(args).done();
+        assert_eq!((done.code(), done.stdout.as_str()), (125, ""), "{args:?}");
+        assert!(done.line().ends_with("takes no command and no other option than --log and --log-format"), "{done:?}");
+    }
+}
+
+#[test]
+fn the_short_help_has_a_line_for_each_option_and_fits_a_screen() {
+    let (short, long) = (wrapper().with(&["-h"]).done(), wrapper().with(&["--help", "-h"]).done());
+    assert_eq!((short.code(), short.stderr.as_str()), (0, ""));
+    assert!(short.stdout.lines().count() <= 40, "{}", short.stdout);
+    assert!(short.stdout.lines().all(|line| line.chars().count() <= 100), "{}", short.stdout);
+    assert!(long.stdout.contains("\nExamples:\n") && !short.stdout.contains("WRAPPER_"));
+    for line in long.stdout.lines().filter(|line| line.starts_with("      --")) {
+        let option = line.trim_start().split(' ').next().unwrap();
+        assert!(short.stdout.contains(&format!("\n  {option} ")), "{option}: {}", short.stdout);
+    }
+}
+
+#[test]
+fn the_version_has_the_target_the_engine_and_the_contract() {
+    let done = wrapper().with(&["--version"]).done();
+    let lines: Vec<_> = done.stdout.lines().collect();
+    assert!(lines[0].starts_with(&format!("wrapper {} (", env!("CARGO_PKG_VERSION"))), "{lines:?}");
+    assert!(lines[0].contains("-linux-") && lines[1].starts_with("wasmtime 48."), "{lines:?}");
+    assert_eq!(lines[2], "hooks for wrapper:hook 0.1.0 and WASI 0.2");
+}
