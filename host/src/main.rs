@@ -97,6 +97,7 @@ fn run_job(config: &Config, started: Instant, mut supervisor: Supervisor) -> u8 
     if let Some(memory_reserve) = config.memory_reserve {
         supervisor.confine_command(memory_reserve);
     }
+    log::debug(|| hook::summary(&config.before, &config.after));
     let mut hooks = hook::load(&config.before, &config.after, &config.common);
     hooks.check(&config.common, &mut supervisor);
     let mut job = Job::new(&config.command, started);

@@ -214,3 +214,24 @@ fn the_version_has_the_target_the_engine_and_the_contract() {
     assert!(lines[0].contains("-linux-") && lines[1].starts_with("wasmtime 48."), "{lines:?}");
     assert_eq!(lines[2], "hooks for wrapper:hook 0.1.0 and WASI 0.2");
 }
+
+#[test]
+fn the_debug_log_has_the_effective_settings_and_every_request_without_its_path() {
+    let peer = Peer::with_status(200);
+    let mut run =
+        wrapper().with(&["--log", "debug", "--plugin-timeout", "5s"]).plugin("quit=istio-quit").with(&["true"]);
+    run.env("HOOK_QUIT_URL", peer.url("/S3CRET?S3CRET"));
+    let done = run.done();
+    let settings = "wrapper: hooks: before none; after \"quit\" (istio-quit) (on always, timeout 5s, memory 64 MiB, allow \
+                    http://localhost:*)";
+    assert_eq!(done.lines().iter().filter(|line| **line == settings).count(), 1, "{done:?}");
+    let request = format!("wrapper: hook \"quit\": POST http://localhost:{}: 200 after ", peer.port());
+    assert_eq!(done.lines().iter().filter(|line| line.starts_with(&request)).count(), 1, "{done:?}");
+    assert!(!done.stderr.contains("S3CRET"), "{done:?}");
+
+    let mut run = wrapper().with(&["--log", "debug"]).plugin("istio-quit").with(&["true"]);
+    run.env("HOOK_ISTIO_QUIT_STARTUP", "0").env("HOOK_ISTIO_QUIT_URL", "http://localhost:1/");
+    let done = run.done();
+    let refused = "wrapper: hook \"istio-quit\": POST http://localhost:1: connection-refused after ";
+    assert!(done.lines().iter().any(|line| line.starts_with(refused)), "{done:?}");
+}

@@ -23,7 +23,7 @@ pub use allow_list::AllowList;
 pub use built_in::names as built_in_names;
 pub use compiler::contract::VERSION as CONTRACT;
 pub use load::load;
-pub use overview::{built_in as built_in_hooks, built_in_as_text, inspected, listed as overview};
+pub use overview::{built_in as built_in_hooks, built_in_as_text, inspected, listed as overview, summary};
 pub use report::{Report, Verdict};
 pub use settings::{Common, Digest, Purpose, Setting, Settings, Variables};
 pub use spec::{Listed, Spec};

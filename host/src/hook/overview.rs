@@ -124,6 +124,26 @@ pub fn built_in_as_text() -> String {
     text + &format!("A setting is a variable: URL of istio-quit is HOOK_ISTIO_QUIT_URL. All hooks have:\n{all}\n")
 }
 
+/// The effective settings of the hooks in one line.
+pub fn summary(before: &[Listed], after: &[Listed]) -> String {
+    let of = |phase: &str, hooks: &[Listed]| {
+        let one = |listed: &Listed| {
+            let settings = &listed.settings;
+            let on = if phase == "after" { format!("on {}, ", settings.run_on.as_str()) } else { String::new() };
+            format!(
+                "{} ({on}timeout {}, memory {}, allow {})",
+                listed.spec.label,
+                humantime::format_duration(settings.timeout.value),
+                bytesize::ByteSize(settings.memory.value as u64).to_string().replace(".0 ", " "),
+                settings.allow_http.value.rules().collect::<Vec<_>>().join(" "),
+            )
+        };
+        let hooks: Vec<_> = hooks.iter().map(one).collect();
+        format!("{phase} {}", if hooks.is_empty() { "none".into() } else { hooks.join(", ") })
+    };
+    format!("hooks: {}; {}", of("before", before), of("after", after))
+}
+
 fn names(listed: &Listed) -> Vec<(&'static str, Item)> {
     let Spec { label, source, .. } = &listed.spec;
     let built_in = matches!(source, Source::BuiltIn(_));

@@ -15,7 +15,7 @@ use crate::{
         Setting,
         allow_list::{AllowList, Origin},
     },
-    log::{Label, Level, Line},
+    log::{self, Label, Level, Line},
 };
 use bytes::Bytes;
 use connector::Seen;
@@ -80,7 +80,24 @@ impl Outbound {
         Self { allow: allow.clone(), label: label.clone(), output, connector: connector.into(), permits, deadline }
     }
 
-    async fn send(self, mut request: Request<WasiBody>, options: RequestOptions) -> Result<Exchange, Error> {
+    async fn send(self, request: Request<WasiBody>, options: RequestOptions) -> Result<Exchange, Error> {
+        if !log::enabled(Level::Debug) {
+            return self.exchange(request, options).await;
+        }
+        let (start, this) = (Instant::now(), self.clone());
+        let method = request.method().clone();
+        let origin = Origin::of(request.uri()).map_or_else(|_| "malformed URL".into(), |origin| origin.to_string());
+        let result = self.exchange(request, options).await;
+        let outcome = match &result {
+            Ok((response, _)) => response.status().as_str().to_owned(),
+            Err(error) => name(error),
+        };
+        let line = format!("{method} {origin}: {outcome} after {} ms", start.elapsed().as_millis());
+        this.output.admit(&line, |line| Line::new(Level::Debug, line).about_hook(&this.label).write());
+        result
+    }
+
+    async fn exchange(self, mut request: Request<WasiBody>, options: RequestOptions) -> Result<Exchange, Error> {
         self.check_method(request.method())?;
         let origin = self.check_origin(request.uri())?;
         // A request that has waited in the queue until the deadline must not connect.
@@ -214,6 +231,18 @@ impl WasiHttpHooks for Outbound {
         let sending = self.clone().send(request, options.unwrap_or_default());
         Box::new(sending)
     }
+}
+
+/// The name of an error in `wasi:http`: `connection-refused`.
+fn name(error: &Error) -> String {
+    let mut name = String::new();
+    for letter in format!("{error:?}").chars().take_while(char::is_ascii_alphanumeric) {
+        if letter.is_ascii_uppercase() && !name.is_empty() {
+            name.push('-');
+        }
+        name.push(letter.to_ascii_lowercase());
+    }
+    name
 }
 
 /// An empty body of a method that usually has one is declared, as servers expect: `Content-Length: 0`.
