@@ -248,7 +248,11 @@ fn an_option_after_the_command_is_the_commands_and_a_warning_says_so() {
     for (args, option) in [
         (&["echo", "--plugin", "echo"][..], Some("--plugin")),
         (&["echo", "x", "--after=echo"], Some("--after")),
-        (&["--log", "info", "echo", "--kill-group", "--plugin"], Some("--kill-group")),
+        (&["--log", "info", "echo", "--timeout", "5m", "--plugin"], Some("--plugin")),
+        (&["echo", "--before", "gate=/hooks/x.wasm"], Some("--before")),
+        (&["echo", "--allow-http=https://hooks.example"], Some("--allow-http")),
+        // Options of many programs.
+        (&["echo", "--after", "2026-11-01", "--before=/var/log", "--timeout", "5m", "--log", "info"], None),
         (&["--", "echo", "--plugin", "echo"], None),
         (&["echo", "--plug", "-plugin", "plugin", "--", "--plugins"], None),
         (&["echo"], None),

@@ -171,9 +171,12 @@ pub fn warnings(config: &Config) -> Vec<String> {
         .collect()
 }
 
-/// Warns about an argument of the command that is one of wrapper's options, unless a `--` shows that it is meant so.
+/// Warns about an argument of the command that is one of wrapper's options about hooks, which would not run. A `--`
+/// shows that it is meant so.
 fn misplaced_option(command: &[OsString]) -> Option<String> {
-    let misplaced = command.iter().skip(1).find(|argument| options::is_option(argument))?;
+    let mut arguments = command.iter().enumerate().skip(1);
+    let next = |place: usize| command.get(place + 1).map(OsString::as_os_str);
+    let (_, misplaced) = arguments.find(|(place, argument)| options::is_about_hooks(argument, next(*place)))?;
     let before_command = env::args_os().len().checked_sub(command.len() + 1);
     if before_command.and_then(|place| env::args_os().nth(place)).is_some_and(|argument| argument == "--") {
         return None;

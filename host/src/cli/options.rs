@@ -2,7 +2,7 @@
 
 use crate::{
     environment,
-    hook::built_in_names,
+    hook::{Spec, built_in_names},
     text::{closest, ellipsize},
 };
 use anyhow::{Context, Result, ensure};
@@ -454,11 +454,19 @@ fn meant_variable(unknown: &str) -> Option<&'static str> {
     all.iter().find(|(names, _)| names.iter().any(|name| name == found)).map(|(_, variable)| *variable)
 }
 
-/// Whether an argument is one of wrapper's options: `--plugin`, `--plugin=echo`.
-pub fn is_option(argument: &OsStr) -> bool {
-    let Some(flag) = argument.as_bytes().strip_prefix(b"--") else { return false };
-    let flag = flag.split(|byte| *byte == b'=').next().unwrap_or_default();
-    ALL.iter().any(|option| [Some(option.flag), option.alias].into_iter().flatten().any(|own| own.as_bytes() == flag))
+/// Whether an argument is an option of wrapper's about hooks: `--plugin`, `--plugin=echo`. Other programs have an
+/// `--after` and a `--before` as well; what follows tells them apart.
+pub fn is_about_hooks(argument: &OsStr, next: Option<&OsStr>) -> bool {
+    let Some(argument) = argument.to_str().and_then(|argument| argument.strip_prefix("--")) else { return false };
+    let (flag, value) = match argument.split_once('=') {
+        Some((flag, value)) => (flag, Some(OsStr::new(value))),
+        None => (argument, next),
+    };
+    let is_known = ALL.iter().any(|option| [Some(option.flag), option.alias].contains(&Some(flag)));
+    match flag {
+        "after" | "before" => value.is_some_and(|value| Spec::parse(value).is_likely()),
+        _ => is_known && (flag.starts_with("plugin") || flag.starts_with("allow")),
+    }
 }
 
 /// Names of the variables that set a hook's digest; an empty one counts as not set.

@@ -48,6 +48,15 @@ impl Spec {
         Self { source, own_name, label: Label { name, source: written } }
     }
 
+    /// Whether the text is a hook beyond doubt: any text is the path of a file, or a name.
+    pub fn is_likely(&self) -> bool {
+        match &self.source {
+            Source::BuiltIn(_) => true,
+            Source::File(path) => path.as_os_str().as_bytes().ends_with(b".wasm"),
+            Source::Unknown => false,
+        }
+    }
+
     pub fn own_name(&self) -> &str {
         &self.own_name
     }
