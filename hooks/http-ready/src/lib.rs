@@ -4,7 +4,7 @@
 //! `HOOK_DATABASE_URL`.
 #![cfg_attr(target_family = "wasm", no_std)]
 
-use ready::{Gate, wait};
+use gate::{Gate, wait};
 use wrapper_hook::{Context, Result};
 
 wrapper_hook::hook!(run);

@@ -1,7 +1,7 @@
 //! `istio-ready`: waits until Istio's sidecar is ready.
 #![cfg_attr(target_family = "wasm", no_std)]
 
-ready::hook! {
+gate::hook! {
     name: "istio-proxy",
     prefix: "HOOK_ISTIO_READY",
     urls: &["http://localhost:15021/healthz/ready"],

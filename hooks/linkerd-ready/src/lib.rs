@@ -1,7 +1,7 @@
 //! `linkerd-ready`: waits until Linkerd's proxy is ready.
 #![cfg_attr(target_family = "wasm", no_std)]
 
-ready::hook! {
+gate::hook! {
     name: "linkerd-proxy",
     prefix: "HOOK_LINKERD_READY",
     urls: &["http://localhost:4191/ready"],
