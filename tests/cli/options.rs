@@ -55,6 +55,11 @@ fn a_bad_option_is_125_in_one_line_and_nothing_starts() {
         (&["--plugin-failure", "maybe"], "must be one of: ignore, fail"),
         (&["--allow-http", "localhost"], "http://"),
         (&["--allow-http", "http://localhost:0"], "port"),
+        (
+            &["--allow", "tcp://localhost"],
+            "--allow-http \"tcp://localhost\": no port: tcp://localhost:PORT, or tcp://localhost:*",
+        ),
+        (&["--allow", "grpc://localhost:1"], "http:// or https://, or for probes with tcp:// or dns://"),
         (&["--plugin-env", "A=B"], "without =value"),
         (&["--plugin-sha256", "00", "--plugin", "echo"], "64 hexadecimal digits"),
         (&["--memory-reserve", "on"], r#"--memory-reserve "on": not a size such as 512KiB, 64MiB or 1GiB"#),
@@ -127,6 +132,46 @@ fn a_mistake_in_the_command_line_is_explained() {
         assert!(done.code() == 125 && done.line().starts_with("wrapper: "), "{args:?}: {done:?}");
         assert!(as_on_64_bits(done.line()).ends_with(message), "{args:?}: {done:?}");
     }
+}
+
+#[test]
+fn an_allow_list_has_two_names_and_the_variable_is_set_under_one_of_them() {
+    let run = |options: &[&str], variables: &[(&str, &str)]| {
+        let mut run = wrapper().with(&["--plugin", "http-ready"]).with(options).with(&["true"]);
+        run.env("HOOK_HTTP_READY_URL", "http://localhost:1/").envs(variables.iter().copied());
+        run.env("HOOK_HTTP_READY_ABSENT", "start").env("HOOK_HTTP_READY_STARTUP", "0");
+        run.done()
+    };
+    let (here, elsewhere) = ("http://localhost:1", "http://10.1.2.3:1");
+    for (options, variables, denied_by) in [
+        (&["--allow", here][..], &[][..], None),
+        (&["--allow", elsewhere], &[], Some("--allow-http ")),
+        (&["--allow", elsewhere, "--allow-http", here], &[], None),
+        (&[], &[("WRAPPER_ALLOW", here)], None),
+        (&[], &[("WRAPPER_ALLOW", elsewhere)], Some("--allow-http ")),
+        (&["--allow", here], &[("WRAPPER_ALLOW", "x"), ("WRAPPER_ALLOW_HTTP", "x")], None),
+        (&[], &[("WRAPPER_ALLOW", ""), ("WRAPPER_ALLOW_HTTP", here)], None),
+        (&[], &[("HOOK_HTTP_READY_ALLOW", elsewhere)], Some("HOOK_HTTP_READY_ALLOW=")),
+        (&[], &[("HOOK_HTTP_READY_ALLOW_HTTP", elsewhere)], Some("HOOK_HTTP_READY_ALLOW_HTTP=")),
+    ] {
+        let done = run(options, variables);
+        let first = done.lines()[0].to_owned();
+        assert_eq!(done.code(), 0, "{options:?} {variables:?}: {done:?}");
+        match denied_by {
+            Some(by) => {
+                assert!(first.ends_with(&format!("; to allow it: {by}{here}")), "{options:?} {variables:?}: {done:?}")
+            }
+            None => assert!(first.contains("is considered absent"), "{options:?} {variables:?}: {done:?}"),
+        }
+    }
+    for names in [["WRAPPER_ALLOW_HTTP", "WRAPPER_ALLOW"], ["HOOK_HTTP_READY_ALLOW", "HOOK_HTTP_READY_ALLOW_HTTP"]] {
+        let done = run(&[], &names.map(|name| (name, here)));
+        let [first, second] = names;
+        let line = format!("wrapper: {first} and {second} are both set and mean the same; set one of them");
+        assert_eq!((done.code(), done.line()), (125, line.as_str()));
+    }
+    let done = run(&[], &[("WRAPPER_ALLOW", "nonsense")]);
+    assert!(done.line().starts_with("wrapper: WRAPPER_ALLOW \"nonsense\": must start with"), "{done:?}");
 }
 
 #[test]

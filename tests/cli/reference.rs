@@ -22,7 +22,7 @@ fn cells(row: &str) -> Option<Vec<&str>> {
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Opt {
     names: BTreeSet<String>,
-    variable: Option<String>,
+    variables: BTreeSet<String>,
     separator: Option<String>,
     default: Option<String>,
 }
@@ -41,14 +41,14 @@ fn options_of_the_help() -> Vec<(Opt, String)> {
     let read = |option: &str| {
         let name = option.split([' ', '\n']).next().unwrap();
         let alias = noted(option, "alias").map(Into::into);
-        let (variable, separator) = match noted(option, "env").map(|env| env.split_once(", separated by ")) {
-            Some(Some((variable, separator))) => (Some(variable), Some(separator.trim_matches('\''))),
-            Some(None) => (noted(option, "env").and_then(|env| env.split('=').next()), None),
-            None => (None, None),
+        let (variables, separator) = match noted(option, "env").map(|env| env.split_once(", separated by ")) {
+            Some(Some((variables, separator))) => (variables, Some(separator.trim_matches('\''))),
+            Some(None) => (noted(option, "env").and_then(|env| env.split('=').next()).unwrap_or_default(), None),
+            None => ("", None),
         };
         let option = Opt {
             names: alias.into_iter().chain([format!("--{name}")]).collect(),
-            variable: variable.map(Into::into),
+            variables: variables.split(" or ").filter(|name| !name.is_empty()).map(Into::into).collect(),
             separator: separator.map(Into::into),
             default: noted(option, "default").map(Into::into),
         };
@@ -63,16 +63,16 @@ fn options_of_the_page(page: &str) -> Vec<(Opt, &str)> {
     let (_, table) = page.split_once("| option | variable | default | meaning |\n").unwrap();
     let rows = table.lines().skip(1).map_while(|row| Some((row, cells(row)?)));
     rows.map(|(row, cells)| {
-        let [names, variable, default, _] = cells.try_into().unwrap_or_else(|_| panic!("four cells: {row}"));
-        let is_list = variable.contains("separated by");
+        let [names, variables, default, _] = cells.try_into().unwrap_or_else(|_| panic!("four cells: {row}"));
+        let (variables, separator) = variables.split_once("separated by").unwrap_or((variables, ""));
         let option = Opt {
             names: codes(names)
                 .filter_map(|name| name.split(' ').next())
                 .filter(|name| name.starts_with("--"))
                 .map(Into::into)
                 .collect(),
-            variable: codes(variable).next().map(Into::into),
-            separator: codes(variable).nth(1).filter(|_| is_list).map(Into::into),
+            variables: codes(variables).filter(|code| code.starts_with("WRAPPER_")).map(Into::into).collect(),
+            separator: codes(separator).next().map(Into::into),
             default: codes(default).next().map(Into::into),
         };
         (option, row)
@@ -87,7 +87,7 @@ fn the_page_has_every_option_with_its_variable_and_its_default_and_no_other() {
     let of_the_help = options_of_the_help();
     assert!(of_the_help.len() > 15, "{of_the_help:?}");
     for (option, form) in &of_the_help {
-        if option.variable.is_none() {
+        if option.variables.is_empty() {
             assert!(option.names.iter().all(|name| page.contains(name)), "docs/options.md lacks {option:?}");
             continue;
         }

@@ -38,8 +38,10 @@ fn hook_file(name: &str) -> String {
 
 /// The servers that hooks may reach beside the pod's own, all of them or one.
 fn origins(invocation: &Invocation) -> Vec<String> {
-    let is_list =
-        |name: &str| name == "WRAPPER_ALLOW_HTTP" || (name.starts_with("HOOK_") && name.ends_with("_ALLOW_HTTP"));
+    let is_list = |name: &str| {
+        let name = name.strip_suffix("_HTTP").unwrap_or(name);
+        name == "WRAPPER_ALLOW" || (name.starts_with("HOOK_") && name.ends_with("_ALLOW"))
+    };
     let lists = invocation.env.iter().filter(|(name, _)| is_list(name)).map(|(_, list)| list.as_str());
     let allowed = lists.flat_map(|list| list.split(','));
     allowed.filter(|origin| !origin.starts_with("http://localhost:")).map(Into::into).collect()
@@ -173,7 +175,10 @@ fn an_invalid_option_of_a_manifest_is_detected() {
 #[test]
 fn every_variable_of_wrapper_in_a_manifest_is_in_its_help() {
     let help = wrapper().with(&["--help"]).done().stdout;
-    let known = |name: &str| ["]", "=", ","].iter().any(|end| help.contains(&format!("[env: {name}{end}")));
+    let known = |name: &str| {
+        let starts = ["[env: ", " or "].map(|start| format!("{start}{name}"));
+        starts.iter().any(|start| ["]", "=", ",", " or "].iter().any(|end| help.contains(&format!("{start}{end}"))))
+    };
     assert!(known("WRAPPER_PLUGIN_PATH") && !known("WRAPPER_PLUGIN"));
     for (place, invocation) in invocations(all()) {
         for (name, _) in invocation.env.iter().filter(|(name, _)| name.starts_with("WRAPPER_")) {

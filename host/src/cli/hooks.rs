@@ -78,6 +78,7 @@ struct Defaults {
 
 impl Defaults {
     fn read(arguments: &Arguments) -> Result<Self> {
+        arguments.check_variables(&options::ALLOW_HTTP)?;
         let allow_http = arguments.list_or_default(&options::ALLOW_HTTP, values::parsed)?;
         Ok(Self {
             timeout: by(&options::PLUGIN_TIMEOUT, arguments.or_default(&options::PLUGIN_TIMEOUT, values::duration)?),
@@ -100,11 +101,9 @@ impl Defaults {
         let run_on = one(arguments, own("ON"), values::parsed)?;
         let optional = one(arguments, own("OPTIONAL"), flag)?;
         let on_last = one(arguments, own("ON_LAST"), flag)?;
-        let allow_http = match own("ALLOW_HTTP") {
-            Some(by) => Some(arguments.variables(&by, values::parsed)?)
-                .filter(|rules| !rules.is_empty())
-                .map(|rules| Setting { value: AllowList::new(rules), by: by.into() }),
-            None => None,
+        let allow_http = match ["ALLOW", "ALLOW_HTTP"].map(|setting| rules(arguments, own(setting)).transpose()) {
+            [Some(first), Some(second)] => return Err(options::both(&first?.by, &second?.by)),
+            [first, second] => first.or(second).transpose()?,
         };
         let sha256 = match (one(arguments, own("SHA256"), values::parsed)?, listed) {
             (Some(own), Some(listed)) => {
@@ -141,6 +140,13 @@ fn check_identity(arguments: &Arguments, variables: &Variables) -> Result<()> {
         (false, true) => bail!("{key} is set and {certificate} is not; a client certificate needs both"),
         _ => Ok(()),
     }
+}
+
+/// The rules in one of a hook's own variables.
+fn rules(arguments: &Arguments, name: Option<String>) -> Result<Option<Setting<AllowList>>> {
+    let Some(by) = name else { return Ok(None) };
+    let rules = arguments.variables(&by, values::parsed)?;
+    Ok((!rules.is_empty()).then(|| Setting { value: AllowList::new(rules), by: by.into() }))
 }
 
 fn by<T>(option: &options::Opt, value: T) -> Setting<T> {

@@ -36,7 +36,10 @@ impl Opt {
             Takes::One(_) => String::new(),
             Takes::Several(_, separator) => format!(", separated by {:?}", char::from(separator)),
         };
-        format!("{}\n{default}[env: {}{form}]", self.help, self.variable)
+        let variables = self.variables().collect::<Vec<_>>().join(" or ");
+        // Two names would make the line too long.
+        let default = if variables.contains(' ') { default.trim_end().to_owned() + "\n" } else { default };
+        format!("{}\n{default}[env: {variables}{form}]", self.help)
     }
 
     /// Its form on the command line.
@@ -50,7 +53,16 @@ impl Opt {
         let mut words = args.iter().filter_map(|arg| arg.as_bytes().strip_prefix(b"--"));
         words.any(|word| is_name(word.split(|byte| *byte == b'=').next().unwrap_or_default()))
     }
+
+    /// The names of its variable; a second one means the same.
+    fn variables(&self) -> impl Iterator<Item = &'static str> {
+        let second = (self.variable == ALLOW_HTTP.variable).then_some(ALLOW);
+        [self.variable].into_iter().chain(second)
+    }
 }
+
+/// The second name of the variable of [`ALLOW_HTTP`], as `--allow` is of its flag.
+const ALLOW: &str = "WRAPPER_ALLOW";
 
 /// The value of a variable, with surrounding white space trimmed, as YAML can leave some; an empty value counts as
 /// unset.
@@ -61,6 +73,11 @@ fn variable(name: &str) -> Option<OsString> {
 fn trimmed(value: &[u8]) -> Option<OsString> {
     let value = value.trim_ascii();
     (!value.is_empty()).then(|| OsStr::from_bytes(value).to_owned())
+}
+
+/// Two names of one setting.
+pub fn both(first: &str, second: &str) -> anyhow::Error {
+    anyhow::anyhow!("{first} and {second} are both set and mean the same; set one of them")
 }
 
 fn between_commas(value: &OsStr) -> impl Iterator<Item = &OsStr> {
@@ -155,13 +172,13 @@ pub const PLUGIN_SHA256: Opt = Opt {
 
 pub const ALLOW_HTTP: Opt = Opt {
     flag: "allow-http",
-    alias: None,
+    alias: Some("allow"),
     variable: "WRAPPER_ALLOW_HTTP",
     takes: Takes::Several("URL", b','),
     // The pod's own loopback, where sidecars listen.
     default: Some("http://localhost:*"),
     help: "Where hooks may connect: http://host[:port] or https://host[:port], * for any port;\n\
-           setting this replaces the default; repeatable",
+           for probes alone tcp://host:port or dns://host;\nsetting this replaces the default; repeatable",
 };
 
 pub const PLUGIN_ENV: Opt = Opt {
@@ -420,7 +437,7 @@ pub fn unknown_variables() -> impl Iterator<Item = (String, Option<&'static str>
         let name = variable.split(|byte| *byte == b'=').next().unwrap_or_default();
         String::from_utf8_lossy(name).into_owned()
     });
-    let unknown = names.filter(|name| !ALL.iter().any(|option| option.variable == name));
+    let unknown = names.filter(|name| !ALL.iter().any(|option| option.variables().any(|variable| variable == name)));
     let unknown = unknown.filter(|name| !name.contains("_SERVICE_") && !name.contains("_PORT"));
     unknown.map(|name| {
         let meant = meant_variable(&name);
@@ -543,7 +560,7 @@ pub fn help() -> String {
         .override_usage(format!("{USAGE}\n       {WITNESS_USAGE}"))
         .after_help(format!(
             "If an option and its environment variable are both set, the option wins.\n\
-             HOOK_<NAME>_TIMEOUT, _MEMORY, _ALLOW_HTTP, _SHA256 and _ON override the options for one hook;\n\
+             HOOK_<NAME>_TIMEOUT, _MEMORY, _ALLOW, _SHA256 and _ON override the options for one hook;\n\
              with HOOK_<NAME>_OPTIONAL=true its failure does not keep the command from starting;\n\
              with HOOK_<NAME>_ON_LAST=true it runs only in the last container that the witness knows.\n\n\
              Built-in hooks:\n{}\n\n\
@@ -657,7 +674,11 @@ impl Arguments {
 
     /// The option as the user wrote it: its flag or its variable.
     pub fn name(&self, option: &Opt) -> String {
-        if self.is_on_command_line(option) { option.long() } else { option.variable.into() }
+        let is_set = |name: &&str| self.own_variable(name).is_some();
+        match self.is_on_command_line(option) {
+            true => option.long(),
+            false => option.variables().find(is_set).unwrap_or(option.variable).into(),
+        }
     }
 
     /// The value of a variable that is not an option's; an empty one counts as not set.
@@ -698,6 +719,15 @@ impl Arguments {
         }
     }
 
+    /// That no more than one of the variables of this option is set, if they count.
+    pub fn check_variables(&self, option: &Opt) -> Result<()> {
+        let set: Vec<_> = option.variables().filter(|name| self.own_variable(name).is_some()).collect();
+        match set.as_slice() {
+            [first, second, ..] if !self.is_on_command_line(option) => Err(both(first, second)),
+            _ => Ok(()),
+        }
+    }
+
     /// The values of an option that may be repeated, or of its default.
     pub fn list_or_default<T>(&self, option: &Opt, parse: impl Fn(&OsStr) -> Result<T>) -> Result<Vec<T>> {
         match self.list(option, &parse)? {
@@ -732,7 +762,11 @@ impl Arguments {
 
     /// Value of its variable.
     fn in_environment(&self, option: &Opt) -> Option<OsString> {
-        let value = |variable: &&'static [u8]| variable.strip_prefix(option.variable.as_bytes())?.strip_prefix(b"=");
+        option.variables().find_map(|name| self.own_variable(name))
+    }
+
+    fn own_variable(&self, name: &str) -> Option<OsString> {
+        let value = |variable: &&'static [u8]| variable.strip_prefix(name.as_bytes())?.strip_prefix(b"=");
         self.variables.iter().find_map(value).and_then(trimmed)
     }
 }

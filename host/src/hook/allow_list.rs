@@ -1,5 +1,5 @@
-//! All processes: the allow list, where hooks may connect. A request is checked by its parsed scheme, host and port,
-//! and then by the address that is really connected to; never by comparing strings of URLs.
+//! All processes: the allow list, where hooks may connect. A request or a probe is checked by its parsed scheme, host
+//! and port, and then by the address that is really connected to; never by comparing strings of URLs.
 
 use super::address::{embedded_ipv4, special_purpose};
 use anyhow::{Context, Result, bail, ensure};
@@ -14,7 +14,7 @@ use std::{
 #[derive(Clone, Debug)]
 pub struct AllowList(Arc<[Rule]>);
 
-/// One `--allow-http`: `scheme://host[:port]`.
+/// One `--allow-http`: `scheme://host[:port]`. What it allows is in [`Rule::covers`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     scheme: Scheme,
@@ -23,13 +23,14 @@ pub struct Rule {
     port: Option<u16>,
 }
 
-/// The origin of a request's URL (RFC 6454).
+/// The origin of a request's URL (RFC 6454), or of what is probed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
     pub scheme: Scheme,
     pub host: Host,
     /// Whether a name ended in a dot, and is looked up as it is: without the search domains of resolv.conf.
     pub absolute: bool,
+    /// 0 for a lookup.
     pub port: u16,
 }
 
@@ -37,6 +38,12 @@ pub struct Origin {
 pub enum Scheme {
     Http,
     Https,
+    /// A connection that is only made.
+    Tcp,
+    /// gRPC's health check, without TLS.
+    Grpc,
+    /// A lookup of a name.
+    Dns,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +70,7 @@ impl AllowList {
 
     /// The ports that may be connected to; nothing if any may.
     pub fn ports(&self) -> Option<Vec<u16>> {
-        self.0.iter().map(|rule| rule.port).collect()
+        self.0.iter().filter(|rule| rule.scheme != Scheme::Dns).map(|rule| rule.port).collect()
     }
 
     /// Whether any rule names hosts that have to be looked up.
@@ -102,8 +109,7 @@ impl AllowList {
     }
 
     fn matching(&self, origin: &Origin) -> impl Iterator<Item = &Rule> {
-        let (scheme, port) = (origin.scheme, origin.port);
-        self.0.iter().filter(move |rule| rule.scheme == scheme && rule.port.is_none_or(|allowed| allowed == port))
+        self.0.iter().filter(|rule| rule.covers(origin.scheme, origin.port))
     }
 }
 
@@ -111,17 +117,31 @@ impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { scheme, hosts, port } = self;
         match hosts {
-            HostPattern::Exact(host) => write!(f, "{scheme}://{host}:")?,
-            HostPattern::Subdomains(parent) => write!(f, "{scheme}://*.{parent}:")?,
+            HostPattern::Exact(host) => write!(f, "{scheme}://{host}")?,
+            HostPattern::Subdomains(parent) => write!(f, "{scheme}://*.{parent}")?,
         }
         match port {
-            Some(port) => write!(f, "{port}"),
-            None => f.write_str("*"),
+            Some(port) => write!(f, ":{port}"),
+            None if *scheme == Scheme::Dns => Ok(()),
+            None => f.write_str(":*"),
         }
     }
 }
 
 impl Rule {
+    /// Whether it is for this scheme and port, with the right host. A probe needs no rule of its own where a hook may
+    /// do as much by HTTP: it can connect to any port that a rule names, and look up any name. The health check is sent
+    /// in the clear, so a rule for HTTPS does not allow it.
+    fn covers(&self, scheme: Scheme, port: u16) -> bool {
+        let covers_scheme = match scheme {
+            Scheme::Http | Scheme::Https => self.scheme == scheme,
+            Scheme::Tcp => self.scheme != Scheme::Dns,
+            Scheme::Grpc => matches!(self.scheme, Scheme::Http | Scheme::Tcp),
+            Scheme::Dns => return true,
+        };
+        covers_scheme && self.port.is_none_or(|allowed| allowed == port)
+    }
+
     fn names_address(&self, address: IpAddr) -> bool {
         match &self.hosts {
             // Not a translated address (NAT64): the translator's loopback is not ours.
@@ -133,10 +153,18 @@ impl Rule {
 }
 
 impl Scheme {
-    fn port(self) -> u16 {
+    /// The schemes of rules.
+    const OF_RULES: [Self; 4] = [Self::Http, Self::Https, Self::Tcp, Self::Dns];
+
+    fn is_named(self, written: &str) -> bool {
+        written.eq_ignore_ascii_case(&self.to_string())
+    }
+
+    fn default_port(self) -> Option<u16> {
         match self {
-            Self::Http => 80,
-            Self::Https => 443,
+            Self::Http => Some(80),
+            Self::Https => Some(443),
+            Self::Tcp | Self::Grpc | Self::Dns => None,
         }
     }
 }
@@ -146,6 +174,9 @@ impl fmt::Display for Scheme {
         f.write_str(match self {
             Self::Http => "http",
             Self::Https => "https",
+            Self::Tcp => "tcp",
+            Self::Grpc => "grpc",
+            Self::Dns => "dns",
         })
     }
 }
@@ -165,6 +196,17 @@ impl Host {
         }
         let name = name(text)?;
         if name == "localhost" || name.ends_with(".localhost") { Ok(Self::Localhost) } else { Ok(Self::Name(name)) }
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Localhost => f.write_str("localhost"),
+            Self::Ip(IpAddr::V4(ip)) => write!(f, "{ip}"),
+            Self::Ip(IpAddr::V6(ip)) => write!(f, "[{ip}]"),
+            Self::Name(name) => f.write_str(name),
+        }
     }
 }
 
@@ -199,13 +241,22 @@ impl Origin {
 
     /// Where a URL points. Its error may contain a part of it, which may be a secret.
     pub fn of_url(url: &str) -> Result<Self> {
-        let (scheme, rest) = split_scheme(url)?;
+        let (scheme, rest) = url.split_once("://").unwrap_or_default();
+        let scheme = [Scheme::Http, Scheme::Https].into_iter().find(|known| known.is_named(scheme));
+        let scheme = scheme.context("must start with http:// or https://")?;
         Self::parse(scheme, rest.split(['/', '?', '#']).next().unwrap_or_default())
     }
 
-    fn parse(scheme: Scheme, authority: &str) -> Result<Self> {
+    /// A host, and a port unless the scheme has a default one.
+    pub fn parse(scheme: Scheme, authority: &str) -> Result<Self> {
         let (host, port) = split_port(authority)?;
-        let port = port.map_or(Ok(scheme.port()), number)?;
+        let port = match (port, scheme.default_port()) {
+            (Some(_), _) if scheme == Scheme::Dns => bail!("a lookup has no port"),
+            (Some(port), _) => number(port)?,
+            (None, Some(port)) => port,
+            (None, None) if scheme == Scheme::Dns => 0,
+            (None, None) => bail!("no port: {scheme}://{host}:PORT"),
+        };
         Ok(Self { scheme, host: Host::parse(host)?, absolute: host.ends_with('.'), port })
     }
 }
@@ -214,17 +265,10 @@ impl fmt::Display for Origin {
     /// The value of `--allow-http` that would allow it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { scheme, host, port, .. } = self;
-        write!(f, "{scheme}://{host}:{port}")
-    }
-}
-
-impl fmt::Display for Host {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Localhost => f.write_str("localhost"),
-            Self::Ip(IpAddr::V4(ip)) => write!(f, "{ip}"),
-            Self::Ip(IpAddr::V6(ip)) => write!(f, "[{ip}]"),
-            Self::Name(name) => f.write_str(name),
+        match scheme {
+            Scheme::Dns => write!(f, "{scheme}://{host}"),
+            Scheme::Grpc => write!(f, "{}://{host}:{port}", Scheme::Tcp),
+            Scheme::Http | Scheme::Https | Scheme::Tcp => write!(f, "{scheme}://{host}:{port}"),
         }
     }
 }
@@ -233,14 +277,20 @@ impl FromStr for Rule {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let (scheme, rest) = split_scheme(text.trim_ascii())?;
+        let (written, rest) = text.trim_ascii().split_once("://").unwrap_or_default();
+        let scheme = Scheme::OF_RULES.into_iter().find(|scheme| scheme.is_named(written));
+        let Some(scheme) = scheme else {
+            bail!("must start with http:// or https://, or for probes with tcp:// or dns://");
+        };
         ensure!(!rest.contains(char::is_whitespace), "must be one URL; several are separated by \",\" in the variable");
         ensure!(!rest.contains(['/', '?', '#']), "must end after the host and port; paths cannot be restricted");
         let (host, port) = split_port(rest)?;
-        let port = match port {
-            None => Some(scheme.port()),
-            Some("*") => None,
-            Some(port) => Some(number(port)?),
+        let port = match (port, scheme.default_port()) {
+            (Some(_), _) if scheme == Scheme::Dns => bail!("a lookup has no port"),
+            (Some("*"), _) => None,
+            (Some(port), _) => Some(number(port)?),
+            (None, None) if scheme != Scheme::Dns => bail!("no port: {scheme}://{host}:PORT, or {scheme}://{host}:*"),
+            (None, default) => default,
         };
         let hosts = match host.strip_prefix("*.") {
             Some(parent) => HostPattern::Subdomains(name(parent)?),
@@ -250,14 +300,6 @@ impl FromStr for Rule {
             None => HostPattern::Exact(Host::parse(host)?),
         };
         Ok(Self { scheme, hosts, port })
-    }
-}
-
-fn split_scheme(url: &str) -> Result<(Scheme, &str)> {
-    match url.split_once("://") {
-        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => Ok((Scheme::Http, rest)),
-        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => Ok((Scheme::Https, rest)),
-        _ => bail!("must start with http:// or https://"),
     }
 }
 
@@ -377,12 +419,59 @@ mod tests {
     }
 
     #[test]
+    fn a_probe_needs_a_rule_for_its_host_and_port() {
+        use Scheme::{Dns, Grpc, Http, Https, Tcp};
+        for (rule, scheme, authority, allowed) in [
+            ("http://localhost:*", Tcp, "localhost:5432", true),
+            ("http://localhost:*", Grpc, "127.0.0.1:50051", true),
+            ("http://localhost:*", Dns, "localhost", true),
+            ("http://localhost:*", Dns, "db", false),
+            ("http://localhost:*", Tcp, "db:5432", false),
+            ("tcp://db:5432", Tcp, "DB.:5432", true),
+            ("tcp://db:5432", Tcp, "db:5433", false),
+            ("tcp://db:5432", Grpc, "db:5432", true),
+            ("tcp://db:5432", Http, "db:5432", false),
+            ("tcp://db:5432", Https, "db:5432", false),
+            ("tcp://db:5432", Dns, "db", true),
+            ("tcp://*.svc:*", Tcp, "a.b.svc:1", true),
+            ("https://api.example", Tcp, "api.example:443", true),
+            ("https://api.example", Grpc, "api.example:443", false),
+            ("https://api.example", Dns, "api.example", true),
+            ("dns://db", Dns, "db", true),
+            ("dns://db", Tcp, "db:5432", false),
+            ("dns://*.svc", Dns, "a.svc", true),
+        ] {
+            let allow = AllowList::new(vec![rule.parse().unwrap()]);
+            assert_eq!(
+                allow.allows(&Origin::parse(scheme, authority).unwrap()),
+                allowed,
+                "{rule} {scheme}://{authority}"
+            );
+        }
+        for (scheme, authority) in [(Tcp, "db"), (Grpc, "db"), (Dns, "db:53"), (Tcp, "db:5432/")] {
+            assert!(Origin::parse(scheme, authority).is_err(), "{scheme}://{authority}");
+        }
+    }
+
+    #[test]
+    fn a_lookup_opens_no_port() {
+        let ports = |rules: &[&str]| AllowList::new(rules.iter().map(|rule| rule.parse().unwrap()).collect()).ports();
+        assert_eq!(ports(&["dns://db", "tcp://db:5432"]), Some(vec![5432]));
+        assert_eq!(ports(&["dns://db", "tcp://db:*"]), None);
+    }
+
+    #[test]
     fn a_rule_is_a_url_that_ends_after_the_port() {
         for rule in [
             "",
             "localhost",
             "localhost:80",
             "ftp://localhost",
+            "grpc://localhost:1",
+            "tcp://localhost",
+            "tcp://:5432",
+            "tcp://*:5432",
+            "dns://localhost:53",
             "http://",
             "http://:80",
             "http://localhost:80/",
@@ -412,6 +501,10 @@ mod tests {
         for authority in ["localhost", "LOCALHOST:15020", "10.0.0.1:9", "[::1]:80", "[::ffff:10.0.0.1]:1", "A.b.c:1"] {
             let origin = Origin::parse(Scheme::Http, authority).unwrap();
             assert!(reaches(&origin.to_string(), authority), "{authority}");
+        }
+        for (scheme, authority) in [(Scheme::Tcp, "db:1"), (Scheme::Grpc, "[::1]:1"), (Scheme::Dns, "db")] {
+            let origin = Origin::parse(scheme, authority).unwrap();
+            assert!(AllowList::new(vec![origin.to_string().parse().unwrap()]).allows(&origin), "{origin}");
         }
     }
 

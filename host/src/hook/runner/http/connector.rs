@@ -87,7 +87,7 @@ impl Connector {
         }
         let stream = race::connect(&addresses, origin.port).await?;
         let (stream, certificate_requested): (Box<dyn Stream>, _) = match (origin.scheme, &self.trust) {
-            (Scheme::Http, _) => (Box::new(stream), Arc::default()),
+            (Scheme::Http | Scheme::Tcp | Scheme::Grpc | Scheme::Dns, _) => (Box::new(stream), Arc::default()),
             (Scheme::Https, Some(trust)) => match trust.encrypt(stream, origin).await {
                 Ok(Encrypted { stream, certificate_requested }) => (Box::new(stream), certificate_requested),
                 Err((error, why)) => return Err(ConnectError { error, log_message: Some(format!("{origin}: {why}")) }),
