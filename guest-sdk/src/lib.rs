@@ -46,9 +46,9 @@
 //!
 //! # What a hook can do
 //!
-//! It reads the [`Context`], writes [`log`] lines, sends [`http`] requests to the addresses that the operator allowed,
-//! and [sleeps](sleep). [`describe!`] declares its settings, so that wrapper checks them before the command starts. It
-//! runs once, for at most [`Context::time_left`]; its memory is freed when it ends, not before.
+//! It reads the [`Context`], writes [`log`] lines, sends [`http`] requests and [probes](probe) to the addresses that the
+//! operator allowed, and [sleeps](sleep). [`describe!`] declares its settings, so that wrapper checks them before the
+//! command starts. It runs once, for at most [`Context::time_left`]; its memory is freed when it ends, not before.
 #![no_std]
 #![deny(missing_docs)]
 
@@ -63,6 +63,7 @@ mod describe;
 mod error;
 pub mod http;
 pub mod log;
+pub mod probe;
 #[cfg(all(target_family = "wasm", not(feature = "std")))]
 #[doc(hidden)]
 pub mod rt;
@@ -79,9 +80,13 @@ mod host {
     pub use crate::{
         bindings::{
             wasi::cli::environment::get_environment,
-            wrapper::hook::{context::*, logging::*},
+            wrapper::hook::{
+                context::*,
+                logging::*,
+                probe::{Failure, probe},
+            },
         },
-        time::{now, random, sleep},
+        time::{nanoseconds, now, random, sleep},
     };
 }
 #[cfg(not(target_family = "wasm"))]

@@ -26,6 +26,7 @@
 //! ```
 #![allow(clippy::print_stderr, clippy::expect_used, clippy::panic)]
 
+mod probe;
 mod server;
 
 pub use server::{Received, Server};
@@ -234,10 +235,12 @@ thread_local! {
 
 /// The functions of the world `hook`, implemented by the job that runs on this thread.
 pub(crate) mod host {
+    pub use super::probe::probe;
     use super::*;
     pub use crate::bindings::wrapper::hook::{
         context::{Cause, CpuTime, Killed, NotStarted, Outcome, Phase, Position},
         logging::Level,
+        probe::Failure,
     };
 
     fn with<T>(access: impl FnOnce(&mut Running) -> T) -> T {
@@ -333,7 +336,7 @@ pub(crate) mod host {
         RandomState::new().build_hasher().finish()
     }
 
-    fn nanoseconds(time: Duration) -> u64 {
+    pub fn nanoseconds(time: Duration) -> u64 {
         u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
     }
 }

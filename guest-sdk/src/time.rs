@@ -28,12 +28,11 @@ pub(crate) fn is_first(event: &Pollable, other: &Pollable) -> bool {
 
 /// The event at the end of `time`.
 pub(crate) fn after(time: Duration) -> Pollable {
-    // 64 bits of nanoseconds are 584 years. `Duration::as_nanos` has 128 bits, whose multiplication adds a function.
+    monotonic_clock::subscribe_duration(nanoseconds(time))
+}
+
+/// 64 bits of nanoseconds are 584 years. `Duration::as_nanos` has 128 bits, whose multiplication adds a function.
+pub fn nanoseconds(time: Duration) -> u64 {
     const SECOND: u64 = 1_000_000_000;
-    let nanoseconds = if time.as_secs() < u64::MAX / SECOND {
-        time.as_secs() * SECOND + u64::from(time.subsec_nanos())
-    } else {
-        u64::MAX
-    };
-    monotonic_clock::subscribe_duration(nanoseconds)
+    if time.as_secs() < u64::MAX / SECOND { time.as_secs() * SECOND + u64::from(time.subsec_nanos()) } else { u64::MAX }
 }

@@ -405,6 +405,24 @@ fn what_wrapper_keeps_for_a_hook_counts_for_its_memory() {
 }
 
 #[test]
+fn one_call_probes_so_many_targets_and_what_they_take_counts_for_the_hooks_memory() {
+    let hook = guests::hook("probe_targets");
+    let probing = |times: &str, memory: &str| {
+        let options = ["--plugin-timeout", "40s", "--plugin-memory", memory];
+        run_measured(&hook, &options, &[("HOOK_TARGETS", "dns://localhost"), ("HOOK_TIMES", times)])
+    };
+    let count = |done: &Done, end: &str| done.lines().iter().filter(|line| line.ends_with(end)).count();
+    let (done, _) = probing("64", "2MiB");
+    assert_eq!(count(&done, "dns://localhost Ok(())"), 64, "{done:?}");
+    let (done, _) = probing("65", "2MiB");
+    assert_eq!(count(&done, "Err(Invalid(\"more than 64 targets at once\"))"), 65, "{done:?}");
+    let (done, peak) = probing("1000000", "512MiB");
+    assert_eq!(count(&done, " Ok(())"), 0, "{done:?}");
+    assert!(done.line().contains("limit exceeded") || done.line().contains("fuel"), "{done:?}");
+    assert!(peak < 512, "{peak} MiB");
+}
+
+#[test]
 fn more_memory_lets_a_hook_have_more_kept() {
     let hook = guests::hook("limits_host_memory");
     // Some 40 MiB.

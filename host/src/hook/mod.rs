@@ -17,6 +17,7 @@ mod report;
 mod runner;
 mod settings;
 mod spec;
+mod target;
 mod unknown;
 
 pub use allow_list::AllowList;

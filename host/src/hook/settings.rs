@@ -1,6 +1,6 @@
 //! All processes: what a hook may do and use, which variables are its own, and what holds for all hooks of a run.
 
-use super::allow_list::AllowList;
+use super::allow_list::{AllowList, Origin, Scheme};
 use crate::outcome::RunOn;
 use anyhow::ensure;
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};
@@ -107,6 +107,17 @@ impl<T> Setting<T> {
     pub fn written(&self, value: impl fmt::Display) -> String {
         let between = if self.by.starts_with("--") { ' ' } else { '=' };
         format!("{}{between}{value}", self.by)
+    }
+}
+
+impl Setting<AllowList> {
+    /// The message for a place that is not allowed, with the setting that would allow it. The name with HTTP reads
+    /// badly for a probe; its other one means the same.
+    pub fn refusal(&self, origin: &Origin) -> String {
+        let is_http = matches!(origin.scheme, Scheme::Http | Scheme::Https);
+        let option =
+            if !is_http && &*self.by == "--allow-http" { format!("--allow {origin}") } else { self.written(origin) };
+        format!("not allowed: {origin}; to allow it: {option}")
     }
 }
 

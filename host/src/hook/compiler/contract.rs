@@ -49,7 +49,7 @@ pub const WASI: [(&str, &[&str]); 7] = [
 /// Our own package, its version in wit/, and the interfaces of it that hooks may import.
 const HOOK: &str = "wrapper:hook";
 pub const VERSION: &str = "0.1.0";
-const GIVEN: [&str; 2] = ["context", "logging"];
+const GIVEN: [&str; 3] = ["context", "logging", "probe"];
 
 /// The supported versions: within a series, later ones only add.
 const HOOK_SERIES: &str = "0.1.";

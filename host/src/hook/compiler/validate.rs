@@ -187,12 +187,15 @@ mod tests {
         let known = ["get-phase".to_owned()];
         let unknown = ["get-weather".to_owned()];
         let method = ["[method]fields.get".to_owned()];
+        let probe = ["probe".to_owned()];
         for (name, functions, valid) in [
             ("wrapper:hook/context@0.1.0", &known, true),
             ("wrapper:hook/context@0.1.7", &known, true),
             ("wrapper:hook/context@0.1.7", &unknown, false),
             ("wrapper:hook/context@0.2.0", &known, false),
             ("wrapper:hook/secrets@0.1.0", &known, false),
+            ("wrapper:hook/probe@0.1.0", &probe, true),
+            ("wrapper:hook/probe@0.1.0", &unknown, false),
             ("wasi:http/types@0.2.0", &method, true),
             ("wasi:http/types@0.2.99", &method, true),
             ("wasi:http/types@0.2.99", &unknown, false),

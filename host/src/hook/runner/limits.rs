@@ -22,6 +22,7 @@
 //! | writing to stdout or stderr | a line without its end | `LINE_LIMIT` for each | `the_first_64_kib…` |
 //! | the arguments of any call | for as long as it takes | `CALL_BYTES` | `a_huge_message…` |
 //! | `get-random-bytes` | for as long as the call takes | `RANDOM_BYTES` | `random_bytes…` |
+//! | `probe` | a task and a result for each target, while the call takes | `TARGETS`, 8 connections at once | `probes` |
 //! | instances, with their globals and functions; tables | as long as the hook runs | `INSTANCES`, `TABLE_ELEMENTS` | `instances_count…` |
 //!
 //! Each of these limits is for one thing, and a hook can have many of them. All of it together, and anything missing

@@ -2,7 +2,7 @@
 
 use super::{
     context::{Context, since_epoch},
-    http::Outbound,
+    http::{Failure, Outbound},
     limits::Limits,
     output::Output,
 };
@@ -11,7 +11,7 @@ use crate::{
     log::{Level, Line},
     outcome::{Cause, CpuTime, Ending, Outcome},
 };
-use bindings::wrapper::hook::{context, logging};
+use bindings::wrapper::hook::{context, logging, probe};
 use std::time::Duration;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
@@ -26,10 +26,12 @@ pub mod bindings {
             world hook {
                 import wrapper:hook/context@0.1.0;
                 import wrapper:hook/logging@0.1.0;
+                import wrapper:hook/probe@0.1.0;
                 export wrapper:hook/run@0.1.0;
             }
         ",
         world: "wrapper:host/hook",
+        imports: { "wrapper:hook/probe.probe": async },
         exports: { default: async },
     });
 }
@@ -160,6 +162,26 @@ impl logging::Host for State {
         };
         for line in Output::lines(&message) {
             self.output.admit(line, |line| Line::new(level, line).by_hook(&self.context.hook).write());
+        }
+    }
+}
+
+impl probe::Host for State {
+    async fn probe(&mut self, targets: Vec<String>, timeout: u64) -> Vec<Result<(), probe::Failure>> {
+        let results = self.outbound.probe(targets, Duration::from_nanos(timeout)).await;
+        results.into_iter().map(|result| result.map_err(probe::Failure::from)).collect()
+    }
+}
+
+impl From<Failure> for probe::Failure {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Invalid(why) => Self::Invalid(why),
+            Failure::Denied(why) => Self::Denied(why),
+            Failure::Refused(why) => Self::Refused(why),
+            Failure::TimedOut(why) => Self::TimedOut(why),
+            Failure::Answered(why) => Self::Answered(why),
+            Failure::Other(why) => Self::Other(why),
         }
     }
 }

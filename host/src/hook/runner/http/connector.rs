@@ -15,6 +15,7 @@ use crate::{
 };
 use std::{
     io,
+    net::IpAddr,
     pin::Pin,
     sync::{
         Arc,
@@ -74,7 +75,7 @@ impl Connector {
         allow: &AllowList,
         permit: OwnedSemaphorePermit,
     ) -> Result<Connection, ConnectError> {
-        let mut addresses = self.names.addresses(origin).await?;
+        let mut addresses = self.addresses(origin).await?;
         let found = addresses.clone();
         addresses.retain(|address| allow.allows_address(origin, *address));
         if let (Host::Name(_), [], Some(address)) = (&origin.host, addresses.as_slice(), found.first()) {
@@ -102,13 +103,18 @@ impl Connector {
         })
     }
 
+    /// The addresses of an allowed origin.
+    pub async fn addresses(&self, origin: &Origin) -> Result<Vec<IpAddr>, Error> {
+        self.names.addresses(origin).await
+    }
+
     /// Explains an error on this connection, if it is one of TLS.
     pub fn explain(&self, error: &hyper::Error, seen: &Seen) -> Option<(Error, String)> {
         self.trust.as_ref()?.explain(error, &seen.certificate_requested)
     }
 }
 
-/// Why there is no connection: the error for the hook and the message for the log.
+/// Why there is no connection, or no response: the error for the hook and the message for the log.
 pub struct ConnectError {
     pub error: Error,
     pub log_message: Option<String>,

@@ -1,13 +1,16 @@
 //! Runner: HTTP requests: checks, connects and sends them, and receives the responses. No redirect is followed and no
-//! proxy variable is read; every wait ends before the hook's deadline.
+//! proxy variable is read; every wait ends before the hook's deadline. Probes connect in the same way.
 
 mod connector;
+mod health;
+mod probe;
 mod race;
 mod resolve;
 mod tls;
 mod tls_errors;
 
 pub use connector::{Connector, Files};
+pub use probe::Failure;
 
 use super::output::Output;
 use crate::{
@@ -18,7 +21,7 @@ use crate::{
     log::{self, Label, Level, Line},
 };
 use bytes::Bytes;
-use connector::Seen;
+use connector::{ConnectError, Connection, Seen};
 use http::{HeaderValue, Method, Request, Response, header::CONTENT_LENGTH};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
@@ -82,48 +85,46 @@ impl Outbound {
 
     async fn send(self, request: Request<WasiBody>, options: RequestOptions) -> Result<Exchange, Error> {
         if !log::enabled(Level::Debug) {
-            return self.exchange(request, options).await;
+            return self.check_and_send(request, options).await;
         }
-        let (start, this) = (Instant::now(), self.clone());
+        let start = Instant::now();
         let method = request.method().clone();
         let origin = Origin::of(request.uri()).map_or_else(|_| "malformed URL".into(), |origin| origin.to_string());
-        let result = self.exchange(request, options).await;
+        let result = self.check_and_send(request, options).await;
         let outcome = match &result {
             Ok((response, _)) => response.status().as_str().to_owned(),
             Err(error) => name(error),
         };
         let line = format!("{method} {origin}: {outcome} after {} ms", start.elapsed().as_millis());
-        this.output.admit(&line, |line| Line::new(Level::Debug, line).about_hook(&this.label).write());
+        self.output.admit(&line, |line| Line::new(Level::Debug, line).about_hook(&self.label).write());
         result
     }
 
-    async fn exchange(self, mut request: Request<WasiBody>, options: RequestOptions) -> Result<Exchange, Error> {
+    async fn check_and_send(&self, request: Request<WasiBody>, options: RequestOptions) -> Result<Exchange, Error> {
         self.check_method(request.method())?;
         let origin = self.check_origin(request.uri())?;
-        // A request that has waited in the queue until the deadline must not connect.
-        let permit = timeout(self.limit_to_deadline(None), self.permits.clone().acquire_owned()).await;
-        let permit = permit.map_err(|_| Error::ConnectionTimeout)?.map_err(|_| Error::ConnectionLimitReached)?;
-        if self.limit_to_deadline(None).is_zero() {
-            return Err(Error::ConnectionTimeout);
-        }
+        self.exchange(&origin, request, options).await.map_err(|failure| {
+            self.log(failure.log_message);
+            failure.error
+        })
+    }
+
+    /// Sends an allowed request to its origin.
+    async fn exchange(
+        &self,
+        origin: &Origin,
+        mut request: Request<WasiBody>,
+        options: RequestOptions,
+    ) -> Result<Exchange, ConnectError> {
         // The request line holds the path alone; scheme and host are for proxies. An empty path is `/`, also before a
         // query (RFC 9112, section 3.2.1).
         let path = request.uri().path_and_query().map_or_else(|| "/".into(), ToString::to_string);
         *request.uri_mut() = path.parse().map_err(|_| Error::HttpRequestUriInvalid)?;
         declare_length(&mut request);
 
-        let open = self.connector.connect(&origin, &self.allow.value, permit);
-        let open = timeout(self.limit_to_deadline(options.connect_timeout), open);
-        let stream = match open.await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(failure)) => {
-                self.log(failure.log_message);
-                return Err(failure.error);
-            }
-            Err(_) => return Err(Error::ConnectionTimeout),
-        };
+        let stream = self.connect(origin, options.connect_timeout).await?;
         let seen = stream.seen();
-        let failed = |error: hyper::Error| self.failure(&error, &origin, &seen);
+        let failed = |error: hyper::Error| self.failure(&error, origin, &seen);
         let mut builder = http1::Builder::new();
         builder.max_buf_size(HEAD_LIMIT);
         let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(failed)?;
@@ -155,14 +156,23 @@ impl Outbound {
         Ok((response, Box::new(async move { connection.await.map_err(Error::from) })))
     }
 
+    /// Connects to an allowed origin, when it is one of the connections at once.
+    async fn connect(&self, origin: &Origin, limit: Option<Duration>) -> Result<Connection, ConnectError> {
+        // A request that has waited in the queue until the deadline must not connect.
+        let permit = timeout(self.limit_to_deadline(None), self.permits.clone().acquire_owned()).await;
+        let permit = permit.map_err(|_| Error::ConnectionTimeout)?.map_err(|_| Error::ConnectionLimitReached)?;
+        if self.limit_to_deadline(None).is_zero() {
+            return Err(Error::ConnectionTimeout.into());
+        }
+        let open = self.connector.connect(origin, &self.allow.value, permit);
+        timeout(self.limit_to_deadline(limit), open).await.map_err(|_| Error::ConnectionTimeout)?
+    }
+
     /// Returns the request's origin, if it is allowed; otherwise logs the option that would allow it.
     fn check_origin(&self, uri: &http::Uri) -> Result<Origin, Error> {
         let (refusal, error) = match Origin::of(uri) {
             Ok(origin) if self.allow.value.allows(&origin) => return Ok(origin),
-            Ok(origin) => {
-                let option = self.allow.written(&origin);
-                (format!("not allowed: {origin}; to allow it: {option}"), Error::HttpRequestDenied)
-            }
+            Ok(origin) => (self.allow.refusal(&origin), Error::HttpRequestDenied),
             // Not the URL itself: a malformed one may be a secret.
             Err(why) => (format!("not allowed: {why:#}"), Error::HttpRequestUriInvalid),
         };
@@ -180,24 +190,22 @@ impl Outbound {
         }
     }
 
-    /// Maps hyper's error before the response to one of `wasi:http`, and logs what that cannot express.
-    fn failure(&self, error: &hyper::Error, origin: &Origin, seen: &Seen) -> Error {
+    /// Maps hyper's error before the response to one of `wasi:http`, with a message for what that cannot express.
+    fn failure(&self, error: &hyper::Error, origin: &Origin, seen: &Seen) -> ConnectError {
         if let Some((error, why)) = self.connector.explain(error, seen) {
-            self.log(Some(format!("{origin}: {why}")));
-            return error;
+            return ConnectError { error, log_message: Some(format!("{origin}: {why}")) };
         }
-        if error.is_parse_too_large() {
-            let most = HEAD_LIMIT >> 10;
-            self.log(Some(format!(
-                "{origin}: its response has more than 100 headers, or more than {most} KiB of them"
-            )));
-        }
-        match lost_connection(error) {
+        let most = HEAD_LIMIT >> 10;
+        let log_message = error
+            .is_parse_too_large()
+            .then(|| format!("{origin}: its response has more than 100 headers, or more than {most} KiB of them"));
+        let error = match lost_connection(error) {
             true if seen.sent.load(Ordering::Relaxed) => Error::ConnectionTerminated,
             true => Error::DestinationUnavailable,
             false if error.is_timeout() => Error::HttpResponseTimeout,
             false => Error::HttpProtocolError,
-        }
+        };
+        ConnectError { error, log_message }
     }
 
     fn log(&self, what: Option<String>) {

@@ -1,0 +1,116 @@
+//! Runner: probes: whether something is there that a command needs. A hook learns whether it is, or a reason that is
+//! written here; it neither chooses what is sent nor reads what is received.
+
+use super::{Outbound, connector::ConnectError, health};
+use crate::{
+    hook::{
+        allow_list::Origin,
+        target::{Kind, Target},
+    },
+    text::truncate,
+};
+use http::Request;
+use http_body_util::{BodyExt, Empty};
+use std::time::Duration;
+use tokio::time::timeout;
+use wasmtime_wasi_http::{Error, RequestOptions};
+
+/// Targets of one call. Each takes memory until it has a result.
+const TARGETS: usize = 64;
+
+/// Bytes of a target that are repeated in a message.
+const SHOWN: usize = 200;
+
+/// Why a target is not ready.
+pub enum Failure {
+    /// It is malformed: no probe can succeed.
+    Invalid(String),
+    /// It is not allowed.
+    Denied(String),
+    /// All of its addresses refuse connections: nothing listens there.
+    Refused(String),
+    TimedOut(String),
+    /// It responded that it is not ready.
+    Answered(String),
+    Other(String),
+}
+
+impl Outbound {
+    /// Probes all of these at the same time, each for no longer than this; the results are in their order.
+    pub async fn probe(&self, targets: Vec<String>, limit: Duration) -> Vec<Result<(), Failure>> {
+        if targets.len() > TARGETS {
+            let too_many = || Err(Failure::Invalid(format!("more than {TARGETS} targets at once")));
+            return targets.iter().map(|_| too_many()).collect();
+        }
+        let probes = targets.into_iter().map(|target| {
+            let outbound = self.clone();
+            tokio::spawn(async move { outbound.probe_one(&target, limit).await })
+        });
+        let mut results = Vec::new();
+        for probe in probes.collect::<Vec<_>>() {
+            results.push(probe.await.unwrap_or_else(|error| Err(Failure::Other(error.to_string()))));
+        }
+        results
+    }
+
+    async fn probe_one(&self, target: &str, limit: Duration) -> Result<(), Failure> {
+        let Target { origin, kind } = target
+            .parse()
+            .map_err(|error: anyhow::Error| Failure::Invalid(format!("{:?}: {error:#}", truncate(target, SHOWN))))?;
+        if !self.allow.value.allows(&origin) {
+            return Err(Failure::Denied(self.allow.refusal(&origin)));
+        }
+        let limit = self.limit_to_deadline(Some(limit));
+        timeout(limit, self.probe_allowed(&origin, kind))
+            .await
+            .unwrap_or_else(|_| Err(Failure::TimedOut("no response in time".into())))
+    }
+
+    async fn probe_allowed(&self, origin: &Origin, kind: Kind) -> Result<(), Failure> {
+        match kind {
+            Kind::Tcp => self.connect(origin, None).await.map(drop).map_err(Failure::from),
+            Kind::Dns => {
+                self.connector.addresses(origin).await.map(drop).map_err(|error| ConnectError::from(error).into())
+            }
+            Kind::Grpc(service) => {
+                let mut stream = self.connect(origin, None).await?;
+                // The authority as a client writes it, with the port.
+                let authority = format!("{}:{}", origin.host, origin.port);
+                health::check(&mut stream, &authority, &service).await
+            }
+            Kind::Http(uri) => {
+                let malformed = |_| Failure::Invalid("not a URL".into());
+                let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
+                let authority = uri.authority().map(ToString::to_string).unwrap_or_default();
+                let request = Request::get(uri).header(http::header::HOST, authority).body(body).map_err(malformed)?;
+                let (response, _) = self.exchange(origin, request, RequestOptions::default()).await?;
+                match response.status() {
+                    status if status.is_success() => Ok(()),
+                    status => Err(Failure::Answered(format!("answered {}", status.as_u16()))),
+                }
+            }
+        }
+    }
+}
+
+impl From<ConnectError> for Failure {
+    fn from(ConnectError { error, log_message }: ConnectError) -> Self {
+        if let Some(message) = log_message {
+            return match error {
+                Error::DestinationIpProhibited => Self::Denied(message),
+                _ => Self::Other(message),
+            };
+        }
+        match error {
+            Error::ConnectionRefused => Self::Refused("connection refused".into()),
+            Error::ConnectionTimeout => Self::TimedOut("no connection in time".into()),
+            Error::ConnectionReadTimeout | Error::HttpResponseTimeout => Self::TimedOut("no response in time".into()),
+            Error::DnsError { .. } => Self::Other("no such host".into()),
+            Error::DnsTimeout => Self::Other("the name server did not respond".into()),
+            Error::DestinationUnavailable => Self::Other("the host cannot be reached".into()),
+            Error::ConnectionTerminated | Error::HttpResponseIncomplete => Self::Other(health::CLOSED.into()),
+            Error::HttpProtocolError => Self::Other("the response is not valid HTTP".into()),
+            other => Self::Other(format!("{other:?}")),
+        }
+    }
+}
