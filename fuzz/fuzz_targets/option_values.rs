@@ -25,6 +25,10 @@ mod outcome;
 #[allow(dead_code)]
 mod settings;
 
+#[path = "../../host/src/hook/target.rs"]
+#[allow(dead_code)]
+mod target;
+
 #[path = "../../host/src/text.rs"]
 #[allow(dead_code)]
 mod text;

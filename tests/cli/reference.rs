@@ -169,7 +169,8 @@ fn every_setting_on_the_page_is_one_of_its_hooks() {
             let name = format!("HOOK_{}", hook.to_uppercase().replace('-', "_"));
             for setting in settings.iter().filter(|setting| !anything.contains(&setting.as_str())) {
                 let mut run = wrapper().plugin(&hook).with(&["true"]);
-                run.env(format!("{name}_URL"), peer.url("/")).env(format!("{name}{setting}"), INVALID);
+                let needed = ["URL", "FOR"].map(|needed| (format!("{name}_{needed}"), peer.url("/")));
+                run.envs(needed).env(format!("{name}{setting}"), INVALID);
                 let line = run.done().stderr;
                 let rejected =
                     line.contains("misconfigured: ") || line.contains(&format!("{name}{setting} \"{INVALID}"));

@@ -3,6 +3,7 @@
 pub mod cgroup;
 mod clean_signals;
 pub mod collector;
+pub mod dependencies;
 pub mod envoy;
 pub mod guests;
 pub mod heavy;

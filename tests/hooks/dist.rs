@@ -20,9 +20,9 @@ fn every_hook_is_built_in_and_runs_from_its_file_alike() {
         let name = path.file_stem().unwrap().to_str().unwrap();
         let variable = format!("HOOK_{}", name.to_uppercase().replace('-', "_"));
         for hook in [path.as_os_str(), name.as_ref()] {
-            // Whom to ask, whether to quit or to be ready, or to tell.
+            // Whom to ask, whether to quit or to be ready, or to tell; and what to wait for.
             let mut run = wrapper().with(&["--plugin-failure", "fail"]).plugin(hook).with(&["true"]);
-            run.env(format!("{variable}_URL"), peer.url("/"));
+            run.env(format!("{variable}_URL"), peer.url("/")).env(format!("{variable}_FOR"), peer.url("/"));
             let done = run.done();
             assert_eq!(done.code(), 0, "{hook:?}: {done:?}");
         }

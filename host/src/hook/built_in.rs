@@ -62,6 +62,11 @@ impl BuiltIn {
         &self.code.0
     }
 
+    /// The setting with the targets that it waits for.
+    pub fn targets(&self) -> Option<&'static str> {
+        (self.name == "ready").then_some("FOR")
+    }
+
     /// The variables that it reads besides `HOOK_…`: those of the sidecar itself, or of a specification.
     pub fn variables(&self) -> &'static [&'static str] {
         match self.name {
