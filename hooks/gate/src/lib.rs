@@ -4,11 +4,11 @@
 //! what happens then, and whether a peer that refuses all connections is absent instead of late.
 #![cfg_attr(target_family = "wasm", no_std)]
 
-use core::time::Duration;
+use core::{slice, time::Duration};
 use wrapper_hook::{
-    Context, Error, Result, String,
-    http::{self, ErrorKind},
-    log, sleep, text,
+    Context, Error, Result, String, log,
+    probe::{self, Failure},
+    sleep, text,
 };
 
 /// Something that a command may have to wait for.
@@ -90,26 +90,23 @@ pub fn wait(cx: &Context, gate: &Gate) -> Result {
         let mut responded = false;
         for url in &urls {
             let timeout = Duration::from_millis(left().clamp(LEAST_PROBE_TIMEOUT, PROBE_TIMEOUT));
-            match http::get(url).timeout(timeout).send() {
-                Ok(response) if (200..300).contains(&response.status()) => {
-                    log::info(&text!("{} is ready", gate.name));
-                    return Ok(());
-                }
-                Ok(response) => {
-                    (reached, responded) = (true, true);
-                    why = text!("\"{url}\": answered {}", response.status());
-                }
-                Err(error) if matches!(error.kind, ErrorKind::Invalid | ErrorKind::Denied) => return Err(error.into()),
-                // The log gets the most telling result: a response rather than another URL's error, and no timeout that
-                // was shortened because the time is nearly up.
-                Err(error) => {
-                    reached |= error.kind != ErrorKind::Refused;
-                    let cut_off = error.kind == ErrorKind::Timeout && milliseconds(timeout) < PROBE_TIMEOUT;
-                    if !responded && (!cut_off || why.is_empty()) {
-                        why = error.text().into();
-                    }
-                }
+            let Some(Err(failure)) = probe::all(slice::from_ref(url), timeout).pop() else {
+                log::info(&text!("{} is ready", gate.name));
+                return Ok(());
+            };
+            reached |= !matches!(failure, Failure::Refused(_));
+            // The log gets the most telling result: a response rather than another URL's error, and no timeout that was
+            // shortened because the time is nearly up.
+            let (is_response, cut_off) = match &failure {
+                Failure::Invalid(why) | Failure::Denied(why) => return Err(Error::Misconfigured(why.clone())),
+                Failure::Answered(_) => (true, false),
+                Failure::TimedOut(_) => (false, milliseconds(timeout) < PROBE_TIMEOUT),
+                _ => (false, false),
+            };
+            if is_response || !responded && (!cut_off || why.is_empty()) {
+                why = text!("\"{url}\": {}", failure.reason());
             }
+            responded |= is_response;
         }
         sleep(Duration::from_millis(milliseconds(period).min(left())));
         let expired = left() == 0;
