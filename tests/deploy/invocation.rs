@@ -45,7 +45,8 @@ impl Invocation {
     /// The names of its hooks as variables have them: `ISTIO_QUIT`.
     pub fn hooks(&self) -> Vec<String> {
         let listed = self.variable("WRAPPER_PLUGIN_PATH").into_iter().flat_map(|list| list.split(':'));
-        let pairs = self.options.windows(2).filter(|pair| ["--before", "--plugin"].contains(&pair[0].as_str()));
+        let pairs =
+            self.options.windows(2).filter(|pair| ["--before", "--plugin", "--after"].contains(&pair[0].as_str()));
         let hooks = listed.chain(pairs.map(|pair| pair[1].as_str()));
         hooks
             .map(|hook| {
@@ -54,6 +55,19 @@ impl Invocation {
                 name.to_uppercase().replace('-', "_")
             })
             .collect()
+    }
+
+    /// The same with this URL on loopback as what its gates wait for.
+    pub fn waiting_for(&self, url: &str) -> Self {
+        let mut waiting = self.clone();
+        for (name, value) in &mut waiting.env {
+            if name.ends_with("_FOR") {
+                url.clone_into(value);
+            } else if name.ends_with("_ALLOW") {
+                value.push_str(",http://localhost:*");
+            }
+        }
+        waiting
     }
 
     /// The same with the built wrapper, and this script in place of the program.

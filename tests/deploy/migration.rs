@@ -156,7 +156,7 @@ const ENDS: [(&str, i32); 3] = [("exit 0", 0), ("exit 7", 7), ("kill -9 $$", 137
 fn every_manifest_of_the_page_runs_its_program_beside_a_proxy_that_is_ready() {
     let (proxy, _) = proxy(true);
     for Scenario { program, heading, invocation } in scenarios() {
-        let mut run = invocation.with_script("echo \"$@\"; exit 7");
+        let mut run = invocation.waiting_for(&proxy.url("/")).with_script("echo \"$@\"; exit 7");
         run.envs(invocation.hooks().iter().map(|hook| (format!("HOOK_{hook}_URL"), proxy.url("/"))));
         let done = run.done();
         assert_eq!(done.code(), 7, "{program}, {heading}: {done:?}");
@@ -216,7 +216,8 @@ fn what_the_command_leaves_behind_finishes_before_the_proxy_is_asked_to_quit() {
 
 #[test]
 fn every_setting_of_a_hook_on_the_page_is_one_of_a_hook_of_that_manifest() {
-    const SETTINGS: [&str; 8] = ["URL", "STARTUP", "WAIT_GONE", "PERIOD", "TIMEOUT", "ON_TIMEOUT", "ABSENT", "ON"];
+    const SETTINGS: [&str; 9] =
+        ["FOR", "URL", "STARTUP", "WAIT_GONE", "PERIOD", "TIMEOUT", "ON_TIMEOUT", "ABSENT", "ON"];
     for Scenario { program, heading, invocation } in scenarios() {
         let hooks = invocation.hooks();
         let known = |name: &str| {

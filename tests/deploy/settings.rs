@@ -2,17 +2,21 @@
 
 use super::{invocation::Invocation, manifests::all};
 use crate::harness::{
-    Done, Run, eventually,
+    Done, Run,
+    dependencies::Grpc,
+    eventually,
     manifests::{Manifest, file, files, in_files, items, pod, strings},
+    names,
     peer::{Peer, free_port},
     repository, wrapper,
 };
 use nix::libc;
 use serde_json::Value;
-use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{collections::BTreeSet, fs, net::TcpListener, os::unix::fs::PermissionsExt, path::Path};
 
 /// Runs it with this script in place of the program and this server in place of all others.
 fn run(invocation: &Invocation, peer: &Peer, script: &str, message: &Path) -> Done {
+    let invocation = &invocation.waiting_for(&peer.url("/"));
     // Hooks that are mounted are those of the repository; `http` stands in for one's own, under its name.
     let here = |word: &String| match word.rsplit_once('/').and_then(|(_, file)| file.strip_suffix(".wasm")) {
         Some("report") => format!("report={}", hook_file("http")),
@@ -153,6 +157,32 @@ fn the_containers_that_have_a_witness_quit_the_sidecar_once_killed_or_not() {
             assert_eq!((watching.done().code(), peer.requests().len()), (0, 1), "{place}");
         }
     }
+}
+
+#[test]
+fn a_job_starts_when_the_servers_of_its_manifest_are_there() {
+    if !names::can_have_files() {
+        return;
+    }
+    let job = file("deploy/job-dependencies.yaml").remove(0);
+    let invocation = Invocation::read(&pod(&job).unwrap()["containers"][0], None).unwrap();
+    let (database, mut ledger) = (free_port(), Grpc::start());
+    let mut run = names::wrapper_with("127.0.0.1 postgres.default.svc ledger.default.svc\\n", "");
+    run.args(&invocation.options).args(["--", "sh", "-c", "echo \"$0 $@\"; exit 7"]).args(&invocation.command);
+    run.envs(invocation.env.iter().map(|(name, value)| {
+        let value = value.replace("5432", &database.to_string()).replace("50051", &ledger.port.to_string());
+        // The names are loopback's here, which no name opens.
+        (name, if name.ends_with("_ALLOW") { value + ",tcp://127.0.0.1:*" } else { value })
+    }));
+    let mut run = run.running();
+    run.until_stderr_has("(connection refused), grpc://");
+    run.until_stderr_has("billing.Ledger (answered UNKNOWN)\n");
+    ledger.set("billing.Ledger", "SERVING");
+    run.until_stderr_has("billing.Ledger is ready\n");
+    assert!(run.stdout_so_far().is_empty(), "{}", run.stderr_so_far());
+    let _database = TcpListener::bind(("127.0.0.1", database)).unwrap();
+    let done = run.done();
+    assert_eq!((done.code(), done.stdout.trim()), (7, invocation.command.join(" ").as_str()), "{done:?}");
 }
 
 #[test]
