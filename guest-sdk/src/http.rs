@@ -52,6 +52,15 @@ pub struct Request {
     timeout: Duration,
 }
 
+/// A request that is being sent.
+#[derive(Debug)]
+#[must_use = "`wait` returns the response"]
+pub struct Pending {
+    url: String,
+    timeout: Duration,
+    started: Result<transport::Started, Failure>,
+}
+
 /// The response to a request: status and headers have arrived, the body is read on demand.
 #[derive(Debug)]
 pub struct Response {
@@ -161,8 +170,37 @@ impl Request {
     ///
     /// If there is no response: [`Error::kind`] has the reason.
     pub fn send(self) -> Result<Response, Error> {
+        self.start().wait()
+    }
+
+    /// Starts to send the request, for several at the same time:
+    ///
+    /// ```no_run
+    /// # use wrapper_hook::http;
+    /// let urls = ["http://localhost:15020/", "http://localhost:4191/"];
+    /// // All are started before the first is waited for.
+    /// let pending: Vec<_> = urls.iter().map(|url| http::get(url).start()).collect();
+    /// let responses: Vec<_> = pending.into_iter().map(http::Pending::wait).collect();
+    /// ```
+    ///
+    /// Its time begins now. The host sends eight at the same time, and the others as these end; a body is handed over
+    /// to the host before this returns.
+    pub fn start(self) -> Pending {
         let Self { method, url, parts, timeout } = self;
-        match transport::exchange(&method, &url, parts, timeout) {
+        let started = transport::start(&method, &url, parts, timeout);
+        Pending { url, timeout, started }
+    }
+}
+
+impl Pending {
+    /// Waits for the response's status and headers, as [`Request::send`] does.
+    ///
+    /// # Errors
+    ///
+    /// If there is no response: [`Error::kind`] has the reason.
+    pub fn wait(self) -> Result<Response, Error> {
+        let Self { url, timeout, started } = self;
+        match started.and_then(transport::Started::wait) {
             Ok(incoming) => Ok(Response { url, timeout, incoming }),
             Err(failure) => Err(failure.at(&url)),
         }
@@ -285,6 +323,29 @@ fn split(url: &str) -> Result<(&str, &str, String), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::{
+        io::{Read, Write},
+        net::TcpListener,
+        thread,
+    };
+
+    #[test]
+    fn requests_that_were_started_are_sent_at_the_same_time() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = text!("http://{}/", alloc::string::ToString::to_string(&listener.local_addr().unwrap()));
+        thread::spawn(move || {
+            // Nobody is answered before both are there.
+            let streams = [listener.accept().unwrap().0, listener.accept().unwrap().0];
+            for (mut stream, status) in streams.into_iter().zip([200, 404]) {
+                assert_ne!(stream.read(&mut [0; 4096]).unwrap(), 0);
+                stream.write_all(text!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n").as_bytes()).unwrap();
+            }
+        });
+        let pending = [get(&url).start(), get(&url).start()];
+        let mut statuses = pending.map(|pending| pending.wait().unwrap().status());
+        statuses.sort_unstable();
+        assert_eq!(statuses, [200, 404]);
+    }
 
     #[test]
     fn urls_are_split_into_scheme_authority_and_path() {

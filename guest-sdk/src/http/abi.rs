@@ -71,6 +71,7 @@ unsafe extern "C" {
 }
 
 /// A request that was sent.
+#[derive(Debug)]
 pub struct Sent(FutureIncomingResponse);
 
 /// Sends the request.

@@ -4,7 +4,10 @@ use super::{ErrorKind, Failure, HTTP, split};
 use crate::text;
 use alloc::{borrow::ToOwned, boxed::Box, string::String, vec::Vec};
 use core::time::Duration;
-use std::io::{self, Read};
+use std::{
+    io::{self, Read},
+    thread::{self, JoinHandle},
+};
 use ureq::http::{Request, Response, header::HeaderMap};
 
 /// Headers that wrapper does not let a hook set.
@@ -28,6 +31,10 @@ pub struct RequestParts {
     body: Vec<u8>,
 }
 
+/// A request that a thread sends.
+#[derive(Debug)]
+pub struct Started(JoinHandle<Result<Incoming, Failure>>);
+
 /// A response whose headers have arrived.
 #[derive(Debug)]
 pub struct Incoming {
@@ -50,8 +57,20 @@ impl RequestParts {
     }
 }
 
-/// Sends a request and waits for the response's headers.
-pub fn exchange(method: &str, url: &str, parts: RequestParts, timeout: Duration) -> Result<Incoming, Failure> {
+/// Sends a request.
+pub fn start(method: &str, url: &str, parts: RequestParts, timeout: Duration) -> Result<Started, Failure> {
+    let (method, url) = (method.to_owned(), url.to_owned());
+    Ok(Started(thread::spawn(move || exchange(&method, &url, parts, timeout))))
+}
+
+impl Started {
+    /// Waits for the response's headers.
+    pub fn wait(self) -> Result<Incoming, Failure> {
+        self.0.join().unwrap_or_else(|_| Err(Failure::from("the request failed")))
+    }
+}
+
+fn exchange(method: &str, url: &str, parts: RequestParts, timeout: Duration) -> Result<Incoming, Failure> {
     let (scheme, ..) = split(url)?;
     if scheme != HTTP {
         return Err(Failure::from("a native test speaks plain HTTP only"));

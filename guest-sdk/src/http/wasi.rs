@@ -33,6 +33,13 @@ struct Body {
     send: fn(OutgoingRequest, &[u8], &Pollable) -> Result<Sent, Failure>,
 }
 
+/// A request that was sent, and the event that its time is up.
+#[derive(Debug)]
+pub struct Started {
+    sent: Sent,
+    late: Pollable,
+}
+
 /// A response whose headers have arrived.
 #[derive(Debug)]
 pub struct Incoming(IncomingResponse);
@@ -86,9 +93,8 @@ fn send_with_body(request: OutgoingRequest, bytes: &[u8], late: &Pollable) -> Re
     Ok(sent)
 }
 
-/// Sends a request and waits for the response's headers. The timeout is enforced here, because a host may ignore
-/// `request-options`.
-pub fn exchange(method: &str, url: &str, parts: RequestParts, timeout: Duration) -> Result<Incoming, Failure> {
+/// Sends a request. The timeout is enforced here, because a host may ignore `request-options`.
+pub fn start(method: &str, url: &str, parts: RequestParts, timeout: Duration) -> Result<Started, Failure> {
     let (scheme, authority, path) = split(url)?;
     if let Some(error) = parts.header_error {
         return Err(error);
@@ -108,12 +114,19 @@ pub fn exchange(method: &str, url: &str, parts: RequestParts, timeout: Duration)
         None => abi::handle(request),
         Some(Body { bytes, send }) => send(request, &bytes, &late),
     }?;
-    // A statement of its own: the event has to be dropped before the request that it belongs to.
-    let arrived = is_first(&sent.subscribe(), &late);
-    if !arrived {
-        return Err(Failure::new(ErrorKind::Timeout, "no response in time"));
+    Ok(Started { sent, late })
+}
+
+impl Started {
+    /// Waits for the response's headers.
+    pub fn wait(self) -> Result<Incoming, Failure> {
+        // A statement of its own: the event has to be dropped before the request that it belongs to.
+        let arrived = is_first(&self.sent.subscribe(), &self.late);
+        if !arrived {
+            return Err(Failure::new(ErrorKind::Timeout, "no response in time"));
+        }
+        Ok(Incoming(self.sent.response()?))
     }
-    Ok(Incoming(sent.response()?))
 }
 
 impl Incoming {
