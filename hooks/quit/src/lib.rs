@@ -11,10 +11,14 @@
 //! young the hook therefore retries, and `HOOK_…_ABSENT` decides what follows.
 #![cfg_attr(target_family = "wasm", no_std)]
 
+mod known;
+
+pub use known::{CLOUD_SQL, CONSUL, ENVOY, ISTIO, LINKERD, VAULT, with_dapr};
+
 use core::{slice, time::Duration};
 use wrapper_hook::{
     Context, Error, Result, String,
-    http::{self, ErrorKind, Request},
+    http::{self, ErrorKind, Request, Response},
     log, sleep, text,
 };
 
@@ -31,31 +35,19 @@ pub struct Sidecar<'a> {
     pub elsewhere: &'a [&'a str],
     /// How to enable the endpoint, logged when the response shows that it is disabled or denied.
     pub hint: &'a str,
+    /// A header that it requires.
+    pub header: Option<(&'a str, &'a str)>,
 }
 
-/// Makes a crate the hook for the [`Sidecar`] with these fields, which needs no headers.
+/// Makes a crate the hook for this [`Sidecar`], which requires no header.
 #[macro_export]
 macro_rules! hook {
-    (
-        name: $name:literal,
-        prefix: $prefix:literal,
-        urls: &[$($url:literal),* $(,)?],
-        elsewhere: $elsewhere:expr,
-        hint: $hint:literal $(,)?
-    ) => {
+    ($sidecar:expr) => {
         ::wrapper_hook::hook!(run);
-        $crate::describe!($name, $prefix, [$($url),*], []);
-
-        const SIDECAR: $crate::Sidecar = $crate::Sidecar {
-            name: $name,
-            prefix: $prefix,
-            urls: &[$($url),*],
-            elsewhere: $elsewhere,
-            hint: $hint,
-        };
+        $crate::describe!($sidecar.name, $sidecar.prefix, $crate::urls!($sidecar), []);
 
         fn run(cx: &::wrapper_hook::Context) -> ::wrapper_hook::Result {
-            $crate::quit(cx, &SIDECAR, |request| request)
+            $crate::quit(cx, &$sidecar, |request| request)
         }
     };
 }
@@ -63,14 +55,14 @@ macro_rules! hook {
 /// Describes the hook for a [`Sidecar`], with the variables that it reads and further settings of text.
 #[macro_export]
 macro_rules! describe {
-    ($name:literal, $prefix:expr, [$($url:literal),*], [$($variable:literal),*] $(, $text:ident)*) => {
+    ($name:expr, $prefix:expr, $urls:expr, [$($variable:literal),*] $(, $text:ident)*) => {
         ::wrapper_hook::describe! {
-            about: ::core::concat!("asks ", $name, " to quit"),
+            about: $crate::joined!("asks ", $name, " to quit"),
             phase: after,
             prefix: $prefix,
             reads: [$($variable),*],
             settings: [
-                URL: url = ::core::concat!($($url, " "),*),
+                URL: url = $urls,
                 STARTUP: time = "5s",
                 ABSENT: one_of("ok|wait|fail") = "ok",
                 WAIT_GONE: switch = "false",
@@ -78,6 +70,52 @@ macro_rules! describe {
             ],
         }
     };
+}
+
+/// The addresses of a constant [`Sidecar`], as text.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! urls {
+    ($sidecar:expr) => {
+        $crate::joined!(
+            $crate::url($sidecar.urls, 0),
+            " ",
+            $crate::url($sidecar.urls, 1),
+            " ",
+            $crate::url($sidecar.urls, 2)
+        )
+    };
+}
+
+/// One text made of constant ones.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! joined {
+    ($($part:expr),*) => {{
+        const PARTS: &[&str] = &[$($part),*];
+        const BYTES: [u8; ::wrapper_hook::__length(PARTS)] = ::wrapper_hook::__joined(PARTS);
+        match ::core::str::from_utf8(&BYTES) {
+            Ok(text) => text,
+            Err(_) => ::core::panic!(),
+        }
+    }};
+}
+
+#[doc(hidden)]
+#[allow(clippy::indexing_slicing, reason = "it runs in the compiler, which reports it")]
+pub const fn url<'a>(urls: &[&'a str], place: usize) -> &'a str {
+    assert!(urls.len() <= 3, "the macro urls takes no more");
+    if place < urls.len() { urls[place] } else { "" }
+}
+
+impl Sidecar<'_> {
+    /// Adds the header that it requires.
+    pub fn with_header(&self, request: Request) -> Request {
+        match self.header {
+            Some((name, value)) => request.header(name, value),
+            None => request,
+        }
+    }
 }
 
 /// The state of the sidecar, as far as it is known.
@@ -109,12 +147,12 @@ const LOOK: Duration = Duration::from_millis(200);
 /// Time for one more attempt and the final message: the host ends every wait shortly before the hook's deadline.
 const REPORT_MARGIN: Duration = Duration::from_millis(600);
 
-/// Asks the sidecar to quit. `with_headers` adds the headers that it requires.
+/// Asks the sidecar to quit. `with_header` adds the header that it requires: a hook that needs none is smaller.
 ///
 /// Settings: `HOOK_…_URL` replaces the addresses, `HOOK_…_STARTUP` the five seconds after which a sidecar that refuses
 /// connections is absent, `HOOK_…_ABSENT` is what to do then (`ok`, `wait` or `fail`), and `HOOK_…_WAIT_GONE` waits
 /// until the sidecar is gone.
-pub fn quit(cx: &Context, sidecar: &Sidecar, with_headers: impl Fn(Request) -> Request) -> Result {
+pub fn quit(cx: &Context, sidecar: &Sidecar, with_header: impl Fn(Request) -> Request) -> Result {
     let name = |setting: &str| cx.setting_name_or(setting, sidecar.prefix);
     let url = cx.trimmed(&name("URL"));
     let url = url.as_deref();
@@ -126,7 +164,7 @@ pub fn quit(cx: &Context, sidecar: &Sidecar, with_headers: impl Fn(Request) -> R
     let mut requests = Requests { sidecar, urls, why: String::new() };
     let mut state = State::NotListening;
     loop {
-        state = match (state, requests.ask(&with_headers)?) {
+        state = match (state, requests.ask(&with_header)?) {
             (State::NoAnswer, State::NotListening) => State::Gone,
             // A connection can be reset before anything was sent.
             (State::NoAnswer, State::NotReached) => State::NoAnswer,
@@ -179,31 +217,40 @@ struct Requests<'a> {
     why: String,
 }
 
-impl Requests<'_> {
+impl<'a> Requests<'a> {
     /// Sends the request to the addresses in their order until one accepts a connection. That one is the sidecar from
     /// then on: once it is gone, a program at another address is a different one.
-    fn ask(&mut self, with_headers: &impl Fn(Request) -> Request) -> Result<State> {
+    fn ask(&mut self, with_header: &impl Fn(Request) -> Request) -> Result<State> {
         let mut seen = State::NotListening;
         for url in self.urls {
-            match with_headers(http::post(url)).send() {
-                Ok(response) => seen = self.classify(url, response.status())?,
-                Err(error) if error.kind == ErrorKind::Refused => continue,
-                Err(error) => {
-                    seen = match error.kind {
-                        ErrorKind::Invalid | ErrorKind::Denied | ErrorKind::Tls => return Err(error.into()),
-                        ErrorKind::Unresolved | ErrorKind::Unreachable => State::NotReached,
-                        _ => State::NoAnswer,
-                    };
-                    self.why = error.text().into();
-                    if seen == State::NotReached {
-                        continue;
-                    }
-                }
+            match self.receive(url, with_header(http::post(url)).send())? {
+                State::NotListening => {}
+                State::NotReached => seen = State::NotReached,
+                found => return Ok(found),
             }
-            self.urls = slice::from_ref(url);
-            break;
         }
         Ok(seen)
+    }
+
+    /// What the response of an address shows.
+    fn receive(&mut self, url: &'a &'a str, response: Result<Response, http::Error>) -> Result<State> {
+        let state = match response {
+            Ok(response) => self.classify(url, response.status())?,
+            Err(error) if error.kind == ErrorKind::Refused => return Ok(State::NotListening),
+            Err(error) => {
+                let state = match error.kind {
+                    ErrorKind::Invalid | ErrorKind::Denied | ErrorKind::Tls => return Err(error.into()),
+                    ErrorKind::Unresolved | ErrorKind::Unreachable => State::NotReached,
+                    _ => State::NoAnswer,
+                };
+                self.why = error.text().into();
+                state
+            }
+        };
+        if state != State::NotReached {
+            self.urls = slice::from_ref(url);
+        }
+        Ok(state)
     }
 
     fn classify(&mut self, url: &str, status: u16) -> Result<State> {
