@@ -80,6 +80,7 @@ mod builtin {
     mod pushgateway; // pushgateway: metrics
     mod quit; // …-quit and …-shutdown: a sidecar is asked to quit
     mod ready; // …-ready: the command starts when the sidecar is ready
+    mod sidecars; // sidecars: all known sidecars are asked at once
     mod targets; // ready: the command starts when all that it needs is there
 }
 

@@ -1,4 +1,4 @@
-//! The gate `ready`: the command starts when everything that it needs is there. If something never is, one line names it.
+//! The gate `ready`: the command starts when everything that it needs is there. If something never is, a line names it.
 
 use crate::harness::{
     Done, Run, Running, assert_took,

@@ -6,7 +6,7 @@ use crate::harness::{
     dependencies::Grpc,
     eventually,
     manifests::{Manifest, file, files, in_files, items, pod, strings},
-    names,
+    names, network,
     peer::{Peer, free_port},
     repository, wrapper,
 };
@@ -23,7 +23,11 @@ fn run(invocation: &Invocation, peer: &Peer, script: &str, message: &Path) -> Do
         Some(name) => hook_file(name),
         None => word.replace("/dev/termination-log", message.to_str().unwrap()),
     };
-    let urls = invocation.hooks().into_iter().map(|hook| (format!("HOOK_{hook}_URL"), peer.url("/")));
+    let urls = invocation.hooks().into_iter().map(|hook| {
+        // Of all sidecars one is there.
+        let hook = if hook == "SIDECARS" { "ISTIO_QUIT".into() } else { hook };
+        (format!("HOOK_{hook}_URL"), peer.url("/"))
+    });
     let env = invocation.env.iter().map(|(name, value)| {
         // A URL that comes from a secret.
         if name.ends_with("_URL") && value == "secret" {
@@ -85,7 +89,7 @@ fn wrapper_accepts_the_options_of_every_manifest_and_every_hook_succeeds() {
         assert!(places.contains(path.as_str()), "wrapper is in front of nothing in {path}");
     }
     let alone = |invocation: &Invocation| !is_install(invocation) && !is_witnessed(invocation);
-    for (place, invocation) in invocations.iter().filter(|(_, invocation)| alone(invocation)) {
+    let accepts = |place: &str, invocation: &Invocation| {
         let peer = Peer::with_status(200);
         let directory = tempfile::tempdir().unwrap();
         let message = directory.path().join("message");
@@ -112,6 +116,13 @@ fn wrapper_accepts_the_options_of_every_manifest_and_every_hook_succeeds() {
             usize::from(invocation.variable("WRAPPER_TERMINATION_LOG").is_some()),
             "{words}"
         );
+    };
+    for (place, invocation) in invocations.iter().filter(|(_, invocation)| alone(invocation)) {
+        // Not the sidecars of whoever runs the tests.
+        match invocation.hooks().iter().any(|hook| hook == "SIDECARS") {
+            true => network::alone(|| accepts(place, invocation)),
+            false => accepts(place, invocation),
+        }
     }
 }
 

@@ -19,6 +19,10 @@ fn every_hook_is_built_in_and_runs_from_its_file_alike() {
         }
         let name = path.file_stem().unwrap().to_str().unwrap();
         let variable = format!("HOOK_{}", name.to_uppercase().replace('-', "_"));
+        // It would ask the sidecars of whoever runs the tests; its own tests have a network of their own.
+        if name == "sidecars" {
+            continue;
+        }
         for hook in [path.as_os_str(), name.as_ref()] {
             // Whom to ask, whether to quit or to be ready, or to tell; and what to wait for.
             let mut run = wrapper().with(&["--plugin-failure", "fail"]).plugin(hook).with(&["true"]);

@@ -11,8 +11,10 @@
 //! young the hook therefore retries, and `HOOK_…_ABSENT` decides what follows.
 #![cfg_attr(target_family = "wasm", no_std)]
 
+mod all;
 mod known;
 
+pub use all::quit_all;
 pub use known::{CLOUD_SQL, CONSUL, ENVOY, ISTIO, LINKERD, VAULT, with_dapr};
 
 use core::{slice, time::Duration};
@@ -135,6 +137,18 @@ enum State {
     Absent,
 }
 
+impl State {
+    /// The state after another attempt, which has seen this.
+    fn then(self, seen: Self) -> Self {
+        match (self, seen) {
+            (Self::NoAnswer, Self::NotListening) => Self::Gone,
+            // A connection can be reset before anything was sent.
+            (Self::NoAnswer, Self::NotReached) => Self::NoAnswer,
+            (_, seen) => seen,
+        }
+    }
+}
+
 /// Default age of the container at which refused connections mean that the sidecar is absent.
 const STARTUP: Duration = Duration::from_secs(5);
 
@@ -164,12 +178,9 @@ pub fn quit(cx: &Context, sidecar: &Sidecar, with_header: impl Fn(Request) -> Re
     let mut requests = Requests { sidecar, urls, why: String::new() };
     let mut state = State::NotListening;
     loop {
-        state = match (state, requests.ask(&with_header)?) {
-            (State::NoAnswer, State::NotListening) => State::Gone,
-            // A connection can be reset before anything was sent.
-            (State::NoAnswer, State::NotReached) => State::NoAnswer,
-            (_, State::NotListening) if if_absent != "wait" && cx.uptime() >= startup => State::Absent,
-            (_, seen) => seen,
+        state = match state.then(requests.ask(&with_header)?) {
+            State::NotListening if if_absent != "wait" && cx.uptime() >= startup => State::Absent,
+            state => state,
         };
         if state == State::Asked && wait_gone {
             state = requests.wait_until_gone(cx);

@@ -70,7 +70,7 @@ impl BuiltIn {
     /// The variables that it reads besides `HOOK_…`: those of the sidecar itself, or of a specification.
     pub fn variables(&self) -> &'static [&'static str] {
         match self.name {
-            "dapr-shutdown" => &["DAPR_HTTP_PORT", "DAPR_API_TOKEN"],
+            "dapr-shutdown" | "sidecars" => &["DAPR_HTTP_PORT", "DAPR_API_TOKEN"],
             "otlp" => &[
                 "OTEL_EXPORTER_OTLP_ENDPOINT",
                 "OTEL_EXPORTER_OTLP_HEADERS",

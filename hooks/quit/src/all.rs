@@ -1,0 +1,169 @@
+//! Asks several sidecars at the same time, of which any may be there.
+
+use crate::{PERIOD, REPORT_MARGIN, Requests, STARTUP, Sidecar, State};
+use core::slice;
+use wrapper_hook::{
+    Context, Error, Result, String, Vec,
+    http::{self, Pending},
+    log, sleep, text,
+};
+
+/// One of the sidecars.
+struct Candidate<'a> {
+    requests: Requests<'a>,
+    state: State,
+    /// What this round has shown, once an address has accepted a connection.
+    seen: Option<State>,
+    /// Why it, or another program at its address, rejected the request.
+    rejection: Option<Error>,
+}
+
+impl<'a> Candidate<'a> {
+    fn new(sidecar: &'a Sidecar<'a>, url: &'a Option<&'a str>) -> Self {
+        let urls = url.as_ref().map_or(sidecar.urls, slice::from_ref);
+        let requests = Requests { sidecar, urls, why: String::new() };
+        Self { requests, state: State::NotListening, seen: None, rejection: None }
+    }
+
+    /// Starts the request to the address at this place, if it is still to be asked.
+    fn start(&self, place: usize) -> Option<(&'a &'a str, Pending)> {
+        let url = self.requests.urls.get(place).filter(|_| self.seen.is_none() && !self.is_settled())?;
+        Some((url, self.requests.sidecar.with_header(http::post(url)).start()))
+    }
+
+    fn is_settled(&self) -> bool {
+        self.was_asked() || self.rejection.is_some()
+    }
+
+    fn was_asked(&self) -> bool {
+        matches!(self.state, State::Asked | State::Gone)
+    }
+
+    fn is_missing(&self) -> bool {
+        !self.is_settled() && self.state != State::NoAnswer
+    }
+}
+
+/// Asks all of these sidecars to quit, and succeeds if one agrees.
+///
+/// Settings begin with `prefix`: `…_STARTUP`, `…_ABSENT` and `…_WAIT_GONE` are as for one sidecar, and hold for all
+/// together; `…_EXCEPT` lists sidecars that are not asked, by the names of their hooks. `HOOK_<HOOK>_URL` replaces the
+/// addresses of a sidecar, as it does for its own hook.
+///
+/// While the container is young, those that refuse connections are asked again, also once another has agreed: a pod
+/// may have two. A response that is no agreement is reported, but only counts if no sidecar agrees, because at that
+/// address may be another program.
+pub fn quit_all(cx: &Context, prefix: &str, sidecars: &[Sidecar]) -> Result {
+    let name = |setting: &str| cx.setting_name_or(setting, prefix);
+    let startup = cx.duration(&name("STARTUP"))?.unwrap_or(STARTUP);
+    let wait_gone = cx.flag(&name("WAIT_GONE"))?;
+    let if_absent = cx.choice(&name("ABSENT"), &["ok", "wait", "fail"])?.unwrap_or("ok");
+    let except = cx.list(&name("EXCEPT"));
+    for hook in &except {
+        if !sidecars.iter().any(|sidecar| is_of(hook, sidecar)) {
+            return Err(Error::Misconfigured(text!("{}: \"{hook}\" is no hook of a known sidecar", name("EXCEPT"))));
+        }
+    }
+
+    let urls: Vec<_> = sidecars.iter().map(|sidecar| cx.trimmed(&text!("{}_URL", sidecar.prefix))).collect();
+    let urls: Vec<_> = urls.iter().map(Option::as_deref).collect();
+    let listed = sidecars.iter().zip(&urls).filter(|(sidecar, _)| !except.iter().any(|hook| is_of(hook, sidecar)));
+    let mut candidates: Vec<_> = listed.map(|(sidecar, url)| Candidate::new(sidecar, url)).collect();
+    loop {
+        ask(&mut candidates);
+        let is_young = cx.uptime() < startup;
+        let found = candidates.iter().any(Candidate::was_asked);
+        let waits = is_young || (if_absent == "wait" && !found);
+        let open = candidates.iter().any(|candidate| candidate.state == State::NoAnswer && !candidate.is_settled());
+        let missing = candidates.iter().any(Candidate::is_missing);
+        if (open || missing && waits) && cx.time_left() > REPORT_MARGIN {
+            sleep(PERIOD);
+            continue;
+        }
+        report(cx, &mut candidates, wait_gone, &name)?;
+        if found {
+            return Ok(());
+        }
+        let mut text = String::from("no sidecar: connection refused by");
+        for Candidate { requests, .. } in &candidates {
+            text += &text!(" {}", requests.sidecar.name);
+        }
+        return match if_absent {
+            _ if is_young => Err(text!("{text}; --plugin-timeout is shorter than {}", name("STARTUP")).into()),
+            "wait" => Err(text!("{text}; --plugin-timeout gives it more time").into()),
+            "ok" => {
+                log::warn(&text!("{text}; if it is only late, set {}=wait", name("ABSENT")));
+                Ok(())
+            }
+            _ => Err(text.into()),
+        };
+    }
+}
+
+/// Whether this is the name of the sidecar's hook: `istio-quit` has the prefix `HOOK_ISTIO_QUIT`.
+fn is_of(hook: &str, sidecar: &Sidecar) -> bool {
+    let capitals = hook.bytes().map(|byte| if byte == b'-' { b'_' } else { byte.to_ascii_uppercase() });
+    sidecar.prefix.bytes().skip("HOOK_".len()).eq(capitals)
+}
+
+/// Asks all that are not settled, each at its first address, and where that refuses at the next. All have been asked
+/// before the first is waited for; those with several addresses should be first, because refusals come at once.
+fn ask(candidates: &mut [Candidate]) {
+    let started: Vec<_> = candidates.iter().map(|candidate| candidate.start(0)).collect();
+    for (candidate, mut started) in candidates.iter_mut().zip(started) {
+        let mut place = 0;
+        while let Some((url, pending)) = started.take() {
+            match candidate.requests.receive(url, pending.wait()) {
+                Ok(State::NotListening) => {
+                    place += 1;
+                    started = candidate.start(place);
+                }
+                Ok(seen) => candidate.seen = Some(seen),
+                Err(error) => candidate.rejection = Some(error),
+            }
+        }
+    }
+    for candidate in candidates.iter_mut().filter(|candidate| !candidate.is_settled()) {
+        candidate.state = candidate.state.then(candidate.seen.take().unwrap_or(State::NotListening));
+    }
+}
+
+/// Reports those that were there and did not quit; fails if that keeps the pod running.
+fn report(cx: &Context, candidates: &mut [Candidate], wait_gone: bool, name: &impl Fn(&str) -> String) -> Result {
+    let found = candidates.iter().any(Candidate::was_asked);
+    let mut failure = None;
+    for candidate in candidates {
+        let sidecar = candidate.requests.sidecar.name;
+        if candidate.state == State::Asked && wait_gone {
+            candidate.state = candidate.requests.wait_until_gone(cx);
+        }
+        let error = match (candidate.rejection.take(), candidate.state) {
+            (Some(Error::Misconfigured(why)), _) => Error::Misconfigured(text!(
+                "{sidecar}, or another program at its address: {why}; to leave it out: {}",
+                name("EXCEPT")
+            )),
+            (Some(error), _) => error,
+            (None, State::NoAnswer) => Error::Failed(text!(
+                "{sidecar} accepted a connection but did not confirm the request: {}",
+                candidate.requests.why
+            )),
+            (None, State::NotReached) => {
+                Error::Failed(text!("{sidecar} could not be reached: {}", candidate.requests.why))
+            }
+            (None, State::Asked) if wait_gone => {
+                Error::Failed(text!("{sidecar} is still running: {}", candidate.requests.why))
+            }
+            (None, State::Gone) => {
+                log::info(&text!("{sidecar} is gone"));
+                continue;
+            }
+            _ => continue,
+        };
+        // What rejects a request may be no sidecar, if there is one.
+        let is_minor = found && !matches!(candidate.state, State::NoAnswer | State::Asked);
+        if let Some(error) = if is_minor { Some(error) } else { failure.replace(error) } {
+            log::warn(error.text());
+        }
+    }
+    failure.map_or(Ok(()), Err)
+}

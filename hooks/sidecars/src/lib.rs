@@ -1,0 +1,30 @@
+//! `sidecars`: asks every known sidecar to quit, whichever of them the pod has.
+//!
+//! Where a sidecar consists of an agent and its Envoy, Envoy is asked only if the agent refuses connections: an Envoy
+//! that exits before its agent was asked may look like a crash to it.
+#![cfg_attr(target_family = "wasm", no_std)]
+
+use quit::{Sidecar, quit_all, with_dapr};
+use wrapper_hook::{Context, Result};
+
+wrapper_hook::hook!(run);
+
+const ISTIO: Sidecar =
+    Sidecar { urls: &["http://localhost:15020/quitquitquit", "http://localhost:15000/quitquitquit"], ..quit::ISTIO };
+
+const CONSUL: Sidecar = Sidecar {
+    urls: &[
+        "http://localhost:20600/graceful_shutdown",
+        "http://localhost:20300/graceful_shutdown",
+        "http://localhost:19000/quitquitquit",
+    ],
+    ..quit::CONSUL
+};
+
+const ENVOY: Sidecar = Sidecar { urls: &["http://localhost:9901/quitquitquit"], ..quit::ENVOY };
+
+fn run(cx: &Context) -> Result {
+    with_dapr(cx, |daprd| {
+        quit_all(cx, "HOOK_SIDECARS", &[ISTIO, CONSUL, ENVOY, quit::LINKERD, daprd, quit::CLOUD_SQL, quit::VAULT])
+    })
+}
