@@ -13,6 +13,16 @@ use wrapper_hook::{
 
 wrapper_hook::hook!(run);
 
+wrapper_hook::describe! {
+    about: "waits until all of several servers and names are there",
+    prefix: "HOOK_READY",
+    settings: [
+        FOR: required text,
+        PERIOD: time = "250ms",
+        ON_TIMEOUT: one_of("start|fail") = "fail",
+    ],
+}
+
 /// The prefix of the variables if none is set under the hook's own name.
 const PREFIX: &str = "HOOK_READY";
 

@@ -9,6 +9,19 @@ use wrapper_hook::{Context, Result};
 
 wrapper_hook::hook!(run);
 
+wrapper_hook::describe! {
+    about: "asks every known sidecar to quit",
+    phase: after,
+    prefix: "HOOK_SIDECARS",
+    reads: ["DAPR_HTTP_PORT", "DAPR_API_TOKEN"],
+    settings: [
+        STARTUP: time = "5s",
+        ABSENT: one_of("ok|wait|fail") = "ok",
+        WAIT_GONE: switch = "false",
+        EXCEPT: text,
+    ],
+}
+
 const ISTIO: Sidecar =
     Sidecar { urls: &["http://localhost:15020/quitquitquit", "http://localhost:15000/quitquitquit"], ..quit::ISTIO };
 
