@@ -6,6 +6,7 @@ use crate::harness::{
     collector::Collector,
     failed, misconfigured, network,
     peer::{Peer, free_port},
+    unfit,
     witness::{KILL, Witness, until_registered},
     wrapper,
 };
@@ -438,11 +439,9 @@ fn a_setting_that_is_invalid_is_named_and_nothing_is_sent_of_that_signal() {
                 collector's URL for HTTP, usually of port 4318";
     for (name, value, expected) in [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318", format!("OTEL_EXPORTER_OTLP_ENDPOINT {url}")),
-        ("HOOK_OTLP_URL", "collector", format!("HOOK_OTLP_URL {url}")),
         ("OTEL_EXPORTER_OTLP_HEADERS", "authorization", format!("OTEL_EXPORTER_OTLP_HEADERS: {pairs}")),
         ("OTEL_EXPORTER_OTLP_HEADERS", "a=%zz", format!("OTEL_EXPORTER_OTLP_HEADERS: {pairs}")),
         ("OTEL_EXPORTER_OTLP_TIMEOUT", "5s", "OTEL_EXPORTER_OTLP_TIMEOUT=\"5s\": not a number of milliseconds".into()),
-        ("HOOK_OTLP_TRY_TIMEOUT", "soon", "HOOK_OTLP_TRY_TIMEOUT=\"soon\": not a time such as".into()),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc", grpc.into()),
     ] {
         let peer = Peer::with_status(200);
@@ -458,10 +457,21 @@ fn a_setting_that_is_invalid_is_named_and_nothing_is_sent_of_that_signal() {
 }
 
 #[test]
+fn a_setting_of_its_own_that_is_invalid_is_an_error_before_the_command() {
+    for (name, value, words) in [
+        ("HOOK_OTLP_URL", "collector", "HOOK_OTLP_URL is not a URL of the form http://host:port/path"),
+        ("HOOK_OTLP_TRY_TIMEOUT", "soon", "HOOK_OTLP_TRY_TIMEOUT=\"soon\": not a time such as 500ms, 10s or 1m30s"),
+    ] {
+        let done = sending("http://localhost:1", &[(name, value)]).with(&["echo", "started"]).done();
+        assert_eq!((done.code(), done.stdout.as_str(), done.line()), (125, "", unfit("otlp", words).as_str()));
+    }
+}
+
+#[test]
 fn as_a_gate_it_is_misconfigured() {
     let done = wrapper().with(&["--before", "otlp", "--", "echo", "started"]).done();
     assert_eq!((done.code(), done.stdout.as_str()), (125, ""));
-    assert_eq!(done.line(), misconfigured("otlp", "there is nothing to send before the command has run"));
+    assert_eq!(done.line(), unfit("otlp", "runs after the command only: list it with --after"));
 }
 
 #[test]

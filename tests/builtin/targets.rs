@@ -7,7 +7,7 @@ use crate::harness::{
     names::{self, Answer},
     network,
     peer::{Peer, Silent, free_port, hold},
-    wrapper,
+    unfit, wrapper,
 };
 use std::{
     io::{Read, Write},
@@ -281,7 +281,7 @@ fn a_malformed_target_is_one_line_before_anything_starts() {
     {
         let done = waiting_for(NOBODY, &[(setting, value)]).with(&COMMAND).done();
         let words = format!("HOOK_READY_{setting}=\"{value}\": not {what}");
-        assert_eq!((done.code(), done.line()), (125, misconfigured("ready", &words).as_str()));
+        assert_eq!((done.code(), done.line()), (125, unfit("ready", &words).as_str()));
     }
 }
 

@@ -156,7 +156,7 @@ fn an_allow_list_has_two_names_and_the_variable_is_set_under_one_of_them() {
     ] {
         let done = run(options, variables);
         let first = done.lines()[0].to_owned();
-        assert_eq!(done.code(), 0, "{options:?} {variables:?}: {done:?}");
+        assert_eq!(done.code(), if denied_by.is_some() { 125 } else { 0 }, "{options:?} {variables:?}: {done:?}");
         match denied_by {
             Some(by) => {
                 assert!(first.ends_with(&format!("; to allow it: {by}{here}")), "{options:?} {variables:?}: {done:?}")

@@ -25,8 +25,10 @@ fn every_hook_is_built_in_and_runs_from_its_file_alike() {
         }
         for hook in [path.as_os_str(), name.as_ref()] {
             // Whom to ask, whether to quit or to be ready, or to tell; and what to wait for.
-            let mut run = wrapper().with(&["--plugin-failure", "fail"]).plugin(hook).with(&["true"]);
-            run.env(format!("{variable}_URL"), peer.url("/")).env(format!("{variable}_FOR"), peer.url("/"));
+            let option = if name.ends_with("ready") { "--before" } else { "--after" };
+            let setting = if name == "ready" { "FOR" } else { "URL" };
+            let mut run = wrapper().with(&["--plugin-failure", "fail", option]);
+            run.arg(hook).arg("true").env(format!("{variable}_{setting}"), peer.url("/"));
             let done = run.done();
             assert_eq!(done.code(), 0, "{hook:?}: {done:?}");
         }

@@ -24,7 +24,7 @@ wrapper_hook::hook!(run);
 wrapper_hook::describe! {
     about: "sends a span and metrics of the command to an OpenTelemetry collector",
     phase: after,
-    settings: [URL: url],
+    settings: [URL: url, TRY_TIMEOUT: time],
 }
 
 /// Names of a signal in variables, in the path of its URL, and in its body.

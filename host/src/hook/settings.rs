@@ -28,8 +28,8 @@ pub struct Settings {
 }
 
 /// The settings of any hook that wrapper itself reads.
-pub const OF_WRAPPER: [&str; 9] =
-    ["TIMEOUT", "MEMORY", "ALLOW_HTTP", "SHA256", "ON", "OPTIONAL", "ON_LAST", "TLS_CERT", "TLS_KEY"];
+pub const OF_WRAPPER: [&str; 10] =
+    ["TIMEOUT", "MEMORY", "ALLOW", "ALLOW_HTTP", "SHA256", "ON", "OPTIONAL", "ON_LAST", "TLS_CERT", "TLS_KEY"];
 
 impl Settings {
     /// Compares the digest of the hook's component with the one that it must have.
