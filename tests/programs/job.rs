@@ -3,12 +3,15 @@
 //! `my-job exit CODE` prints `ready` and `done TIME`, in nanoseconds since 1970, and exits with CODE.
 //! `my-job until-stopped CODE` prints `ready`, at SIGTERM `stopping`, a second later `done TIME`, and exits with CODE.
 //! `my-job deaf` prints `ready` and does nothing at SIGTERM.
+//! `my-job third-time FILE CODE` prints `ready` and `done TIME`, and exits with CODE, the third time with 0. FILE counts.
+//! `my-job fill FILE MIB CODE` writes so many MiB to FILE, and goes on as until-stopped.
+//! `my-job eat` prints `ready` and takes memory until it is killed.
 //! `my-job confined` prints `ready`, /proc/self/status and what comes of writing to the root, and exits with 0.
 //! `my-job pause` keeps a pod until SIGTERM.
 //! `my-job`, with other words or none, is a job that succeeds.
 
 use std::{
-    env, fs,
+    env, fs, hint,
     process::exit,
     ptr, thread,
     time::{Duration, SystemTime},
@@ -33,15 +36,25 @@ fn main() {
     let args: Vec<String> = env::args().skip(1).collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["exit", code] => done(code),
-        ["until-stopped", code] => {
-            until_stopped();
-            println!("stopping");
-            thread::sleep(Duration::from_secs(1));
-            done(code);
+        ["until-stopped", code] => when_stopped(code),
+        ["fill", file, mib, code] => {
+            fs::write(file, vec![b'.'; mib.parse::<usize>().expect("a number") << 20]).unwrap();
+            when_stopped(code);
         }
         ["deaf"] => loop {
             until_stopped();
         },
+        ["third-time", file, code] => {
+            let starts = fs::read(file).unwrap_or_default().len();
+            fs::write(file, vec![b'.'; starts + 1]).unwrap();
+            done(if starts < 2 { code } else { "0" });
+        }
+        ["eat"] => {
+            let mut eaten = Vec::new();
+            loop {
+                eaten.push(hint::black_box(vec![1_u8; 1 << 20]));
+            }
+        }
         ["confined"] => {
             print!("{}", fs::read_to_string("/proc/self/status").unwrap());
             println!("write: {:?}", fs::write("/file", "").map_err(|error| error.kind()));
@@ -50,6 +63,13 @@ fn main() {
         ["pause"] => until_stopped(),
         _ => done("0"),
     }
+}
+
+fn when_stopped(code: &str) -> ! {
+    until_stopped();
+    println!("stopping");
+    thread::sleep(Duration::from_secs(1));
+    done(code)
 }
 
 fn until_stopped() {
