@@ -8,6 +8,7 @@ use crate::harness::{
     peer::{Peer, hold, reset},
     unfit, wrapper,
 };
+use nix::libc::SIGTERM;
 use std::{
     io::{ErrorKind, Write},
     net::{TcpListener, TcpStream},
@@ -587,6 +588,26 @@ fn one_that_is_waited_for_and_never_listens_is_a_failure_at_the_end_of_the_hooks
             let more = "--plugin-timeout gives it more time";
             sidecar.assert_failure(&done, &format!("{name} is not listening yet: {refused}; {more}"));
             assert_took(&done, 3.0, 10.0);
+        });
+    });
+}
+
+#[test]
+fn one_that_is_waited_for_is_considered_absent_after_the_startup_time_if_the_container_is_being_stopped() {
+    each(|sidecar| {
+        network::alone(|| {
+            let settings = [("STARTUP", "1s"), ("ABSENT", "wait")];
+            let command = "trap 'exit 3' TERM; echo ready; while :; do :; done";
+            let mut run = sidecar.quit(&settings).with(&["--plugin-timeout", "30s", "sh", "-c", command]).running();
+            run.until_stdout_has("ready");
+            run.signal(SIGTERM);
+            let done = run.done();
+            assert_eq!(done.code(), 3, "{done:?}");
+            let (name, refused) = (sidecar.name, sidecar.refused(&sidecar.urls()));
+            let why = "it may have been stopped together with the command";
+            let line = format!("{name} is considered absent: {refused}; {why}");
+            assert!(done.line().ends_with(&line), "{done:?}");
+            assert_took(&done, 1.0, 20.0);
         });
     });
 }

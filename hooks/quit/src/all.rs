@@ -58,6 +58,7 @@ pub fn quit_all(cx: &Context, prefix: &str, sidecars: &[Sidecar]) -> Result {
     let startup = cx.duration(&name("STARTUP"))?.unwrap_or(STARTUP);
     let wait_gone = cx.flag(&name("WAIT_GONE"))?;
     let if_absent = cx.choice(&name("ABSENT"), &["ok", "wait", "fail"])?.unwrap_or("ok");
+    let stopped = cx.stop_signal().is_some();
     let except = cx.list(&name("EXCEPT"));
     for hook in &except {
         if !sidecars.iter().any(|sidecar| is_of(hook, sidecar)) {
@@ -73,7 +74,7 @@ pub fn quit_all(cx: &Context, prefix: &str, sidecars: &[Sidecar]) -> Result {
         ask(&mut candidates);
         let is_young = cx.uptime() < startup;
         let found = candidates.iter().any(Candidate::was_asked);
-        let waits = is_young || (if_absent == "wait" && !found);
+        let waits = is_young || (if_absent == "wait" && !stopped && !found);
         let open = candidates.iter().any(|candidate| candidate.state == State::NoAnswer && !candidate.is_settled());
         let missing = candidates.iter().any(Candidate::is_missing);
         if (open || missing && waits) && cx.time_left() > REPORT_MARGIN {
@@ -90,12 +91,16 @@ pub fn quit_all(cx: &Context, prefix: &str, sidecars: &[Sidecar]) -> Result {
         }
         return match if_absent {
             _ if is_young => Err(text!("{text}; --plugin-timeout is shorter than {}", name("STARTUP")).into()),
+            "fail" => Err(text.into()),
+            _ if stopped => {
+                log::warn(&text!("{text}; it may have been stopped together with the command"));
+                Ok(())
+            }
             "wait" => Err(text!("{text}; --plugin-timeout gives it more time").into()),
-            "ok" => {
+            _ => {
                 log::warn(&text!("{text}; if it is only late, set {}=wait", name("ABSENT")));
                 Ok(())
             }
-            _ => Err(text.into()),
         };
     }
 }

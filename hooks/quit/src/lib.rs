@@ -164,8 +164,8 @@ const REPORT_MARGIN: Duration = Duration::from_millis(600);
 /// Asks the sidecar to quit. `with_header` adds the header that it requires: a hook that needs none is smaller.
 ///
 /// Settings: `HOOK_…_URL` replaces the addresses, `HOOK_…_STARTUP` the five seconds after which a sidecar that refuses
-/// connections is absent, `HOOK_…_ABSENT` is what to do then (`ok`, `wait` or `fail`), and `HOOK_…_WAIT_GONE` waits
-/// until the sidecar is gone.
+/// connections is absent, `HOOK_…_ABSENT` is what to do then (`ok`, `fail`, or `wait`, which is `ok` after a stop
+/// signal), and `HOOK_…_WAIT_GONE` waits until the sidecar is gone.
 pub fn quit(cx: &Context, sidecar: &Sidecar, with_header: impl Fn(Request) -> Request) -> Result {
     let name = |setting: &str| cx.setting_name_or(setting, sidecar.prefix);
     let url = cx.trimmed(&name("URL"));
@@ -174,12 +174,15 @@ pub fn quit(cx: &Context, sidecar: &Sidecar, with_header: impl Fn(Request) -> Re
     let startup = cx.duration(&name("STARTUP"))?.unwrap_or(STARTUP);
     let wait_gone = cx.flag(&name("WAIT_GONE"))?;
     let if_absent = cx.choice(&name("ABSENT"), &["ok", "wait", "fail"])?.unwrap_or("ok");
+    // The containers of a pod are stopped together: a sidecar that is not there then is not late.
+    let stopped = cx.stop_signal().is_some();
+    let waits = if_absent == "wait" && !stopped;
 
     let mut requests = Requests { sidecar, urls, why: String::new() };
     let mut state = State::NotListening;
     loop {
         state = match state.then(requests.ask(&with_header)?) {
-            State::NotListening if if_absent != "wait" && cx.uptime() >= startup => State::Absent,
+            State::NotListening if !waits && cx.uptime() >= startup => State::Absent,
             state => state,
         };
         if state == State::Asked && wait_gone {
@@ -201,17 +204,18 @@ pub fn quit(cx: &Context, sidecar: &Sidecar, with_header: impl Fn(Request) -> Re
             State::NotReached => "could not be reached",
             State::NoAnswer => "accepted a connection but did not confirm the request",
         };
-        let fix = match (state, if_absent) {
-            (State::Absent, "ok") => text!("; if it is only late, set {}=wait", name("ABSENT")),
-            (State::NotListening, "wait") => "; --plugin-timeout gives it more time".into(),
-            (State::NotListening, _) => text!("; --plugin-timeout is shorter than {}", name("STARTUP")),
+        let fix = match state {
+            State::Absent if stopped => "; it may have been stopped together with the command".into(),
+            State::Absent if if_absent == "ok" => text!("; if it is only late, set {}=wait", name("ABSENT")),
+            State::NotListening if waits => "; --plugin-timeout gives it more time".into(),
+            State::NotListening => text!("; --plugin-timeout is shorter than {}", name("STARTUP")),
             _ => String::new(),
         };
         if let State::Absent | State::NotListening = state {
             requests.explain_refusal(url.is_none());
         }
         let text = text!("{} {description}: {}{fix}", sidecar.name, requests.why);
-        if state == State::Absent && if_absent == "ok" {
+        if state == State::Absent && if_absent != "fail" {
             log::warn(&text);
             return Ok(());
         }
