@@ -118,7 +118,7 @@ def hangs_without_wrapper(space, path):
 
 def hangs(space, job="my-job"):
     """All but the sidecar has ended, and the Job has not. It does when somebody asks the sidecar to quit."""
-    space.until_log_has("starting main dispatch loop", SIDECAR, job)
+    space.until_log_has(images.sidecar()[2], SIDECAR, job)
     expect(space.job(job)["status"].get("active") == 1, f"the Job: {space.job(job)['status']}")
     space.exec(SIDECAR, "/wrapper", "--plugin", "istio-quit", "--", "/wrapper", "--version", job=job)
     space.completes(job)
@@ -431,7 +431,7 @@ def stopped(space, **changes):
     job["spec"] |= changes
     space.apply(job)
     space.until_log_has("ready")
-    space.until_log_has("starting main dispatch loop", SIDECAR)
+    space.until_log_has(images.sidecar()[2], SIDECAR)
     return space.pod()["metadata"]["name"], space.follow()
 
 
@@ -595,7 +595,7 @@ def job_command_yaml_out_of_memory_hangs_if_wrapper_is_killed_too(space):
     if QUIT in space.log():
         space.fails("BackoffLimitExceeded")
     else:
-        space.until_log_has("starting main dispatch loop", SIDECAR)
+        space.until_log_has(images.sidecar()[2], SIDECAR)
         expect(space.job()["status"].get("active") == 1, space.job()["status"])
 
 

@@ -29,7 +29,7 @@ PERIOD = 0.25
 SIDECAR = "istio-proxy"
 PROXY = {
     "name": SIDECAR,
-    "image": images.ENVOY,
+    "image": images.PROXY,
     "securityContext": {
         "runAsNonRoot": True,
         "readOnlyRootFilesystem": True,

@@ -19,8 +19,8 @@ MIRROR = "registry.example/mirror/wrapper:0.1.0"
 # The job with wrapper in front, as the README says, and another image with nothing of wrapper.
 MY_JOB = "registry.example/my-job:1.0"
 MY_PLAIN_JOB = "registry.example/my-plain-job:1.0"
-# A real Envoy in place of the mesh's sidecar.
-ENVOY = "registry.example/my-proxy:1.0"
+# A real sidecar in place of the mesh's.
+PROXY = "registry.example/my-proxy:1.0"
 PAUSE = "registry.example/pause:1.0"
 
 # As images name them.
@@ -66,10 +66,11 @@ def wrapper_binary():
 
 
 def job_binary():
-    program = TOOLS / "cluster/my-job"
-    options = ["--edition", "2024", "-C", "opt-level=1", "-C", "strip=symbols"]
-    static = ["-C", "target-feature=+crt-static", "-C", "relocation-model=static"]
-    subprocess.run(["rustc", *options, *static, "-o", program, REPOSITORY / "tests/programs/job.rs"], check=True)
+    program, source = TOOLS / "cluster/my-job", REPOSITORY / "tests/programs/job.rs"
+    if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
+        options = ["--edition", "2024", "-C", "opt-level=1", "-C", "strip=symbols"]
+        static = ["-C", "target-feature=+crt-static", "-C", "relocation-model=static"]
+        subprocess.run(["rustc", *options, *static, "-o", program, source], check=True)
     return program
 
 
@@ -93,18 +94,30 @@ def layer(files, file):
     return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def sidecar():
+    """The sidecar's files, its configuration, and what it logs when it listens."""
+    if os.environ.get("CLUSTER_SIDECAR") == "cloud-sql-proxy":
+        program = ["/cloud-sql-proxy", "--token=none", "--port=5432", "--lazy-refresh", "--quitquitquit"]
+        program += ["--admin-port=15020", "project:region:instance"]
+        files = {"cloud-sql-proxy": TOOLS / "cluster/cloud-sql-proxy"}
+        return files, program, "ready for new connections"
+    program = ["/envoy", "--disable-hot-restart", "--concurrency", "1"]
+    program += ["--config-yaml", json.dumps(envoy_config(15020))]
+    return envoy_files(), program, "starting main dispatch loop"
+
+
 def images():
     """The names of each image, its files, and its configuration."""
     wrapper, job = wrapper_binary(), job_binary()
     hooks = {f"hooks/{hook.name}": hook for hook in (REPOSITORY / "hooks/dist").glob("*.wasm")}
     anyone = "65532:65532"
     wrapped = ["/wrapper", "--plugin", "istio-quit", "--", "/my-job"]
-    envoy = ["/envoy", "--disable-hot-restart", "--concurrency", "1", "--config-yaml", json.dumps(envoy_config(15020))]
+    files, program, _ = sidecar()
     return [
         ([WRAPPER, MIRROR], {"wrapper": wrapper} | hooks, {"User": anyone, "Entrypoint": ["/wrapper"]}),
         ([MY_JOB], {"wrapper": wrapper, "my-job": job}, {"User": anyone, "Entrypoint": wrapped, "Env": PATIENT}),
         ([MY_PLAIN_JOB], {"my-job": job}, {"User": anyone, "Entrypoint": ["/my-job"], "Env": PATIENT}),
-        ([ENVOY], envoy_files() | {"wrapper": wrapper}, {"User": "1337:1337", "Entrypoint": envoy}),
+        ([PROXY], files | {"wrapper": wrapper}, {"User": "1337:1337", "Entrypoint": program}),
         ([PAUSE], {"my-job": job}, {"User": anyone, "Entrypoint": ["/my-job", "pause"]}),
     ]
 

@@ -229,7 +229,7 @@ def start_kubernetes():
 
 def start():
     shutil.rmtree(STATE, ignore_errors=True)
-    STATE.mkdir(parents=True)
+    STATE.mkdir(parents=True, exist_ok=True)
     for cgroup in cgroups():
         cgroup.mkdir(exist_ok=True)
     folders()
