@@ -24,6 +24,29 @@
 //! let report = Job::exited(0).run(run);
 //! assert_eq!(report.result.unwrap_err().text(), "HOOK_URL is not set");
 //! ```
+//!
+//! # Time
+//!
+//! No test waits: the hook has a clock of its own, which [`sleep`](crate::sleep) advances at once, and which otherwise
+//! stands still. [`Context::uptime`] and [`Context::time_left`] follow it. A request takes no time on this clock, unless
+//! it times out: then it takes its timeout, for which the test does wait, because the [`Server`] is a real one.
+//!
+//! ```
+//! # use core::time::Duration;
+//! # use wrapper_hook::{Context, Result, http, sleep, testing::{Job, Server}};
+//! fn run(cx: &Context) -> Result {
+//!     let url = cx.var("HOOK_URL").ok_or("HOOK_URL is not set")?;
+//!     while http::get(&url).send()?.status() == 503 && cx.time_left() > Duration::from_secs(2) {
+//!         sleep(Duration::from_secs(2));
+//!     }
+//!     Ok(())
+//! }
+//!
+//! let server = Server::answering_in_turn([(503, ""), (503, ""), (200, "")]);
+//! let report = Job::exited(0).var("HOOK_URL", &server.url("/")).run(run);
+//! assert_eq!(server.requests().len(), 3);
+//! assert_eq!(report.slept, Duration::from_secs(4));
+//! ```
 #![allow(clippy::print_stderr, clippy::expect_used, clippy::panic)]
 
 mod probe;
@@ -38,7 +61,7 @@ use std::{
     collections::hash_map::RandomState,
     hash::{BuildHasher, Hasher},
     thread_local,
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 /// The context and the variables of a hook.
@@ -72,6 +95,8 @@ pub struct Report {
     pub result: Result,
     /// The lines that it logged with [`log`](crate::log).
     pub log: Vec<(Level, String)>,
+    /// The sum of its [sleeps](crate::sleep).
+    pub slept: Duration,
 }
 
 pub use host::Level;
@@ -215,17 +240,19 @@ impl Job {
 
     /// Runs the hook on this thread.
     pub fn run(self, hook: impl FnOnce(&Context) -> Result) -> Report {
-        let running = Running { job: self, since: Instant::now(), log: Vec::new() };
+        let running = Running { job: self, passed: Duration::ZERO, slept: Duration::ZERO, log: Vec::new() };
         let before = RUNNING.replace(Some(running));
         let result = hook(Context::get());
-        let log = RUNNING.replace(before).map(|running| running.log).unwrap_or_default();
-        Report { result, log }
+        let Running { log, slept, .. } = RUNNING.replace(before).expect("it is there until here");
+        Report { result, log, slept }
     }
 }
 
 struct Running {
     job: Job,
-    since: Instant,
+    /// Time on the hook's clock.
+    passed: Duration,
+    slept: Duration,
     log: Vec<(Level, String)>,
 }
 
@@ -300,11 +327,11 @@ pub(crate) mod host {
     }
 
     pub fn get_uptime() -> u64 {
-        with(|running| nanoseconds(running.job.uptime + running.since.elapsed()))
+        with(|running| nanoseconds(running.job.uptime.saturating_add(running.passed)))
     }
 
     pub fn get_time_left() -> u64 {
-        with(|running| nanoseconds(running.job.time_left.saturating_sub(running.since.elapsed())))
+        with(|running| nanoseconds(running.job.time_left.saturating_sub(running.passed)))
     }
 
     pub fn get_name() -> String {
@@ -325,7 +352,24 @@ pub(crate) mod host {
     }
 
     pub fn sleep(time: Duration) {
-        std::thread::sleep(time);
+        with(|running| {
+            running.passed = running.passed.saturating_add(time);
+            running.slept = running.slept.saturating_add(time);
+        });
+    }
+
+    /// The time on the clock of the hook, if one runs on this thread: requests can be sent without.
+    pub fn passed() -> Option<Duration> {
+        RUNNING.with_borrow(|running| running.as_ref().map(|running| running.passed))
+    }
+
+    /// Sets the clock to a time, unless it is past that.
+    pub fn pass_until(time: Duration) {
+        RUNNING.with_borrow_mut(|running| {
+            if let Some(running) = running {
+                running.passed = running.passed.max(time);
+            }
+        });
     }
 
     pub fn now() -> Duration {
@@ -338,5 +382,47 @@ pub(crate) mod host {
 
     pub fn nanoseconds(time: Duration) -> u64 {
         u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{http, sleep, text};
+    use std::{net::TcpListener, time::Instant};
+
+    #[test]
+    fn sleep_advances_the_clock_of_the_hook_and_takes_no_time() {
+        const HOUR: Duration = Duration::from_secs(3600);
+        let began = Instant::now();
+        let report = Job::exited(0).uptime(HOUR).time_left(HOUR).run(|cx| {
+            assert_eq!((cx.uptime(), cx.time_left()), (HOUR, HOUR));
+            sleep(HOUR / 2);
+            assert_eq!((cx.uptime(), cx.time_left()), (HOUR * 3 / 2, HOUR / 2));
+            sleep(HOUR);
+            assert_eq!((cx.elapsed(), cx.time_left()), (Some(Duration::from_secs(1)), Duration::ZERO));
+            Ok(())
+        });
+        assert_eq!(report.slept, HOUR * 3 / 2);
+        assert!(began.elapsed() < HOUR / 2);
+    }
+
+    #[test]
+    fn a_request_takes_its_timeout_on_the_clock_only_if_it_times_out() {
+        const TIMEOUT: Duration = Duration::from_millis(100);
+        let server = Server::answering(200, "");
+        // Its connections are never accepted.
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let silent = text!("http://localhost:{}/", listener.local_addr().unwrap().port());
+        let report = Job::exited(0).uptime(Duration::ZERO).run(|cx| {
+            http::get(&server.url("/")).send()?.ok()?;
+            assert_eq!(cx.uptime(), Duration::ZERO);
+            // Both at the same time take it once.
+            let pending = [http::get(&silent).timeout(TIMEOUT).start(), http::get(&silent).timeout(TIMEOUT).start()];
+            let errors = pending.map(|pending| pending.wait().unwrap_err().kind);
+            assert_eq!((errors, cx.uptime()), ([http::ErrorKind::Timeout; 2], TIMEOUT));
+            Ok(())
+        });
+        assert_eq!(report.slept, Duration::ZERO);
     }
 }

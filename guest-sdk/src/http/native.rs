@@ -1,7 +1,7 @@
 //! Requests through the operating system, the transport of a hook in a native test.
 
 use super::{ErrorKind, Failure, HTTP, split};
-use crate::text;
+use crate::{testing, text};
 use alloc::{borrow::ToOwned, boxed::Box, string::String, vec::Vec};
 use core::time::Duration;
 use std::{
@@ -33,7 +33,14 @@ pub struct RequestParts {
 
 /// A request that a thread sends.
 #[derive(Debug)]
-pub struct Started(JoinHandle<Result<Incoming, Failure>>);
+pub struct Started {
+    sent: JoinHandle<Result<Incoming, Failure>>,
+    deadline: Deadline,
+}
+
+/// The end of a timeout on the clock of the hook, which has one of its own.
+#[derive(Clone, Copy, Debug)]
+struct Deadline(Option<Duration>);
 
 /// A response whose headers have arrived.
 #[derive(Debug)]
@@ -60,13 +67,30 @@ impl RequestParts {
 /// Sends a request.
 pub fn start(method: &str, url: &str, parts: RequestParts, timeout: Duration) -> Result<Started, Failure> {
     let (method, url) = (method.to_owned(), url.to_owned());
-    Ok(Started(thread::spawn(move || exchange(&method, &url, parts, timeout))))
+    let deadline = Deadline::after(timeout);
+    Ok(Started { sent: thread::spawn(move || exchange(&method, &url, parts, timeout)), deadline })
 }
 
 impl Started {
     /// Waits for the response's headers.
     pub fn wait(self) -> Result<Incoming, Failure> {
-        self.0.join().unwrap_or_else(|_| Err(Failure::from("the request failed")))
+        let Self { sent, deadline } = self;
+        let result = sent.join().unwrap_or_else(|_| Err(Failure::from("the request failed")));
+        result.map_err(|failure| deadline.passed_by(failure))
+    }
+}
+
+impl Deadline {
+    fn after(timeout: Duration) -> Self {
+        Self(testing::host::passed().map(|now| now.saturating_add(timeout)))
+    }
+
+    /// Advances the clock if the failure is a timeout.
+    fn passed_by(self, failure: Failure) -> Failure {
+        if let (ErrorKind::Timeout, Some(time)) = (failure.kind, self.0) {
+            testing::host::pass_until(time);
+        }
+        failure
     }
 }
 
@@ -110,13 +134,14 @@ impl Incoming {
     }
 
     /// Reads at most `limit` bytes of the body.
-    pub fn read(&self, limit: usize, _timeout: Duration) -> Result<Vec<u8>, Failure> {
+    pub fn read(&self, limit: usize, timeout: Duration) -> Result<Vec<u8>, Failure> {
         let body = self.body.take().ok_or(Failure::from("the body was read before"))?;
         let mut bytes = Vec::new();
         match Box::new(body.into_reader()).take(limit as u64).read_to_end(&mut bytes) {
             Ok(_) => Ok(bytes),
             Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-                Err(Failure::new(ErrorKind::Timeout, "the body did not arrive in time"))
+                let failure = Failure::new(ErrorKind::Timeout, "the body did not arrive in time");
+                Err(Deadline::after(timeout).passed_by(failure))
             }
             Err(_) => Err(Failure::new(ErrorKind::BrokenOff, "the body is incomplete")),
         }

@@ -1,7 +1,7 @@
 //! A server on loopback.
 
 use crate::text;
-use alloc::{string::String, sync::Arc, vec::Vec};
+use alloc::{collections::VecDeque, string::String, sync::Arc, vec::Vec};
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-/// An HTTP server that gives every request the same response, and records the requests.
+/// An HTTP server that records the requests.
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
@@ -36,17 +36,32 @@ impl Received {
 }
 
 impl Server {
-    /// Starts a server on a free port of loopback.
+    /// Starts a server on a free port of loopback that gives every request the same response.
     ///
     /// # Panics
     ///
     /// If no port can be opened.
     pub fn answering(status: u16, body: &str) -> Self {
+        Self::answering_in_turn([(status, body)])
+    }
+
+    /// Starts a server that gives the first request the first response, and so on; the last one is repeated.
+    ///
+    /// ```
+    /// # use wrapper_hook::{http, testing::Server};
+    /// let server = Server::answering_in_turn([(503, ""), (200, "thanks")]);
+    /// let status = || http::get(&server.url("/")).send().unwrap().status();
+    /// assert_eq!([status(), status(), status()], [503, 200, 200]);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If there is no response, or if no port can be opened.
+    pub fn answering_in_turn<'a>(responses: impl IntoIterator<Item = (u16, &'a str)>) -> Self {
+        let mut responses: VecDeque<_> = responses.into_iter().map(response).collect();
+        assert!(!responses.is_empty(), "a server needs a response");
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port on loopback");
         let address = listener.local_addr().expect("the port has a number");
-        let length = body.len();
-        let response =
-            text!("HTTP/1.1 {status} Whatever\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
         let requests = Arc::<Mutex<Vec<Received>>>::default();
         let seen = requests.clone();
         // The thread runs until the test's process exits.
@@ -54,7 +69,12 @@ impl Server {
             for stream in listener.incoming().flatten() {
                 if let Some(request) = receive(&stream) {
                     seen.lock().unwrap_or_else(PoisonError::into_inner).push(request);
-                    let _ = (&stream).write_all(response.as_bytes());
+                    if let Some(response) = responses.front() {
+                        let _ = (&stream).write_all(response.as_bytes());
+                    }
+                    if responses.len() > 1 {
+                        responses.pop_front();
+                    }
                 }
             }
         });
@@ -70,6 +90,11 @@ impl Server {
     pub fn requests(&self) -> Vec<Received> {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+fn response((status, body): (u16, &str)) -> String {
+    let length = body.len();
+    text!("HTTP/1.1 {status} Whatever\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")
 }
 
 fn receive(stream: &TcpStream) -> Option<Received> {
