@@ -3,7 +3,7 @@
 use crate::{
     Error, Result,
     host::{self, get_environment},
-    text, values,
+    template, text, values,
 };
 use alloc::{string::String, vec::Vec};
 use core::time::Duration;
@@ -127,6 +127,41 @@ impl Context {
         host::get_succeeded() == Some(true)
     }
 
+    /// What became of the command, to be read after its name: `exited with 7`, `was killed by signal 9: out of memory`.
+    pub fn summary(&self) -> String {
+        let ended = match self.outcome() {
+            None => "is about to start".into(),
+            Some(Outcome::Exited(status)) => text!("exited with {status}"),
+            Some(Outcome::Killed { signal, .. }) => text!("was killed by signal {signal}"),
+            Some(Outcome::NotStarted { reason, .. }) => text!("was not started: {reason}"),
+            Some(_) => "ended".into(),
+        };
+        match &*template::cause(self) {
+            "" => ended,
+            cause => {
+                let words: String = cause.chars().map(|char| if char == '-' { ' ' } else { char }).collect();
+                text!("{ended}: {words}")
+            }
+        }
+    }
+
+    /// The report that the built-in hook `http` sends by default: an object of JSON in one line.
+    ///
+    /// ```
+    /// # let job = wrapper_hook::testing::Job::killed(9).cause(wrapper_hook::Cause::OutOfMemory).peak_memory(5_242_880);
+    /// # let report = job.run(|cx| {
+    /// let start = r#"{"command":"true","phase":"after","outcome":"killed","cause":"out-of-memory","result":"failure","#;
+    /// assert!(cx.to_json().starts_with(start));
+    /// let end = r#""peak_memory":5242880,"summary":"was killed by signal 9: out of memory"}"#;
+    /// assert!(cx.to_json().ends_with(end));
+    /// # Ok(())
+    /// # });
+    /// # assert_eq!(report.result, Ok(()));
+    /// ```
+    pub fn to_json(&self) -> String {
+        template::fill(self, template::REPORT, template::Escape::Json).unwrap_or_default()
+    }
+
     /// Why the command ended, if more is known than its outcome.
     pub fn cause(&self) -> Option<Cause> {
         Some(match host::get_cause()? {
@@ -164,6 +199,11 @@ impl Context {
     /// The time at which the command was started, since 1970-01-01T00:00:00Z; `None` if it was not.
     pub fn started_at(&self) -> Option<Duration> {
         host::get_started_at().map(Duration::from_nanos)
+    }
+
+    /// The time at which the command exited, since 1970-01-01T00:00:00Z; `None` if it did not run.
+    pub fn ended_at(&self) -> Option<Duration> {
+        self.started_at()?.checked_add(self.elapsed()?)
     }
 
     /// The run time of the command; `None` if it did not run.

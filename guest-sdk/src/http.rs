@@ -20,12 +20,15 @@ mod abi;
 #[cfg(any(test, target_family = "wasm"))]
 #[cfg_attr(not(target_family = "wasm"), allow(dead_code))]
 mod error_code;
+mod retry;
 #[cfg(not(target_family = "wasm"))]
 #[path = "http/native.rs"]
 mod transport;
 #[cfg(target_family = "wasm")]
 #[path = "http/wasi.rs"]
 mod transport;
+
+pub use retry::{origin, send_with_retries, send_with_retries_if};
 
 use crate::text;
 use alloc::{

@@ -46,9 +46,11 @@
 //!
 //! # What a hook can do
 //!
-//! It reads the [`Context`], writes [`log`] lines, sends [`http`] requests and [probes](probe) to the addresses that the
-//! operator allowed, and [sleeps](sleep). [`describe!`] declares its settings, so that wrapper checks them before the
-//! command starts. It runs once, for at most [`Context::time_left`]; its memory is freed when it ends, not before.
+//! It reads the [`Context`], writes [`log`] lines, sends [`http`] requests,
+//! [with retries](http::send_with_retries) or without, and [probes](probe) to the addresses that the operator allowed,
+//! and [sleeps](sleep). The built-in hook `http` sends [`Context::to_json`]. [`describe!`] declares its settings, so
+//! that wrapper checks them before the command starts. It runs once, for at most [`Context::time_left`]; its memory is
+//! freed when it ends, not before.
 #![no_std]
 #![deny(missing_docs)]
 
@@ -62,11 +64,13 @@ mod context;
 mod describe;
 mod error;
 pub mod http;
+pub mod json;
 pub mod log;
 pub mod probe;
 #[cfg(all(target_family = "wasm", not(feature = "std")))]
 #[doc(hidden)]
 pub mod rt;
+pub mod template;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
 mod text;
@@ -97,7 +101,7 @@ pub use context::{Cause, Context, CpuTime, Outcome, Phase, Position};
 #[doc(hidden)]
 pub use describe::{__joined, __length};
 pub use error::{Error, Result};
-pub use text::{Text, concat};
+pub use text::{Text, concat, milliseconds, seconds};
 
 use core::time::Duration;
 

@@ -54,8 +54,12 @@ mod server;
 
 pub use server::{Received, Server};
 
-use crate::{Cause, Context, CpuTime, Result};
-use alloc::{borrow::ToOwned, string::String, vec::Vec};
+use crate::{Cause, Context, CpuTime, Result, milliseconds};
+use alloc::{
+    borrow::ToOwned,
+    string::{String, ToString},
+    vec::Vec,
+};
 use core::{cell::RefCell, time::Duration};
 use std::{
     collections::hash_map::RandomState,
@@ -344,7 +348,24 @@ pub(crate) mod host {
     }
 
     pub fn get_environment() -> Vec<(String, String)> {
-        with(|running| running.job.variables.clone())
+        with(|running| {
+            let job = &running.job;
+            let cause = job.cause.as_ref().map(|cause| match cause {
+                Cause::OutOfMemory => "out-of-memory".to_owned(),
+                Cause::TimedOut => "timed-out".to_owned(),
+                Cause::Other(text) => text.clone(),
+            });
+            let cpu_time = job.cpu_time.map(|time| milliseconds(time.user.saturating_add(time.system)));
+            // Those of the context that a hook may read instead of calling a function.
+            let facts = [
+                ("WRAPPER_CAUSE", cause),
+                ("WRAPPER_PEAK_MEMORY", job.peak_memory.map(|bytes| bytes.to_string())),
+                ("WRAPPER_CPU_MS", cpu_time.map(|time| time.to_string())),
+                ("WRAPPER_LEFTOVERS", job.leftovers.map(|count| count.to_string())),
+            ];
+            let facts = facts.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+            job.variables.iter().cloned().chain(facts).collect()
+        })
     }
 
     pub fn log(level: Level, message: &str) {

@@ -1,6 +1,7 @@
 //! Formatting without `core::fmt`, which would be a quarter of a small hook.
 
 use alloc::string::String;
+use core::time::Duration;
 
 /// A value that [`text!`](crate::text) accepts.
 #[diagnostic::on_unimplemented(
@@ -92,6 +93,17 @@ impl Text for crate::http::Error {
     fn push(&self, text: &mut String) {
         text.push_str(self.text());
     }
+}
+
+/// Whole milliseconds; `Duration::as_millis` computes with 128 bits, which makes a hook larger.
+pub fn milliseconds(time: Duration) -> u64 {
+    time.as_secs() * 1000 + u64::from(time.subsec_millis())
+}
+
+/// Seconds with three decimals: `1.500`.
+pub fn seconds(time: Duration) -> String {
+    let thousandths = u64::from(time.subsec_millis());
+    crate::text!("{}.{}{}{}", time.as_secs(), thousandths / 100, thousandths / 10 % 10, thousandths % 10)
 }
 
 #[cfg(test)]

@@ -5,10 +5,11 @@
 //! `--plugin slack=http`, the hook has settings under that name: `HOOK_SLACK_URL`.
 #![cfg_attr(target_family = "wasm", no_std)]
 
-mod template;
-
-use template::{Escape, fill};
-use wrapper_hook::{Context, Error, Result, String, Vec, http, text};
+use wrapper_hook::{
+    Context, Error, Result, String, Vec, http,
+    template::{self, Escape, fill},
+    text,
+};
 
 wrapper_hook::hook!(run);
 
@@ -40,9 +41,6 @@ wrapper_hook::describe! {
     ],
 }
 
-/// The default body: all placeholders that are of use to a program.
-const BODY: &str = r#"{"command":"{command}","phase":"{phase}","outcome":"{outcome}","cause":"{cause}","result":"{result}","exit_code":{exit_code},"signal":{signal},"duration_ms":{duration_ms},"cpu_time_ms":{cpu_time_ms},"peak_memory":{peak_memory},"summary":"{summary}"}"#;
-
 fn run(cx: &Context) -> Result {
     // The body is sent as it is; other settings are trimmed.
     let setting = |name: &str| cx.trimmed(&cx.setting_name(name));
@@ -55,7 +53,7 @@ fn run(cx: &Context) -> Result {
     let body = match cx.var(&cx.setting_name("BODY")) {
         Some(body) => body,
         None if matches!(method.as_str(), "GET" | "HEAD" | "DELETE") => String::new(),
-        None => BODY.into(),
+        None => template::REPORT.into(),
     };
     let json = match typed {
         Some((_, value)) => value.as_bytes().windows(4).any(|word| word.eq_ignore_ascii_case(b"json")),

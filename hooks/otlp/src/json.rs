@@ -1,7 +1,6 @@
 //! Parts of the bodies in JSON, appended to a text.
 
-use notify::push_json;
-use wrapper_hook::{String, text};
+use wrapper_hook::{String, json::push as push_json, text};
 
 /// Appends an attribute; `kind` is the type of its value: `string`, `int` or `double`.
 pub fn attribute(attributes: &mut String, name: &str, kind: &str, value: &str) {

@@ -14,10 +14,16 @@ mod settings;
 mod traceparent;
 
 use core::time::Duration;
-use notify::{cause, outcome, program, push_json, seconds, summary};
+use notify::program;
 use settings::Signal;
 use traceparent::Traceparent;
-use wrapper_hook::{Context, CpuTime, Error, Outcome, Phase, Result, String, http, log, now, random, text};
+use wrapper_hook::{
+    Context, CpuTime, Error, Outcome, Phase, Result, String, http,
+    json::push as push_json,
+    log, now, random, seconds,
+    template::{cause, outcome},
+    text,
+};
 
 wrapper_hook::hook!(run);
 
@@ -70,7 +76,7 @@ fn export(cx: &Context, names: &Names, resource: &str, items: &dyn Fn() -> Optio
     );
     // Those that the specification of OTLP/HTTP has clients retry.
     let is_transient = |status| matches!(status, 429 | 502 | 503 | 504);
-    let response = notify::deliver(cx, &origin, is_transient, || {
+    let response = http::send_with_retries_if(cx, is_transient, || {
         let request = http::post(&url).timeout(timeout).header("Content-Type", "application/json");
         let request = request.body(body.as_bytes());
         headers.iter().fold(request, |request, (name, value)| request.header(name, value))
@@ -144,7 +150,7 @@ fn span(cx: &Context, Times { start, end }: &Times) -> Option<String> {
     span.push(']');
     if !cx.succeeded() {
         span.push_str(",\"status\":{\"code\":2,\"message\":\"");
-        push_json(&mut span, &summary(cx));
+        push_json(&mut span, &cx.summary());
         span.push_str("\"}");
     }
     span.push('}');

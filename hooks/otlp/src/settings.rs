@@ -3,7 +3,7 @@
 use crate::json;
 use core::time::Duration;
 use notify::{not_a_url, program};
-use wrapper_hook::{Context, Error, Result, String, Vec, log, text};
+use wrapper_hook::{Context, Error, Result, String, Vec, http, log, text};
 
 /// The default of the specification: a collector on this machine.
 const ENDPOINT: &str = "http://localhost:4318";
@@ -53,7 +53,7 @@ pub fn signal(cx: &Context, name: &str, path: &str) -> Result<Option<Signal>> {
         }
         url.push_str(path);
     }
-    let origin = notify::origin(&url).ok_or_else(|| not_a_url(&variable))?.into();
+    let origin = http::origin(&url).ok_or_else(|| not_a_url(&variable))?.into();
     let headers = match own("HEADERS") {
         None => Vec::new(),
         // The message leaves the value out: it may be a secret.

@@ -5,8 +5,8 @@
 //! time of the last success is still there after a failure.
 #![cfg_attr(target_family = "wasm", no_std)]
 
-use notify::{ended_at, program, seconds};
-use wrapper_hook::{Context, CpuTime, Error, Phase, Result, String, http, text};
+use notify::program;
+use wrapper_hook::{Context, CpuTime, Error, Phase, Result, String, http, seconds, text};
 
 wrapper_hook::hook!(run);
 
@@ -58,7 +58,7 @@ fn metrics(cx: &Context) -> String {
     };
     metric("exit_code", "Exit code of the container.", &text!("{}", cx.exit_code()));
     metric("success", "1 if the command succeeded, otherwise 0.", if cx.succeeded() { "1" } else { "0" });
-    if let (Some(elapsed), Some(start), Some(end)) = (cx.elapsed(), cx.started_at(), ended_at(cx)) {
+    if let (Some(elapsed), Some(start), Some(end)) = (cx.elapsed(), cx.started_at(), cx.ended_at()) {
         metric("duration_seconds", "Run time of the command.", &seconds(elapsed));
         metric("start_time_seconds", "Start of the command, as Unix time.", &seconds(start));
         metric("end_time_seconds", "Exit of the command, as Unix time.", &seconds(end));
