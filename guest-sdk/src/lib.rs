@@ -150,23 +150,44 @@ pub mod bindings {
 /// of the panic, and the message if it is plain text; messages with values, as of `unwrap`, `expect` and
 /// `panic!("{x}")`, need the feature `std`. The error E0152, a duplicate lang item, means that the hook uses the
 /// standard library without that feature.
+///
+/// Built for anything but WebAssembly, the function is compiled and nothing exported: a hook is what
+/// `cargo build --target wasm32-wasip2 --release` makes.
 #[macro_export]
 macro_rules! hook {
     ($run:path) => {
         $crate::__runtime!();
 
         const _: () = {
-            struct Hook;
+            const _: fn(&$crate::Context) -> $crate::Result = $run;
 
-            impl $crate::bindings::exports::wrapper::hook::run::Guest for Hook {
-                fn run() -> ::core::result::Result<(), $crate::bindings::exports::wrapper::hook::run::Error> {
-                    let run: fn(&$crate::Context) -> $crate::Result = $run;
-                    run($crate::Context::get()).map_err(::core::convert::Into::into)
-                }
-            }
-
-    $crate::bindings::export_hook!(Hook with_types_in $crate::bindings);
+            $crate::__export!($run);
         };
+    };
+}
+
+/// Exports nothing: other linkers do not accept the names of a component's exports.
+#[cfg(not(target_family = "wasm"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __export {
+    ($run:path) => {};
+}
+
+#[cfg(target_family = "wasm")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __export {
+    ($run:path) => {
+        struct Hook;
+
+        impl $crate::bindings::exports::wrapper::hook::run::Guest for Hook {
+            fn run() -> ::core::result::Result<(), $crate::bindings::exports::wrapper::hook::run::Error> {
+                $run($crate::Context::get()).map_err(::core::convert::Into::into)
+            }
+        }
+
+        $crate::bindings::export_hook!(Hook with_types_in $crate::bindings);
     };
 }
 
