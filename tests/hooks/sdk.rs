@@ -15,15 +15,17 @@ fn block(after: &str) -> String {
     block.split_once("```").unwrap().0.to_owned()
 }
 
-fn cargo_build(directory: &Path) {
+/// Runs cargo as it is called in a shell, and returns what it printed.
+fn cargo(directory: &Path, arguments: &[&str], target_directory: &Path) -> String {
     let mut cargo = Command::new(env!("CARGO"));
-    // The crate's source is the only thing that a reader has to fill in.
-    cargo.current_dir(directory).args(["build", "--target", guests::TARGET, "--release"]);
+    cargo.current_dir(directory).args(arguments);
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CARGO_") && name != "CARGO_HOME") {
         cargo.env_remove(name);
     }
-    let output = cargo.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = cargo.env("CARGO_TARGET_DIR", target_directory).output().unwrap();
+    let [stdout, stderr] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+    assert!(output.status.success(), "{arguments:?}: {stdout}{stderr}");
+    format!("{stdout}{stderr}")
 }
 
 #[test]
@@ -36,9 +38,11 @@ fn the_hook_of_the_documentation_builds_outside_the_workspace_and_runs() {
     fs::create_dir(directory.path().join("src")).unwrap();
     fs::write(directory.path().join("Cargo.toml"), manifest).unwrap();
     fs::write(directory.path().join("src/lib.rs"), block("`src/lib.rs`:")).unwrap();
-    cargo_build(directory.path());
+    let target = directory.path().join("target");
+    // The crate's source is the only thing that a reader has to fill in.
+    cargo(directory.path(), &["build", "--target", guests::TARGET, "--release"], &target);
 
-    let hook = directory.path().join("target/wasm32-wasip2/release/report.wasm");
+    let hook = target.join("wasm32-wasip2/release/report.wasm");
     let peer = Peer::with_status(200);
     let mut run = wrapper().plugin(&hook).with(&["sh", "-c", "exit 7"]);
     run.env("HOOK_REPORT_URL", peer.url("/report"));
@@ -46,6 +50,39 @@ fn the_hook_of_the_documentation_builds_outside_the_workspace_and_runs() {
     assert_eq!(done.code(), 7, "{done:?}");
     assert!(peer.requests()[0].starts_with("POST /report "), "{done:?}");
     assert!(peer.requests()[0].ends_with("exited with 7"), "{:?}", peer.requests());
+}
+
+#[test]
+fn a_copy_of_the_template_passes_its_tests_builds_and_runs() {
+    let directory = tempfile::tempdir().unwrap();
+    let copied = Command::new("cp").arg("-r").arg(repository("hooks/template/.")).arg(directory.path()).status();
+    assert!(copied.unwrap().success());
+    let manifest = directory.path().join("Cargo.toml");
+    let text = fs::read_to_string(&manifest).unwrap();
+    assert!(text.contains("\"../../guest-sdk\""), "{text}");
+    fs::write(manifest, text.replace("../../guest-sdk", repository("guest-sdk").to_str().unwrap())).unwrap();
+    // The versions that are known to work, which are there already.
+    fs::copy(repository("Cargo.lock"), directory.path().join("Cargo.lock")).unwrap();
+
+    let target = repository("target/template");
+    let tested = cargo(directory.path(), &["test"], &target);
+    assert!(tested.contains("2 passed"), "{tested}");
+    cargo(directory.path(), &["hook"], &target);
+    let peer = Peer::with_status(200);
+    let mut run = wrapper().plugin(target.join("wasm32-wasip2/release/my_hook.wasm")).with(&["sh", "-c", "exit 7"]);
+    run.env("HOOK_MY_HOOK_URL", peer.url("/jobs")).env("HOOK_MY_HOOK_TOKEN", "s3cret");
+    let done = run.done();
+    assert_eq!((done.code(), done.line()), (7, "wrapper: my_hook: reported"), "{done:?}");
+    let request = &peer.requests()[0];
+    assert!(request.starts_with("POST /jobs ") && request.contains("Bearer s3cret"), "{request}");
+    assert!(request.contains(r#""summary":"exited with 7""#), "{request}");
+
+    // What a development environment does, or habit.
+    let built = cargo(directory.path(), &["build"], &target);
+    assert!(!built.contains("warning"), "{built}");
+    let done = wrapper().plugin(target.join("debug/libmy_hook.so")).with(&["true"]).done();
+    assert_eq!(done.code(), 125, "{done:?}");
+    assert!(done.line().ends_with("build it for wasm32-wasip2"), "{done:?}");
 }
 
 #[test]
