@@ -17,14 +17,15 @@
 //! }
 //! ```
 //!
-//! and its `Cargo.toml` has a library of type `cdylib`, this crate, and a release profile made for size:
+//! and its `Cargo.toml` has a library of type `cdylib`, this crate, and a release profile made for size. The crate is
+//! part of wrapper's repository; it is not on crates.io.
 //!
 //! ```toml
 //! [lib]
 //! crate-type = ["cdylib"]
 //!
 //! [dependencies]
-//! wrapper-hook = "0.1"
+//! wrapper-hook = { path = "../wrapper/guest-sdk" } # in your clone
 //!
 //! [profile.release]
 //! opt-level = "z"
@@ -34,7 +35,8 @@
 //! strip = true
 //! ```
 //!
-//! `cargo build --target wasm32-wasip2 --release` makes the component.
+//! `cargo build --target wasm32-wasip2 --release` makes the component. `hooks/template` of the repository is a hook to
+//! copy, with tests.
 //!
 //! # Size
 //!
@@ -42,7 +44,8 @@
 //! [`text!`] fills in `{}` and `{name}` at a fraction of the cost of `alloc::format!`, which adds 4 kB, and `{:?}` of
 //! large types several times that.
 //!
-//! A hook that uses the standard library leaves out `no_std` and enables this crate's feature `std`.
+//! A hook that uses the standard library leaves out `no_std` and enables this crate's feature `std`. Leaving out
+//! `no_std` alone ends in the error E0152, a duplicate lang item.
 //!
 //! # What a hook can do
 //!

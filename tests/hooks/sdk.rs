@@ -86,6 +86,18 @@ fn a_copy_of_the_template_passes_its_tests_builds_and_runs() {
 }
 
 #[test]
+fn the_package_of_the_crate_has_what_its_build_reads() {
+    let listed = cargo(
+        &repository(""),
+        &["package", "--list", "--allow-dirty", "--offline", "-p", "wrapper-hook"],
+        &repository("target"),
+    );
+    for file in ["src/lib.rs", "wit/hook.wit", "wit/deps/http.wit"] {
+        assert!(listed.lines().any(|line| line == file), "{file}: {listed}");
+    }
+}
+
+#[test]
 fn the_client_sends_a_body_and_reads_an_answer() {
     let answer = "HTTP/1.1 201 Created\r\nServer: stub\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
     let peer = Peer::answering(answer);
