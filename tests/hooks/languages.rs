@@ -1,9 +1,9 @@
 //! The same hook in several languages, built as hooks/examples describes.
 
-use crate::harness::{LOOK, Run, repository, skipped, wrapper};
+use crate::harness::{Done, LOOK, Run, peer::Peer, repository, skipped, wrapper};
 use std::{
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
     sync::{Mutex, PoisonError},
     thread,
@@ -24,6 +24,26 @@ fn a_program_in_rust_reports_the_result_of_the_command() {
 #[test]
 fn a_program_in_c_reports_the_result_of_the_command() {
     reports_the_result_of_the_command("c");
+}
+
+#[test]
+fn a_program_in_go_reports_the_result_of_the_command() {
+    reports_the_result_of_the_command("go");
+}
+
+#[test]
+fn a_hook_in_javascript_sends_a_request() {
+    let Some(hook) = build("javascript-http") else { return };
+    let peer = Peer::with_status(200);
+    let done = run("javascript-http", &hook, "exit 7", &peer);
+    assert_eq!((done.code(), done.lines()), (7, vec!["wrapper: javascript-http: sent exited"]), "{done:?}");
+    let request = &peer.requests()[0];
+    assert!(request.starts_with("POST /report?a=b "), "{request}");
+    assert!(request.ends_with(r#"{"command":["sh","-c","exit 7"],"outcome":"exited","value":7}"#), "{request}");
+
+    let peer = Peer::with_status(404);
+    let done = run("javascript-http", &hook, "exit 7", &peer);
+    assert!(done.line().ends_with(&format!("it reports: \"{}\": answered 404", peer.url("/report?a=b"))), "{done:?}");
 }
 
 #[test]
@@ -80,23 +100,39 @@ fn the_message_for_a_program_in_go_explains_how_to_make_it_a_component() {
     assert!(done.line().contains(step), "{done:?}");
 }
 
+/// Languages whose hooks also send it to a server.
+const SENDERS: [&str; 3] = ["c", "go", "python"];
+
 fn reports_the_result_of_the_command(language: &str) {
     let Some(hook) = build(language) else { return };
     for (command, code, end) in [("kill -KILL $$", 137, "was killed by signal 9"), ("exit 7", 7, "exited with 7")] {
-        let options = ["--plugin-timeout", "10m", "--", "sh", "-c", command];
-        let mut run = wrapper().plugin(&hook).with(&options);
-        // At the lowest priority, beside the other tests, compiling would take for ever.
-        run.env("WRAPPER_PLUGIN_PREPARE", "off");
-        let mut run = run.running();
-        let deadline = Instant::now() + HANGS;
-        while !run.has_ended() {
-            assert!(Instant::now() < deadline, "{language} hangs; stderr so far: {}", run.stderr_so_far());
-            thread::sleep(LOOK);
-        }
-        let done = run.done();
+        let peer = Peer::with_status(200);
+        let done = run(language, &hook, command, &peer);
         assert_eq!(done.code(), code, "{done:?}");
         assert_eq!(done.lines(), [format!("wrapper: {language}: \"sh\" {end}")], "{done:?}");
+        match &peer.requests()[..] {
+            [request] if SENDERS.contains(&language) => {
+                assert!(request.starts_with("POST /report?a=b "), "{request}");
+                assert!(request.ends_with(&format!("\r\n\r\n\"sh\" {end}")), "{request}");
+            }
+            requests => assert!(requests.is_empty() && !SENDERS.contains(&language), "{requests:?}"),
+        }
     }
+}
+
+/// Runs a command and then the hook, whose setting `URL` is that of a peer.
+fn run(language: &str, hook: &Path, command: &str, peer: &Peer) -> Done {
+    let mut run = wrapper().plugin(hook).with(&["--plugin-timeout", "10m", "--", "sh", "-c", command]);
+    // At the lowest priority, beside the other tests, compiling would take for ever.
+    run.env("WRAPPER_PLUGIN_PREPARE", "off");
+    run.env(format!("HOOK_{}_URL", language.to_uppercase().replace('-', "_")), peer.url("/report?a=b"));
+    let mut run = run.running();
+    let deadline = Instant::now() + HANGS;
+    while !run.has_ended() {
+        assert!(Instant::now() < deadline, "{language} hangs; stderr so far: {}", run.stderr_so_far());
+        thread::sleep(LOOK);
+    }
+    run.done()
 }
 
 /// The component that a language's build script makes; none where its tools cannot be had.
