@@ -120,7 +120,7 @@ def hangs(space, job="my-job"):
     """All but the sidecar has ended, and the Job has not. It does when somebody asks the sidecar to quit."""
     space.until_log_has(images.sidecar()[2], SIDECAR, job)
     expect(space.job(job)["status"].get("active") == 1, f"the Job: {space.job(job)['status']}")
-    space.exec(SIDECAR, "/wrapper", "--plugin", "istio-quit", "--", "/wrapper", "--version", job=job)
+    space.exec(SIDECAR, "/wrapper", "--after", "istio-quit", "--", "/wrapper", "--version", job=job)
     space.completes(job)
 
 
@@ -216,7 +216,7 @@ def a_native_sidecar_that_is_asked_to_quit_is_restarted_and_the_job_completes(sp
     expect(QUIT in space.log(), space.log())
 
     space.until_log_has("ready", job="running")
-    space.exec("my-job", "/wrapper", "--plugin", "istio-quit", "--", "/wrapper", "--version", job="running")
+    space.exec("my-job", "/wrapper", "--after", "istio-quit", "--", "/wrapper", "--version", job="running")
 
     def restarted():
         (proxy,) = space.pod("running")["status"]["initContainerStatuses"]
@@ -338,7 +338,7 @@ def the_policy_wraps_a_labelled_job_and_it_completes(space):
     space.apply(labelled())
     space.completes()
     pod = space.pod()["spec"]
-    expect(pod["containers"][0]["command"] == ["/wrapper-bin/wrapper", "--plugin", "istio-quit", "--", "/my-job"], pod)
+    expect(pod["containers"][0]["command"] == ["/wrapper-bin/wrapper", "--after", "istio-quit", "--", "/my-job"], pod)
     expect(pod["containers"][-1]["name"] == SIDECAR, pod)
     expect_quit(space, "my-job")
 

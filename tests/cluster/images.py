@@ -111,7 +111,7 @@ def images():
     wrapper, job = wrapper_binary(), job_binary()
     hooks = {f"hooks/{hook.name}": hook for hook in (REPOSITORY / "hooks/dist").glob("*.wasm")}
     anyone = "65532:65532"
-    wrapped = ["/wrapper", "--plugin", "istio-quit", "--", "/my-job"]
+    wrapped = ["/wrapper", "--after", "istio-quit", "--", "/my-job"]
     files, program, _ = sidecar()
     return [
         ([WRAPPER, MIRROR], {"wrapper": wrapper} | hooks, {"User": anyone, "Entrypoint": ["/wrapper"]}),

@@ -124,7 +124,7 @@ fn it_runs_a_command_and_a_hook_with_no_rights_no_network_and_nothing_to_write_t
     let nobody = ["--security-opt=no-new-privileges", "--user=1000650000:0"];
     for hook in ["echo", "/hooks/echo.wasm"] {
         let run = podman(&["run", "--rm"]).with(&nothing).with(&nobody);
-        let done = run.with(&[WRAPPER, "--plugin", hook, "--", "/wrapper", "--version"]).done();
+        let done = run.with(&[WRAPPER, "--after", hook, "--", "/wrapper", "--version"]).done();
         assert_eq!(done.code(), 0, "{done:?}");
         assert!(done.stdout.starts_with("wrapper "), "{done:?}");
         assert!(done.stderr.contains("wrapper: echo: "), "{done:?}");

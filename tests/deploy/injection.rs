@@ -149,7 +149,7 @@ fn the_policy_puts_the_hook_there_that_the_label_names() {
     let wrapped = admit(&policy("wrap.yaml"), &[one]).remove(0).unwrap();
     assert_eq!(
         strings(&wrapped["spec"]["containers"][0]["command"])[..3],
-        ["/wrapper-bin/wrapper", "--plugin", "linkerd-shutdown"]
+        ["/wrapper-bin/wrapper", "--after", "linkerd-shutdown"]
     );
 }
 

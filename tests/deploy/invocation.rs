@@ -46,7 +46,7 @@ impl Invocation {
     pub fn hooks(&self) -> Vec<String> {
         let listed = self.variable("WRAPPER_PLUGIN_PATH").into_iter().flat_map(|list| list.split(':'));
         let pairs =
-            self.options.windows(2).filter(|pair| ["--before", "--plugin", "--after"].contains(&pair[0].as_str()));
+            self.options.windows(2).filter(|pair| ["--before", "--after", "--after"].contains(&pair[0].as_str()));
         let hooks = listed.chain(pairs.map(|pair| pair[1].as_str()));
         hooks
             .map(|hook| {

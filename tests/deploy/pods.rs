@@ -187,7 +187,7 @@ fn through_an_empty_dir(security: &Value) -> Pod {
         }],
         "containers": [job(json!({
             "image": MY_JOB,
-            "command": ["/wrapper-bin/wrapper", "--plugin", "istio-quit", "--", "/my-job"],
+            "command": ["/wrapper-bin/wrapper", "--after", "istio-quit", "--", "/my-job"],
             "args": ["confined"],
             "volumeMounts": mounts,
             "securityContext": security,

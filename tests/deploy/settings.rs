@@ -204,10 +204,10 @@ fn an_invalid_option_of_a_manifest_is_detected() {
         options: words.iter().map(|word| (*word).into()).collect(),
         ..Invocation::default()
     };
-    assert_eq!(code(options(&["--plugin", "istio-quit"])), 7);
-    assert_eq!(code(options(&["--plugin", "istio-quitt"])), 125);
+    assert_eq!(code(options(&["--after", "istio-quit"])), 7);
+    assert_eq!(code(options(&["--after", "istio-quitt"])), 125);
     assert_eq!(code(options(&["--plugins", "istio-quit"])), 125);
-    assert_eq!(code(options(&["--plugin", "/hooks/istio-quitt.wasm"])), 125);
+    assert_eq!(code(options(&["--after", "/hooks/istio-quitt.wasm"])), 125);
     let env = |name: &str, value: &str| Invocation { env: vec![(name.into(), value.into())], ..Invocation::default() };
     assert_eq!(code(env("WRAPPER_PLUGIN_PATH", "/hooks/istio-quit.wasm")), 7);
     assert_eq!(code(env("WRAPPER_STOP_TIMEOUT", "60x")), 125);
@@ -332,7 +332,7 @@ fn the_commands_time_and_the_hooks_fit_into_the_grace_period() {
     let cron_job = file("deploy/cronjob-monitor.yaml").remove(0);
     let spec = pod(&cron_job).unwrap();
     let invocation = Invocation::read(&spec["containers"][0], None).unwrap();
-    let after = invocation.options.iter().filter(|word| *word == "--plugin").count() as u64;
+    let after = invocation.options.iter().filter(|word| *word == "--after").count() as u64;
     assert_eq!(
         (invocation.variable("WRAPPER_STOP_TIMEOUT"), invocation.variable("WRAPPER_PLUGIN_TIMEOUT")),
         (Some("1m"), Some("30s"))

@@ -1,7 +1,7 @@
 //! Reports how the command ended to a server: JSON, with a token, and again if the server is not available.
 //!
 //! Settings: `HOOK_MY_HOOK_URL` and `HOOK_MY_HOOK_TOKEN`. The middle part is the name of the hook: that of the file,
-//! or `slack` if it is listed as `--plugin slack=my_hook.wasm`.
+//! or `slack` if it is listed as `--after slack=my_hook.wasm`.
 #![cfg_attr(target_family = "wasm", no_std)]
 
 use wrapper_hook::{Context, Error, Result, String, http, log, text};
