@@ -8,6 +8,7 @@ use crate::harness::{
     peer::{Peer, hold},
     wrapper,
 };
+use nix::libc::SIGTERM;
 use std::{
     io::Write,
     net::TcpStream,
@@ -179,6 +180,20 @@ fn with_absent_wait_one_that_comes_after_the_window_is_asked() {
         eventually("all were asked more than once", || network::refusals() > 60);
         let _linkerd = answering(4191, 200);
         assert_lines(&run.done(), 0, &[asked("linkerd-proxy")]);
+    });
+}
+
+#[test]
+fn with_absent_wait_those_that_refuse_after_the_window_are_absent_if_the_container_is_being_stopped() {
+    network::alone(|| {
+        let mut run = wrapper().with(&["--plugin-failure", "fail"]).plugin("sidecars");
+        run.envs([("HOOK_SIDECARS_STARTUP", "1s"), ("HOOK_SIDECARS_ABSENT", "wait"), ("HOOK_SIDECARS_TIMEOUT", "2m")]);
+        let command = "trap 'exit 3' TERM; echo ready; while :; do :; done";
+        let mut run = run.with(&["sh", "-c", command]).running();
+        run.until_stdout_has("ready");
+        run.signal(SIGTERM);
+        let stopped = "it may have been stopped together with the command";
+        assert_lines(&run.done(), 3, &[format!("wrapper: sidecars: warning: {NONE}; {stopped}")]);
     });
 }
 
