@@ -120,7 +120,9 @@ def hangs(space, job="my-job"):
     """All but the sidecar has ended, and the Job has not. It does when somebody asks the sidecar to quit."""
     space.until_log_has(images.sidecar()[2], SIDECAR, job)
     expect(space.job(job)["status"].get("active") == 1, f"the Job: {space.job(job)['status']}")
-    space.exec(SIDECAR, "/wrapper", "--after", "istio-quit", "--", "/wrapper", "--version", job=job)
+    # Killed with the container, perhaps before its own end.
+    asked = space.exec(SIDECAR, "/wrapper", "--after", "istio-quit", "--", "/wrapper", "--version", job=job)
+    expect(QUIT in asked.stderr, f"{asked.stdout}{asked.stderr}")
     space.completes(job)
 
 
@@ -161,6 +163,19 @@ def job_linkerd_yaml_completes_with_envoy_in_place_of_linkerds_proxy(space):
     space.completes()
     expect_quit(space, "my-job", quit="linkerd-shutdown: asked linkerd-proxy to quit (200)")
     expect("linkerd-ready: linkerd-proxy is ready" in space.log(), space.log())
+
+
+@case
+def job_any_mesh_yaml_completes_with_a_sidecar_that_it_does_not_name_and_without_one(space):
+    job = job_of("job-any-mesh.yaml", HOOK_SIDECARS_STARTUP="5s")
+    without = copy.deepcopy(job)
+    without["metadata"]["name"] = "without"
+    template(job).setdefault("metadata", {}).setdefault("labels", {})[INJECT] = "true"
+    space.apply(job, without)
+    space.completes()
+    expect_quit(space, "my-job", quit="sidecars: asked istio-proxy to quit (200)")
+    space.completes("without")
+    expect("no sidecar: connection refused by" in space.log(job="without"), space.log(job="without"))
 
 
 @own_case
@@ -216,7 +231,8 @@ def a_native_sidecar_that_is_asked_to_quit_is_restarted_and_the_job_completes(sp
     expect(QUIT in space.log(), space.log())
 
     space.until_log_has("ready", job="running")
-    space.exec("my-job", "/wrapper", "--after", "istio-quit", "--", "/wrapper", "--version", job="running")
+    asked = space.exec("my-job", "/wrapper", "--after", "istio-quit", "--", "/wrapper", "--version", job="running")
+    expect(QUIT in asked.stderr, f"{asked.stdout}{asked.stderr}")
 
     def restarted():
         (proxy,) = space.pod("running")["status"]["initContainerStatuses"]

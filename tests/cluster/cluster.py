@@ -241,7 +241,10 @@ class Space:
         return time.monotonic() - began
 
     def exec(self, container, *command, job="my-job"):
-        return self.kubectl("exec", self.pod(job)["metadata"]["name"], f"--container={container}", "--", *command)
+        """How a command in a container ended."""
+        pod = self.pod(job)["metadata"]["name"]
+        program = [KUBECTL, "--namespace", self.name, "exec", pod, f"--container={container}", "--", *command]
+        return subprocess.run(program, capture_output=True, text=True)
 
     def report(self):
         """All that may explain a failure."""
