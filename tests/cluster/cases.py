@@ -1,8 +1,10 @@
 """What wrapper promises about Kubernetes, each a case: a function that raises if it fails. The manifests of deploy/ are
 applied as they are, but for the Job's image, and what a case says it changes. The sidecar is a real Envoy."""
 
+import collections
 import concurrent.futures
 import copy
+import json
 import os
 import shutil
 import subprocess
@@ -10,7 +12,7 @@ import tempfile
 import threading
 import time
 import traceback
-from http.server import BaseHTTPRequestHandler
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import images
@@ -253,6 +255,39 @@ def cronjob_monitor_yaml_is_triggered_and_the_monitor_gets_the_start_and_the_exi
         space.fails("BackoffLimitExceeded")
     expect_quit(space, "my-job", code=7)
     expect(monitor.requests == ["POST /0123-4567/start", "POST /0123-4567/7"], monitor.requests)
+
+
+@own_case
+def cronjob_prometheus_yaml_pushes_metrics_and_sends_an_alert_for_a_run_that_failed(space):
+    with Monitor("pushgateway.monitoring", "alertmanager.monitoring", port=9091) as gateway:
+        with Monitor("alertmanager.monitoring", port=9093) as alerts:
+            (cron,) = read("cronjob-prometheus.yaml")
+            main_container(cron)["args"] = ["exit", "7"]
+            gateway.reached_from(space, cron)
+            space.apply(cron)
+            space.kubectl("create", "job", "my-job", "--from=cronjob/my-job")
+            space.fails("BackoffLimitExceeded")
+    expect(space.terminated()["exitCode"] == 7, space.state("my-job"))
+    (push,), (alert,) = gateway.requests, alerts.requests
+    expect(push.endswith(f"/metrics/job/my-job/namespace/{space.name}"), push)
+    expect(alert == "POST /api/v2/alerts", alert)
+    (sent,) = json.loads(alerts.bodies[0])
+    expect(sent["labels"]["namespace"] == space.name, sent)
+    expect(sent["annotations"]["summary"].startswith("my-job exited with 7 after "), sent)
+
+
+@own_case
+def job_otlp_yaml_sends_a_span_and_metrics_that_name_the_pod_and_its_node(space):
+    with Monitor("otel-collector.observability", port=4318) as collector:
+        job = job_of("job-otlp.yaml")
+        collector.reached_from(space, job)
+        space.apply(job)
+        space.completes()
+    expect(sorted(collector.requests) == ["POST /v1/metrics", "POST /v1/traces"], collector.requests)
+    pod = space.pod()
+    for body in collector.bodies:
+        for value in [space.name, pod["metadata"]["name"], pod["spec"]["nodeName"]]:
+            expect(value.encode() in body, f"{value}: {body}")
 
 
 @case
@@ -656,48 +691,57 @@ def kill(space, container):
 
 
 class Monitor:
-    """A server of that name, by HTTPS on the node, which notes each request."""
+    """A server on the node with these names, by HTTPS on port 443 and else by HTTP, which notes each request."""
 
-    def __init__(self, name):
-        self.name = name
+    # One server at a time has a port.
+    locks = collections.defaultdict(threading.Lock)
+
+    def __init__(self, *names, port=443):
+        self.names, self.port = names, port
+        self.requests, self.bodies, self.authority = [], [], None
 
     def __enter__(self):
         import node
         import webhook
 
-        self.requests = requests = []
+        monitor = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self):
-                self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                requests.append(f"POST {self.path}")
+                monitor.bodies.append(self.rfile.read(int(self.headers.get("Content-Length", 0))))
+                monitor.requests.append(f"{self.command} {self.path}")
                 self.send_response(200)
                 self.end_headers()
+
+            do_PUT = do_POST
 
             def log_message(self, *_):
                 pass
 
         self.address = node.ADDRESS
-        # One at a time has the port.
-        self.port.acquire()
-        self.server, self.authority = webhook.serve(Handler, (self.address, 443), f"DNS:{self.name}")
+        self.locks[self.port].acquire()
+        place = self.address, self.port
+        if self.port == 443:
+            self.server, self.authority = webhook.serve(Handler, place, *(f"DNS:{name}" for name in self.names))
+        else:
+            self.server = ThreadingHTTPServer(place, Handler)
+            threading.Thread(target=self.server.serve_forever, daemon=True).start()
         return self
-
-    port = threading.Lock()
 
     def __exit__(self, *_):
         self.server.shutdown()
         self.server.server_close()
-        self.port.release()
+        self.locks[self.port].release()
 
     def reached_from(self, space, document):
         """Has the Job's container find the server, and trust it."""
-        space.kubectl("create", "configmap", "monitor", f"--from-literal=ca.pem={self.authority}")
         pod, container = template(document)["spec"], main_container(document)
-        pod["hostAliases"] = [{"ip": self.address, "hostnames": [self.name]}]
-        pod.setdefault("volumes", []).append({"name": "monitor", "configMap": {"name": "monitor"}})
-        container.setdefault("volumeMounts", []).append({"name": "monitor", "mountPath": "/monitor"})
-        set_env(container, SSL_CERT_FILE="/monitor/ca.pem")
+        pod["hostAliases"] = [{"ip": self.address, "hostnames": list(self.names)}]
+        if self.authority:
+            space.kubectl("create", "configmap", "monitor", f"--from-literal=ca.pem={self.authority}")
+            pod.setdefault("volumes", []).append({"name": "monitor", "configMap": {"name": "monitor"}})
+            container.setdefault("volumeMounts", []).append({"name": "monitor", "mountPath": "/monitor"})
+            set_env(container, SSL_CERT_FILE="/monitor/ca.pem")
 
 
 def prepare_cluster(injects):
