@@ -247,8 +247,7 @@ fn an_import_that_hooks_are_not_given_is_named() {
         (r#"(import "secret" (func))"#, r#"imports "secret", which hooks cannot use"#),
         (
             r#"(import "wrapper:hook/context@0.1.9" (instance (export "get-weather" (func))))"#,
-            "built for wrapper:hook 0.1.9, this wrapper supports 0.1.0; use a newer wrapper; it imports \
-             wrapper:hook/context.get-weather",
+            r#"imports get-weather of "wrapper:hook/context@0.1.9", which this wrapper does not have; use a newer wrapper"#,
         ),
     ] {
         let file = guests::text(&format!("(component {import})"));

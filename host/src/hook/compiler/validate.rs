@@ -147,11 +147,8 @@ fn check_import(name: &str, functions: &[String]) -> Result<(), String> {
             Err(format!("imports {name:?}, a draft of WASI 0.2; build it with tools of 2024 or later"))
         }
         _ if !interface.is_given() => Err(format!("imports {name:?}, which hooks cannot use")),
-        Some(function) if interface.is_ours() => {
-            Err(format!("{}; it imports {}.{function}", other_version(interface.version), interface.name))
-        }
         Some(function) => {
-            Err(format!("imports {function} of {name:?}, which this wrapper does not have; use a newer one"))
+            Err(format!("imports {function} of {name:?}, which this wrapper does not have; use a newer wrapper"))
         }
         None => Ok(()),
     }
