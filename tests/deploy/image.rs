@@ -111,7 +111,8 @@ fn the_image_starts_wrapper_as_an_unprivileged_user() {
         assert!(["null", "[]", "{}", r#""""#, r#""/""#].contains(&value.as_str()), "{nothing}: {value}");
     }
     let done = podman(&["run", "--rm", "--network", "none", WRAPPER, "--version"]).done();
-    assert_eq!((done.code(), done.stdout.as_str()), (0, concat!("wrapper ", env!("CARGO_PKG_VERSION"), "\n")));
+    assert_eq!(done.code(), 0, "{done:?}");
+    assert!(done.stdout.starts_with(concat!("wrapper ", env!("CARGO_PKG_VERSION"))), "{done:?}");
 }
 
 #[test]

@@ -49,14 +49,21 @@ fn the_message_for_a_command_that_is_not_found_has_a_hint() {
     }
 }
 
+/// Settings with which `istio-quit` fails: nobody listens there.
+const FAILS: [(&str, &str); 3] = [
+    ("HOOK_ISTIO_QUIT_URL", "http://localhost:9/"),
+    ("HOOK_ISTIO_QUIT_STARTUP", "0"),
+    ("HOOK_ISTIO_QUIT_ABSENT", "fail"),
+];
+
 #[test]
 fn a_failing_hook_does_not_change_the_exit_code() {
     for (command, code) in [("exit 0", 0), ("exit 7", 7)] {
         let mut run = wrapper().plugin("istio-quit").with(&["sh", "-c", command]);
-        run.env("HOOK_ISTIO_QUIT_STARTUP", "soon");
+        run.envs(FAILS);
         let done = run.done();
         assert_eq!(done.code(), code, "{done:?}");
-        assert!(done.line().contains("HOOK_ISTIO_QUIT_STARTUP"), "{done:?}");
+        assert!(done.stderr.contains("hook \"istio-quit\": failed"), "{done:?}");
     }
 }
 
@@ -64,7 +71,7 @@ fn a_failing_hook_does_not_change_the_exit_code() {
 fn with_plugin_failure_fail_it_turns_success_into_125_and_nothing_else() {
     for (policy, command, code) in [("fail", "exit 0", 125), ("fail", "exit 7", 7), ("ignore", "exit 0", 0)] {
         let mut run = wrapper().with(&["--plugin-failure", policy]).plugin("istio-quit").with(&["sh", "-c", command]);
-        run.env("HOOK_ISTIO_QUIT_STARTUP", "soon");
+        run.envs(FAILS);
         assert_eq!(run.done().code(), code, "{policy} {command}");
     }
 }
@@ -168,7 +175,7 @@ fn a_failed_hook_that_counts_makes_125_of_a_code_that_counts_as_success_and_of_n
     let codes = ["--success-codes", "3", "--map-code", "4=42", "--plugin-failure", "fail"];
     for (script, code) in [("exit 3", 125), ("exit 4", 42), ("exit 0", 125)] {
         let mut run = wrapper().with(&codes).plugin("istio-quit").with(&["sh", "-c", script]);
-        run.env("HOOK_ISTIO_QUIT_STARTUP", "soon");
+        run.envs(FAILS);
         assert_eq!(run.done().code(), code, "{script}");
     }
 }

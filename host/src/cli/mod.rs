@@ -17,7 +17,11 @@ use anyhow::{Context, Result, anyhow, bail};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use options::Arguments;
 use rustix::process::{Resource, getrlimit};
-use std::{env, ffi::OsString, path::PathBuf};
+use std::{
+    env,
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
 use values::flag;
 
 /// A request of the user.
@@ -174,6 +178,10 @@ pub fn warnings(config: &Config) -> Vec<String> {
 /// Warns about an argument of the command that is one of wrapper's options about hooks, which would not run. A `--`
 /// shows that it is meant so.
 fn misplaced_option(command: &[OsString]) -> Option<String> {
+    // A wrapper inside a wrapper has options of its own.
+    if command.first().is_some_and(|program| Path::new(program).file_name().is_some_and(|name| name == "wrapper")) {
+        return None;
+    }
     let mut arguments = command.iter().enumerate().skip(1);
     let next = |place: usize| command.get(place + 1).map(OsString::as_os_str);
     let (_, misplaced) = arguments.find(|(place, argument)| options::is_about_hooks(argument, next(*place)))?;

@@ -41,7 +41,7 @@ impl FromStr for Leftovers {
 const INTERVAL: Duration = Duration::from_millis(20);
 
 /// Time until SIGKILL has taken effect. A process that waits for a device can take forever.
-const KILL_TIMEOUT: Duration = Duration::from_secs(1);
+const KILL_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// From each of these only a later one follows.
 #[derive(Clone, Copy, PartialEq, Eq)]
