@@ -14,6 +14,8 @@
 ///     prefix: "HOOK_DASHBOARD",
 ///     // Variables that it reads besides `HOOK_…`, with `--plugin-env`.
 ///     reads: ["POD_NAME"],
+///     // Where it connects besides its settings: URLs, of which it needs one, and variables that replace them.
+///     connects: ["http://localhost:8080", "{DASHBOARD_URL}"],
 ///     // Each without the prefix: `HOOK_DASHBOARD_URL`.
 ///     settings: [
 ///         URL: required url,
@@ -37,6 +39,7 @@ macro_rules! describe {
         $(, phase: $phase:ident)?
         $(, prefix: $prefix:expr)?
         $(, reads: [$($variable:expr),* $(,)?])?
+        $(, connects: [$($connects:expr),* $(,)?])?
         $(, placeholders: [$($placeholder:expr),* $(,)?])?
         $(, settings: [$($setting:ident: $($kind:ident)+ $(($words:expr))? $(= $default:expr)?),* $(,)?])?
         $(,)?
@@ -47,6 +50,7 @@ macro_rules! describe {
                 $("phase\t", ::core::stringify!($phase), "\n",)?
                 $("prefix\t", $prefix, "\n",)?
                 $($("reads\t", $variable, "\n",)*)?
+                $($("connects\t", $connects, "\n",)*)?
                 $($("placeholder\t", $placeholder, "\n",)*)?
                 $($(
                     "setting\t", ::core::stringify!($setting), "\t", $crate::__kind!($($kind)+),

@@ -63,8 +63,10 @@ impl FromStr for Code {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let code = text.parse().map(Self);
-        code.with_context(|| format!("{text:?} is not an exit code from 0 to 255 (128 + n is that of signal n)"))
+        match text.parse() {
+            Ok(code) => Ok(Self(code)),
+            Err(_) => bail!("{text:?} is not an exit code from 0 to 255 (128 + n is that of signal n)"),
+        }
     }
 }
 

@@ -50,20 +50,30 @@ pub fn closest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Opti
     similar.filter(|(distance, name)| *distance <= (name.len() / 4).max(1)).min().map(|(_, name)| name)
 }
 
-/// Number of bytes to insert, remove or replace to get from one to the other (Levenshtein).
+/// Number of bytes to insert, remove or replace, or of neighbours to exchange, to get from one to the other (optimal
+/// string alignment).
 fn distance(one: &str, other: &str) -> usize {
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (place, a) in (1..).zip(one.bytes()) {
-        let mut left = place;
-        let mut next = vec![left];
-        for (b, (diagonal, above)) in other.bytes().zip(row.iter().zip(row.iter().skip(1))) {
-            let replaced = diagonal + usize::from(!a.eq_ignore_ascii_case(&b));
-            left = replaced.min(above + 1).min(left + 1);
-            next.push(left);
+    let (one, other) = (one.to_ascii_lowercase(), other.to_ascii_lowercase());
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    let mut rows: Vec<Vec<usize>> = vec![(0..=other.len()).collect()];
+    let at = |rows: &[Vec<usize>], row: usize, place: usize| {
+        rows.get(row).and_then(|row| row.get(place)).copied().unwrap_or_default()
+    };
+    for (i, a) in one.iter().enumerate() {
+        rows.push(vec![i + 1]);
+        for (j, b) in other.iter().enumerate() {
+            let replaced = at(&rows, i, j) + usize::from(a != b);
+            let mut least = replaced.min(at(&rows, i, j + 1) + 1).min(at(&rows, i + 1, j) + 1);
+            let exchanged = i > 0 && j > 0 && one.get(i - 1) == Some(b) && other.get(j - 1) == Some(a);
+            if exchanged {
+                least = least.min(at(&rows, i - 1, j - 1) + 1);
+            }
+            if let Some(row) = rows.last_mut() {
+                row.push(least);
+            }
         }
-        row = next;
     }
-    row.last().copied().unwrap_or_default()
+    at(&rows, one.len(), other.len())
 }
 
 /// The value of one of these names, in capital or small letters.

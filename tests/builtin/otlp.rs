@@ -433,12 +433,10 @@ fn the_headers_are_those_of_the_signal_or_else_of_all_and_are_not_logged() {
 
 #[test]
 fn a_setting_that_is_invalid_is_named_and_nothing_is_sent_of_that_signal() {
-    let url = "is not a URL of the form https://host/path";
     let pairs = "not of the form name=value,name=value with percent-encoded values";
     let grpc = "OTEL_EXPORTER_OTLP_ENDPOINT is for OTEL_EXPORTER_OTLP_PROTOCOL=grpc; set HOOK_OTLP_URL to the \
                 collector's URL for HTTP, usually of port 4318";
     for (name, value, expected) in [
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318", format!("OTEL_EXPORTER_OTLP_ENDPOINT {url}")),
         ("OTEL_EXPORTER_OTLP_HEADERS", "authorization", format!("OTEL_EXPORTER_OTLP_HEADERS: {pairs}")),
         ("OTEL_EXPORTER_OTLP_HEADERS", "a=%zz", format!("OTEL_EXPORTER_OTLP_HEADERS: {pairs}")),
         ("OTEL_EXPORTER_OTLP_TIMEOUT", "5s", "OTEL_EXPORTER_OTLP_TIMEOUT=\"5s\": not a number of milliseconds".into()),
@@ -476,10 +474,10 @@ fn as_a_gate_it_is_misconfigured() {
 
 #[test]
 fn an_endpoint_that_is_not_allowed_is_named_with_the_option_that_allows_it() {
-    let done = finish(sending("http://collector.observability:4318", &[]));
-    let words = "\"http://collector.observability:4318\": not allowed; to allow it: --allow-http \
+    let done = sending("http://collector.observability:4318", &[]).with(&["echo", "started"]).done();
+    let words = "not allowed: http://collector.observability:4318; to allow it: --allow-http \
                  http://collector.observability:4318";
-    assert_eq!(done.lines().last(), Some(&misconfigured("otlp", words).as_str()), "{done:?}");
+    assert_eq!((done.code(), done.line()), (125, unfit("otlp", words).as_str()));
 }
 
 #[test]

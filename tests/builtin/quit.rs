@@ -55,7 +55,7 @@ const SIDECARS: [Sidecar; 7] = [
         ports: &[4191],
         path: "/shutdown",
         headers: &[],
-        enabled_by: "proxy.enableShutdownEndpoint=true",
+        enabled_by: "config.linkerd.io/proxy-admin-shutdown: enabled",
     },
     Sidecar {
         hook: "consul-shutdown",

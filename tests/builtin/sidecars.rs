@@ -33,8 +33,8 @@ const ADDRESSES: [(u16, &str, &str); 10] = [
     (8200, "vault-agent", "/agent/v1/quit"),
 ];
 
-const NONE: &str = "no sidecar: connection refused by istio-proxy consul-dataplane Envoy linkerd-proxy daprd \
-    cloud-sql-proxy vault-agent";
+const NONE: &str = "no sidecar: connection refused by istio-proxy, consul-dataplane, Envoy, linkerd-proxy, daprd, \
+    cloud-sql-proxy, vault-agent";
 
 /// The hook with these settings, whose failure is 125, around a command that ends at once.
 fn quit(settings: &[(&str, &str)]) -> Command {

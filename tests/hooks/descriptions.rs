@@ -95,6 +95,29 @@ fn an_address_that_a_hook_may_not_connect_to_is_named_before_the_command_starts(
 }
 
 #[test]
+fn addresses_that_are_no_settings_of_the_hook_are_checked_too() {
+    let replaced = "not allowed: http://localhost:15020 (the default http://localhost:* is replaced)";
+    let allow = "; to allow it: --allow-http ";
+    let not_a_url = "is not a URL of the form http://host:port/path";
+    for (hook, variable, value, words) in [
+        ("sidecars", "WRAPPER_ALLOW", "https://a.example", format!("{replaced}{allow}http://localhost:15020")),
+        ("sidecars", "HOOK_VAULT_QUIT_URL", "vault", format!("HOOK_VAULT_QUIT_URL {not_a_url}")),
+        (
+            "otlp",
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            "http://collector.example:4318",
+            format!("not allowed: http://collector.example:4318{allow}http://collector.example:4318"),
+        ),
+        ("otlp", "OTEL_EXPORTER_OTLP_ENDPOINT", "collector", format!("OTEL_EXPORTER_OTLP_ENDPOINT {not_a_url}")),
+    ] {
+        let mut run = wrapper().plugin(hook);
+        run.env(variable, value);
+        let done = finish(run);
+        assert_eq!((done.code(), done.stdout.as_str(), done.line()), (125, "", unfit(hook, &words).as_str()));
+    }
+}
+
+#[test]
 fn one_of_several_usual_addresses_is_enough_and_one_with_a_placeholder_is_not_checked() {
     let peer = Peer::with_status(200);
     let ours = format!("http://localhost:{}", peer.port());
@@ -174,6 +197,7 @@ fn a_setting_of_no_listed_hook_is_a_warning() {
         ("HOOK_ECHOO_TIMEOUT", Some("there is no hook of this name; did you mean HOOK_ECHO_TIMEOUT?")),
         ("HOOK_ECH_WHATEVER", Some("there is no hook of this name; did you mean HOOK_ECHO_WHATEVER?")),
         ("HOOK_TYPO_ON", Some("there is no hook of this name")),
+        ("HOOK_EHCO_TIMEOUT", Some("there is no hook of this name; did you mean HOOK_ECHO_TIMEOUT?")),
         ("HOOK_STAGE", None),
         ("HOOK_POD_NAME", None),
         // Settings of a pod, for the hooks of its other containers.
@@ -185,6 +209,17 @@ fn a_setting_of_no_listed_hook_is_a_warning() {
         let line = words.map(|words| format!("wrapper: {variable}: {words}"));
         assert_eq!((done.code(), done.lines().len()), (7, 1 + usize::from(words.is_some())), "{done:?}");
         assert_eq!(done.lines()[..done.lines().len() - 1], line.iter().collect::<Vec<_>>(), "{done:?}");
+    }
+}
+
+#[test]
+fn settings_of_a_hook_that_asks_a_sidecar_to_quit_are_a_warning_if_it_is_not_listed() {
+    for (listed, warns) in [("echo", true), ("quit=istio-quit", false)] {
+        let mut run = wrapper().plugin(listed);
+        run.env("HOOK_ISTIO_QUIT_STARTUP", "0");
+        let done = finish(run);
+        let line = "wrapper: HOOK_ISTIO_QUIT_STARTUP is set, but the hook istio-quit is not listed";
+        assert_eq!((done.code(), done.lines()[0] == line), (7, warns), "{done:?}");
     }
 }
 

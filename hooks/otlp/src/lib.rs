@@ -30,6 +30,10 @@ wrapper_hook::hook!(run);
 wrapper_hook::describe! {
     about: "sends a span and metrics of the command to an OpenTelemetry collector",
     phase: after,
+    connects: [
+        "http://localhost:4318 {OTEL_EXPORTER_OTLP_ENDPOINT}",
+        "{OTEL_EXPORTER_OTLP_TRACES_ENDPOINT} {OTEL_EXPORTER_OTLP_METRICS_ENDPOINT}",
+    ],
     settings: [URL: url, TRY_TIMEOUT: time],
 }
 

@@ -70,6 +70,9 @@ pub fn quit_all(cx: &Context, prefix: &str, sidecars: &[Sidecar]) -> Result {
     let urls: Vec<_> = urls.iter().map(Option::as_deref).collect();
     let listed = sidecars.iter().zip(&urls).filter(|(sidecar, _)| !except.iter().any(|hook| is_of(hook, sidecar)));
     let mut candidates: Vec<_> = listed.map(|(sidecar, url)| Candidate::new(sidecar, url)).collect();
+    if candidates.is_empty() {
+        return Err(Error::Misconfigured(text!("{} lists every sidecar", name("EXCEPT"))));
+    }
     loop {
         ask(&mut candidates);
         let is_young = cx.uptime() < startup;
@@ -86,8 +89,10 @@ pub fn quit_all(cx: &Context, prefix: &str, sidecars: &[Sidecar]) -> Result {
             return Ok(());
         }
         let mut text = String::from("no sidecar: connection refused by");
+        let mut comma = " ";
         for Candidate { requests, .. } in &candidates {
-            text += &text!(" {}", requests.sidecar.name);
+            text += &text!("{comma}{}", requests.sidecar.name);
+            comma = ", ";
         }
         return match if_absent {
             _ if is_young => Err(text!("{text}; --plugin-timeout is shorter than {}", name("STARTUP")).into()),

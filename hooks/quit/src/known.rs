@@ -33,7 +33,7 @@ pub const LINKERD: Sidecar = Sidecar {
     prefix: "HOOK_LINKERD_SHUTDOWN",
     urls: &["http://localhost:4191/shutdown"],
     elsewhere: &["http://localhost:4143/"],
-    hint: "proxy.enableShutdownEndpoint=true (LINKERD2_PROXY_SHUTDOWN_ENDPOINT_ENABLED) enables the endpoint",
+    hint: "the annotation config.linkerd.io/proxy-admin-shutdown: enabled enables the endpoint",
     header: None,
 };
 

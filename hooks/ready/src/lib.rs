@@ -65,9 +65,10 @@ fn run(cx: &Context) -> Result {
         let mut why = String::new();
         (missing, reasons) = (Vec::new(), Vec::new());
         for ((target, mut reason), result) in probed {
+            let shown = without_query(&target);
             match result {
                 Ok(()) => {
-                    log::info(&text!("{target} is ready"));
+                    log::info(&text!("{shown} is ready"));
                     continue;
                 }
                 Err(Failure::Invalid(why) | Failure::Denied(why)) => return Err(Error::Misconfigured(why)),
@@ -76,7 +77,7 @@ fn run(cx: &Context) -> Result {
                 Err(failure) => reason = failure.reason().into(),
             }
             let separator = if why.is_empty() { "" } else { ", " };
-            why += &text!("{separator}{target} ({reason})");
+            why += &text!("{separator}{shown} ({reason})");
             missing.push(target);
             reasons.push(reason);
         }
@@ -98,6 +99,12 @@ fn run(cx: &Context) -> Result {
             return Ok(());
         }
     }
+}
+
+/// A target for the log: a query may contain a token.
+fn without_query(target: &str) -> &str {
+    let query = target.bytes().position(|byte| byte == b'?').unwrap_or(target.len());
+    target.get(..query).unwrap_or_default()
 }
 
 fn milliseconds(time: Duration) -> u64 {

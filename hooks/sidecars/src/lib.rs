@@ -14,6 +14,17 @@ wrapper_hook::describe! {
     phase: after,
     prefix: "HOOK_SIDECARS",
     reads: ["DAPR_HTTP_PORT", "DAPR_API_TOKEN"],
+    connects: [
+        quit::urls!(ISTIO),
+        quit::urls!(CONSUL),
+        quit::urls!(ENVOY),
+        quit::urls!(quit::LINKERD),
+        "http://localhost:3500/v1.0/shutdown",
+        quit::urls!(quit::CLOUD_SQL),
+        quit::urls!(quit::VAULT),
+        "{HOOK_ISTIO_QUIT_URL} {HOOK_CONSUL_SHUTDOWN_URL} {HOOK_ENVOY_QUIT_URL} {HOOK_LINKERD_SHUTDOWN_URL}",
+        "{HOOK_DAPR_SHUTDOWN_URL} {HOOK_CLOUDSQL_QUIT_URL} {HOOK_VAULT_QUIT_URL}",
+    ],
     settings: [
         STARTUP: time = "5s",
         ABSENT: one_of("ok|wait|fail") = "ok",

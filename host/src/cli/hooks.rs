@@ -5,7 +5,7 @@ use super::{
     values::{self, flag},
 };
 use crate::{
-    hook::{AllowList, Digest, Listed, Setting, Settings, Spec, Variables},
+    hook::{AllowList, Digest, Listed, Setting, Settings, Spec, Variables, without_secrets},
     outcome::RunOn,
 };
 use anyhow::{Context, Result, bail, ensure};
@@ -160,7 +160,7 @@ fn check_targets(arguments: &Arguments, spec: &Spec, settings: &Settings) -> Res
         let Some(targets) = arguments.variable(name, |value| Ok(value.to_owned()))? else { continue };
         let targets = targets.to_string_lossy().into_owned();
         for target in targets.split([',', ' ', '\t', '\n', '\r']).filter(|target| !target.is_empty()) {
-            settings.allow_http.check(target).with_context(|| format!("{name} {target:?}"))?;
+            settings.allow_http.check(target).with_context(|| format!("{name} {:?}", without_secrets(target)))?;
         }
         return Ok(());
     }

@@ -26,6 +26,8 @@ pub struct Description<'a> {
     prefix: Option<&'a str>,
     /// Variables that it reads besides `HOOK_…`.
     reads: Vec<&'a str>,
+    /// Where it connects: URLs, of which it needs one, and variables in braces that replace them.
+    connects: Vec<&'a str>,
     placeholders: Vec<&'a str>,
     pub settings: Vec<Declared<'a>>,
 }
@@ -84,6 +86,7 @@ impl<'a> Description<'a> {
                 "phase" => description.phase = Some(value),
                 "prefix" => description.prefix = Some(value),
                 "reads" => description.reads.push(value),
+                "connects" => description.connects.extend(value.split_whitespace()),
                 "placeholder" => description.placeholders.push(value),
                 "setting" => {
                     let kind = columns.next().unwrap_or_default();
@@ -104,6 +107,7 @@ impl<'a> Description<'a> {
         for setting in &self.settings {
             self.check_setting(setting, listing, &mut findings);
         }
+        self.check_connections(listing, &mut findings);
         for name in &self.reads {
             let mark = if listing.value(name).is_some() { "" } else { " (not set, or not allowed by --plugin-env)" };
             findings.needs.push(format!("variable {name}{mark}"));
@@ -171,6 +175,27 @@ impl<'a> Description<'a> {
         }
         if matches!(setting.kind, Kind::Url | Kind::Headers | Kind::Template) && !self.placeholders.is_empty() {
             self.check_placeholders(value, &variable, listing, findings);
+        }
+    }
+
+    /// A URL of its own replaces all of them.
+    fn check_connections(&self, listing: &Listing, findings: &mut Findings) {
+        if listing.value(&self.variable("URL", listing)).is_some() {
+            return;
+        }
+        let (mut urls, mut replaced) = (Vec::new(), false);
+        for connects in &self.connects {
+            let Some(variable) = connects.strip_prefix('{').and_then(|name| name.strip_suffix('}')) else {
+                urls.push(*connects);
+                continue;
+            };
+            if let Some(url) = listing.value(variable) {
+                check_url(url, variable, listing, findings);
+                replaced = true;
+            }
+        }
+        if !replaced {
+            check_defaults(&urls.join(" "), listing, findings);
         }
     }
 

@@ -55,6 +55,16 @@ impl FromStr for Target {
     }
 }
 
+/// A target for a message: without the password of a database's URL, and without a query, in which tokens are.
+pub fn without_secrets(target: &str) -> String {
+    let target = target.split(['?', '#']).next().unwrap_or_default();
+    match (target.split_once("://"), target.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://…@{host}"),
+        (None, Some((_, host))) => format!("…@{host}"),
+        _ => target.into(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,6 +107,19 @@ mod tests {
             &long,
         ] {
             assert!(text.parse::<Target>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn no_message_contains_a_password_or_a_query() {
+        for (target, shown) in [
+            ("tcp://db:5432", "tcp://db:5432"),
+            ("postgres://user:p@ss@db:5432/x?sslmode=off", "postgres://…@db:5432/x"),
+            ("user:secret@db", "…@db"),
+            ("https://db/ready?token=secret", "https://db/ready"),
+            ("", ""),
+        ] {
+            assert_eq!(without_secrets(target), shown);
         }
     }
 

@@ -5,7 +5,7 @@ use super::{Outbound, connector::ConnectError, health};
 use crate::{
     hook::{
         allow_list::Origin,
-        target::{Kind, Target},
+        target::{Kind, Target, without_secrets},
     },
     text::truncate,
 };
@@ -54,9 +54,9 @@ impl Outbound {
     }
 
     async fn probe_one(&self, target: &str, limit: Duration) -> Result<(), Failure> {
-        let Target { origin, kind } = target
-            .parse()
-            .map_err(|error: anyhow::Error| Failure::Invalid(format!("{:?}: {error:#}", truncate(target, SHOWN))))?;
+        let Target { origin, kind } = target.parse().map_err(|error: anyhow::Error| {
+            Failure::Invalid(format!("{:?}: {error:#}", truncate(&without_secrets(target), SHOWN)))
+        })?;
         if !self.allow.value.allows(&origin) {
             return Err(Failure::Denied(self.allow.refusal(&origin)));
         }
