@@ -213,17 +213,6 @@ fn a_setting_of_no_listed_hook_is_a_warning() {
 }
 
 #[test]
-fn settings_of_a_hook_that_asks_a_sidecar_to_quit_are_a_warning_if_it_is_not_listed() {
-    for (listed, warns) in [("echo", true), ("quit=istio-quit", false)] {
-        let mut run = wrapper().plugin(listed);
-        run.env("HOOK_ISTIO_QUIT_STARTUP", "0");
-        let done = finish(run);
-        let line = "wrapper: HOOK_ISTIO_QUIT_STARTUP is set, but the hook istio-quit is not listed";
-        assert_eq!((done.code(), done.lines()[0] == line), (7, warns), "{done:?}");
-    }
-}
-
-#[test]
 fn settings_without_any_hook_are_a_warning() {
     for (variable, warns) in [("HOOK_ISTIO_QUIT_URL", true), ("HOOK_MINE_ON", true), ("HOOK_MINE_URL", false)] {
         let mut run = wrapper();

@@ -49,8 +49,7 @@ pub fn variables<'a>(listed: impl Iterator<Item = &'a Listed> + Clone) -> Vec<St
         if listed.clone().any(|hook| hook.settings.variables.setting_in(name).is_some()) {
             continue;
         }
-        let of_hook = built_in::names().into_iter().find(|hook| name.starts_with(&prefix(hook)));
-        let of_built_in = of_hook.is_some();
+        let of_built_in = built_in::names().into_iter().any(|hook| name.starts_with(&prefix(hook)));
         let is_setting = OF_WRAPPER.into_iter().any(|setting| {
             name.strip_suffix(setting).is_some_and(|start| start.len() > "HOOK_".len() && start.ends_with('_'))
         });
@@ -62,22 +61,9 @@ pub fn variables<'a>(listed: impl Iterator<Item = &'a Listed> + Clone) -> Vec<St
             warnings.push(format!("{name}: there is no hook of this name; did you mean {meant}?"));
         } else if is_setting && !of_built_in {
             warnings.push(format!("{name}: there is no hook of this name"));
-        } else if let Some(hook) = of_hook.filter(|hook| asks_to_quit(hook) && !listed.clone().any(asks_all)) {
-            // A forgotten gate does no harm, and its settings may be those of a whole pod.
-            warnings.push(format!("{name} is set, but the hook {hook} is not listed"));
         }
     }
     warnings
-}
-
-/// Whether a sidecar runs on without this built-in hook.
-fn asks_to_quit(hook: &str) -> bool {
-    ["-quit", "-shutdown"].iter().any(|end| hook.ends_with(end))
-}
-
-/// Whether it is the hook that reads the settings of others.
-fn asks_all(hook: &Listed) -> bool {
-    hook.spec.own_name() == "sidecars"
 }
 
 /// The same setting of a listed hook whose name is similar.
