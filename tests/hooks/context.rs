@@ -49,7 +49,8 @@ fn a_hook_knows_what_the_command_used() {
                   exec python3 -c 'import time\nwhile time.process_time() < 0.5: pass'";
     let told = told(guests::hook("log_context"), &[], &["bash", "-c", &script.replace("\\n", "\n")]);
     let peak = number(&told, "peak memory ");
-    assert!((48 * MIB..96 * MIB).contains(&peak), "{told:#?}");
+    // An emulator that starts the command is larger than wrapper, and counts until the command is executed.
+    assert!((48 * MIB..400 * MIB).contains(&peak), "{told:#?}");
     assert!((500..5_000).contains(&number(&told, "cpu time ms ")), "{told:#?}");
     assert_tells(&told, &["cause None", "leftovers None"]);
 }
