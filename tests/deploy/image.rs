@@ -14,7 +14,7 @@ use std::{
 };
 
 /// Bytes that a node has to pull and keep: the program and its hooks.
-const LIMIT: u64 = 11_000_000;
+const LIMIT: u64 = 11_250_000;
 
 /// The image's files, as long as this lives.
 struct Files(PathBuf);
