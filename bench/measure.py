@@ -200,11 +200,12 @@ class Bench:
 
     def processor(self):
         """What compiling takes of the processor, beside a command that needs nothing."""
-        skipped = {"WRAPPER_PLUGIN_ON": "failure"}
+        # `http` requires its URL before anything starts.
+        skipped = {"WRAPPER_PLUGIN_ON": "failure", "HOOK_HTTP_URL": "http://localhost/"}
         bare = [self.time([*self.wrapper, "--"], LONG_ENOUGH, skipped) for _ in range(self.runs)]
         idle = summary([timing.cpu for timing in bare])[0]
         rows = []
-        hooks = {name: self.hook(self.copy(name)) for name in ("echo", "istio-quit", "istio-ready", "http")}
+        hooks = {name: self.hook(self.copy(name)) for name in ("echo", "istio-quit", "pushgateway", "http")}
         hooks |= {"istio-quit, ten times": self.hook(self.file, 10), "a hook of 1 MiB": self.hook(self.large)}
         for name, argv in hooks.items():
             # A command that outlives the compiling: only what ended before the wrapper is counted.
