@@ -6,7 +6,7 @@
 
 use core::{slice, time::Duration};
 use wrapper_hook::{
-    Context, Error, Result, String, log,
+    Context, Error, Result, String, log, milliseconds,
     probe::{self, Failure},
     sleep, text,
 };
@@ -48,13 +48,13 @@ macro_rules! hook {
 }
 
 /// Default pause between two probes.
-const PERIOD: Duration = Duration::from_millis(250);
+pub const PERIOD: Duration = Duration::from_millis(250);
 
 /// Timeout of a probe in milliseconds: one that hangs must not be the last.
-const PROBE_TIMEOUT: u64 = 2000;
+pub const PROBE_TIMEOUT: u64 = 2000;
 
 /// Timeout of a probe in milliseconds if the time is nearly up.
-const LEAST_PROBE_TIMEOUT: u64 = 100;
+pub const LEAST_PROBE_TIMEOUT: u64 = 100;
 
 /// Default age of the container at which a peer that still refuses connections is absent, unless absent peers are
 /// waited for.
@@ -82,9 +82,7 @@ pub fn wait(cx: &Context, gate: &Gate) -> Result {
     let startup = cx.duration(&name("STARTUP"))?.unwrap_or(STARTUP);
     let on_timeout = cx.choice(&name("ON_TIMEOUT"), &["start", "fail"])?.unwrap_or("fail");
     let absent = cx.choice(&name("ABSENT"), &["wait", "start", "fail"])?.unwrap_or("wait");
-    // In milliseconds: arithmetic of `Duration` adds the messages of its overflows.
-    let end = REPORT_MARGIN.min(milliseconds(cx.time_left()) / 4);
-    let left = || milliseconds(cx.time_left()).saturating_sub(end);
+    let left = waiting_time(cx);
     let (mut reached, mut why) = (false, String::new());
     loop {
         let mut responded = false;
@@ -119,12 +117,14 @@ pub fn wait(cx: &Context, gate: &Gate) -> Result {
     }
 }
 
-fn milliseconds(time: Duration) -> u64 {
-    time.as_secs() * 1000 + u64::from(time.subsec_millis())
+/// A clock of the milliseconds that are left to wait. (Arithmetic of `Duration` adds the messages of its overflows.)
+pub fn waiting_time(cx: &Context) -> impl Fn() -> u64 {
+    let end = REPORT_MARGIN.min(milliseconds(cx.time_left()) / 4);
+    move || milliseconds(cx.time_left()).saturating_sub(end)
 }
 
 /// The result of a gate that does not open, by the setting for it: `start` or `fail`.
-fn decide(choice: &str, why: String) -> Result {
+pub fn decide(choice: &str, why: String) -> Result {
     if choice != "start" {
         return Err(why.into());
     }

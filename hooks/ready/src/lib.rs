@@ -5,8 +5,9 @@
 #![cfg_attr(target_family = "wasm", no_std)]
 
 use core::time::Duration;
+use gate::{LEAST_PROBE_TIMEOUT, PERIOD, PROBE_TIMEOUT, decide, waiting_time};
 use wrapper_hook::{
-    Context, Error, Result, String, Vec, log,
+    Context, Error, Result, String, Vec, log, milliseconds,
     probe::{self, Failure},
     sleep, text,
 };
@@ -26,20 +27,8 @@ wrapper_hook::describe! {
 /// The prefix of the variables if none is set under the hook's own name.
 const PREFIX: &str = "HOOK_READY";
 
-/// Default pause between two rounds of probes.
-const PERIOD: Duration = Duration::from_millis(250);
-
-/// Timeout of a probe in milliseconds: one that hangs must not be the last.
-const PROBE_TIMEOUT: u64 = 2000;
-
-/// Timeout of a probe in milliseconds if the time is nearly up.
-const LEAST_PROBE_TIMEOUT: u64 = 100;
-
 /// Milliseconds between two lines that say what is missing.
 const PAUSE: u64 = 1000;
-
-/// Milliseconds before its deadline at which the hook gives up, to log the reason; at most a quarter of its time.
-const REPORT_MARGIN: u64 = 500;
 
 /// Waits until all targets are ready. One that was ready is not probed again.
 ///
@@ -54,8 +43,7 @@ fn run(cx: &Context) -> Result {
     }
     let period = cx.duration(&name("PERIOD"))?.unwrap_or(PERIOD);
     let on_timeout = cx.choice(&name("ON_TIMEOUT"), &["start", "fail"])?.unwrap_or("fail");
-    let end = REPORT_MARGIN.min(milliseconds(cx.time_left()) / 4);
-    let left = || milliseconds(cx.time_left()).saturating_sub(end);
+    let left = waiting_time(cx);
     let mut reasons: Vec<String> = missing.iter().map(|_| String::new()).collect();
     let mut logged = (String::new(), 0);
     loop {
@@ -91,12 +79,7 @@ fn run(cx: &Context) -> Result {
         }
         sleep(Duration::from_millis(milliseconds(period).min(left())));
         if left() == 0 {
-            let why = text!("not ready: {why}");
-            if on_timeout != "start" {
-                return Err(why.into());
-            }
-            log::warn(&text!("{why}; starting the command anyway"));
-            return Ok(());
+            return decide(on_timeout, text!("not ready: {why}"));
         }
     }
 }
@@ -105,8 +88,4 @@ fn run(cx: &Context) -> Result {
 fn without_query(target: &str) -> &str {
     let query = target.bytes().position(|byte| byte == b'?').unwrap_or(target.len());
     target.get(..query).unwrap_or_default()
-}
-
-fn milliseconds(time: Duration) -> u64 {
-    time.as_secs() * 1000 + u64::from(time.subsec_millis())
 }
