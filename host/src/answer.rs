@@ -2,7 +2,7 @@
 
 use crate::{
     log::{self, Format},
-    text::one_line,
+    text::{one_line, size},
 };
 use serde_json::{Map, Value};
 use std::time::Duration;
@@ -42,17 +42,14 @@ impl Item {
     }
 
     /// The answer of these fields.
-    pub fn written(self, format: Format) -> String {
-        match (format, self.into_json()) {
-            (Format::Json, (_, Value::Object(fields))) => log::json_line(fields) + "\n",
-            (Format::Json, (_, other)) => format!("{other}\n"),
-            (Format::Text, (item, _)) => item.lines().into_iter().map(|line| one_line(&line) + "\n").collect(),
+    pub fn written(&self, format: Format) -> String {
+        match format {
+            Format::Json => match self.json() {
+                Value::Object(fields) => log::json_line(fields) + "\n",
+                other => format!("{other}\n"),
+            },
+            Format::Text => self.lines().iter().map(|line| one_line(line) + "\n").collect(),
         }
-    }
-
-    fn into_json(self) -> (Self, Value) {
-        let value = self.json();
-        (self, value)
     }
 
     fn json(&self) -> Value {
@@ -96,7 +93,7 @@ impl Item {
             Self::Time(time) => humantime::format_duration(*time).to_string(),
             Self::Command(arguments) if arguments.is_empty() => "none".into(),
             Self::Command(arguments) => format!("{arguments:?}"),
-            Self::Size(size) => bytesize::ByteSize(*size).to_string().replace(".0 ", " "),
+            Self::Size(bytes) => size(*bytes),
             Self::List(items) if items.is_empty() => "none".into(),
             Self::List(items) => items.iter().map(Self::in_line).collect::<Vec<_>>().join(", "),
             Self::Fields(fields) | Self::Row(fields) => {

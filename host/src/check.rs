@@ -4,7 +4,7 @@
 use crate::{
     answer::Item,
     config::Config,
-    hook::{self, Listed, built_in_as_text, built_in_hooks},
+    hook::{self, Hooks, Listed, built_in_as_text, built_in_hooks},
     job::Phase,
     log::Format,
     outcome::WRAPPER_FAILED,
@@ -13,11 +13,8 @@ use crate::{
 use std::time::Duration;
 
 /// What would run, and whether all of it is valid: the answer and the exit code. The log says what is not valid.
-pub fn check(config: &Config, mut supervisor: Supervisor) -> (String, u8) {
-    let mut hooks = hook::load(&config.before, &config.after, &config.common);
-    hooks.check(&config.common, &mut supervisor);
-    supervisor.end_helpers();
-    let valid = hooks.unusable().is_none();
+pub fn check(config: &Config, supervisor: Supervisor) -> (String, u8) {
+    let (hooks, valid) = checked(config, supervisor);
     let of = |phase, listed| Item::List(hook::overview(listed, &hooks, phase, &config.common));
     let longest = |hooks: &[Listed]| hooks.iter().map(|hook| hook.settings.timeout.value).sum::<Duration>();
     let (before, after) = (longest(&config.before), longest(&config.after));
@@ -32,16 +29,26 @@ pub fn check(config: &Config, mut supervisor: Supervisor) -> (String, u8) {
     fields.extend(config.longest_stop().map(|stop| ("longest-stop", Item::Time(stop))));
     fields.extend(config.grace_period.map(|time| ("grace-period", Item::Time(time))));
     fields.push(("valid", Item::Flag(valid)));
-    (Item::Fields(fields).written(config.log.format), if valid { 0 } else { WRAPPER_FAILED })
+    answer(fields, valid, config)
 }
 
 /// What one hook is.
-pub fn inspect(config: &Config, mut supervisor: Supervisor) -> (String, u8) {
-    let mut hooks = hook::load(&[], &config.after, &config.common);
+pub fn inspect(config: &Config, supervisor: Supervisor) -> (String, u8) {
+    let (hooks, valid) = checked(config, supervisor);
+    let fields = config.after.first().map(|listed| hook::inspected(listed, &hooks)).unwrap_or_default();
+    answer(fields, valid, config)
+}
+
+/// The listed hooks, and whether all of them are valid.
+fn checked(config: &Config, mut supervisor: Supervisor) -> (Hooks, bool) {
+    let mut hooks = hook::load(&config.before, &config.after, &config.common);
     hooks.check(&config.common, &mut supervisor);
     supervisor.end_helpers();
     let valid = hooks.unusable().is_none();
-    let fields = config.after.first().map(|listed| hook::inspected(listed, &hooks)).unwrap_or_default();
+    (hooks, valid)
+}
+
+fn answer(fields: Vec<(&'static str, Item)>, valid: bool, config: &Config) -> (String, u8) {
     (Item::Fields(fields).written(config.log.format), if valid { 0 } else { WRAPPER_FAILED })
 }
 

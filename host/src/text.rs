@@ -76,6 +76,16 @@ fn distance(one: &str, other: &str) -> usize {
     at(&rows, one.len(), other.len())
 }
 
+/// Several values of a hook's setting, separated by commas or white space.
+pub fn list(text: &str) -> impl Iterator<Item = &str> {
+    text.split([',', ' ', '\t', '\r', '\n']).filter(|value| !value.is_empty())
+}
+
+/// A number of bytes, as people write it: `64 MiB`.
+pub fn size(bytes: u64) -> String {
+    bytesize::ByteSize(bytes).to_string().replace(".0 ", " ")
+}
+
 /// The value of one of these names, in capital or small letters.
 pub fn choose<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T> {
     let found = choices.iter().find(|(name, _)| text.eq_ignore_ascii_case(name));

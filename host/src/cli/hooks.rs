@@ -7,6 +7,7 @@ use super::{
 use crate::{
     hook::{AllowList, Digest, Listed, Setting, Settings, Spec, Variables, without_secrets},
     outcome::RunOn,
+    text::list,
 };
 use anyhow::{Context, Result, bail, ensure};
 use std::{ffi::OsStr, sync::Arc, time::Duration};
@@ -159,7 +160,7 @@ fn check_targets(arguments: &Arguments, spec: &Spec, settings: &Settings) -> Res
     for name in names.iter().filter(|name| !variables.hide(name)) {
         let Some(targets) = arguments.variable(name, |value| Ok(value.to_owned()))? else { continue };
         let targets = targets.to_string_lossy().into_owned();
-        for target in targets.split([',', ' ', '\t', '\n', '\r']).filter(|target| !target.is_empty()) {
+        for target in list(&targets) {
             settings.allow_http.check(target).with_context(|| format!("{name} {:?}", without_secrets(target)))?;
         }
         return Ok(());

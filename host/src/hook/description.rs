@@ -8,7 +8,7 @@ use super::{
 use crate::{
     job::Phase,
     sdk_values::{self as values, DURATION, SWITCH},
-    text::closest,
+    text::{closest, list},
 };
 use std::iter::from_fn;
 
@@ -62,7 +62,7 @@ pub struct Listing<'a> {
     /// The variables that the hook may read.
     pub variables: &'a [(&'a str, &'a str)],
     /// The built-in hook for the other phase.
-    pub counterpart: Option<&'static str>,
+    pub counterpart: &'a dyn Fn() -> Option<&'static str>,
 }
 
 /// The result of comparing the two.
@@ -137,7 +137,7 @@ impl<'a> Description<'a> {
             (Some("after"), Phase::Before) => ("--after", "before"),
             _ => return,
         };
-        let counterpart = listing.counterpart.map(|hook| format!("; the hook for {other} it is {hook}"));
+        let counterpart = (listing.counterpart)().map(|hook| format!("; the hook for {other} it is {hook}"));
         let phase = self.phase.unwrap_or_default();
         let counterpart = counterpart.unwrap_or_default();
         findings.errors.push(format!("runs {phase} the command only: list it with {option}{counterpart}"));
@@ -165,8 +165,7 @@ impl<'a> Description<'a> {
             }
             Kind::Url => check_url(value, &variable, listing, findings),
             Kind::Urls => {
-                let urls = value.split([',', ' ', '\t', '\r', '\n']).filter(|url| !url.is_empty());
-                urls.for_each(|url| check_url(url, &variable, listing, findings));
+                list(value).for_each(|url| check_url(url, &variable, listing, findings));
             }
             Kind::Headers if value.lines().any(|line| !is_header(line)) => {
                 findings.errors.push(format!("{variable}: a line is not \"Name: value\""));

@@ -85,9 +85,13 @@ impl Hook {
     }
 
     pub fn findings(&self, description: &Description, variables: &[(&str, &str)]) -> Findings {
-        let built_in = BuiltIn::named(self.label.source.as_bytes());
-        let counterpart = built_in.and_then(|built_in| built_in.counterpart(self.phase));
-        description.check(&Listing { phase: self.phase, settings: &self.settings, variables, counterpart })
+        let counterpart = || BuiltIn::named(self.label.source.as_bytes())?.counterpart(self.phase);
+        description.check(&Listing {
+            phase: self.phase,
+            settings: &self.settings,
+            variables,
+            counterpart: &counterpart,
+        })
     }
 
     /// The descriptors of its component, and of where its code comes from.

@@ -8,7 +8,7 @@ use super::{
     settings::{Common, OF_WRAPPER},
     spec::{Listed, Source, Spec},
 };
-use crate::{answer::Item, job::Phase, memfd};
+use crate::{answer::Item, job::Phase, memfd, text::size};
 use std::sync::Arc;
 
 /// The most a ConfigMap holds, all of its values together.
@@ -52,7 +52,7 @@ pub fn inspected(listed: &Listed, hooks: &Hooks) -> Vec<(&'static str, Item)> {
     let hook = hooks.after.first();
     let report = hook.map(|hook| hook.report.as_str()).unwrap_or_default();
     let mut fields = names(listed);
-    let size = match hook.map(|hook| &hook.code) {
+    let length = match hook.map(|hook| &hook.code) {
         Some(Code::BuiltIn(built_in)) => {
             fields.push(("sha256", built_in.sha256.to_string().into()));
             Some(built_in.length)
@@ -60,26 +60,19 @@ pub fn inspected(listed: &Listed, hooks: &Hooks) -> Vec<(&'static str, Item)> {
         Some(Code::Component(file)) => Some(memfd::length(file)),
         None => None,
     };
-    if let Some(size) = size {
-        let fits = if size <= APPLIED {
+    if let Some(length) = length {
+        let fits = if length <= APPLIED {
             "yes"
-        } else if size <= CONFIG_MAP {
+        } else if length <= CONFIG_MAP {
             "yes, with `kubectl create` or `kubectl apply --server-side`"
         } else {
             "no; mount it from an image or a volume"
         };
-        fields.push(("size", Item::Size(size)));
+        fields.push(("size", Item::Size(length)));
         fields.push(("fits-configmap", fits.into()));
     }
-    for (key, name) in [
-        ("sha256", "sha256"),
-        ("world", "world"),
-        ("compile-time", "compile-time"),
-        ("code-size", "code-size"),
-        ("about", "about"),
-        ("phase", "phase"),
-    ] {
-        fields.extend(told(report, key).next().map(|value| (name, value.into())));
+    for key in ["sha256", "world", "compile-time", "code-size", "about", "phase"] {
+        fields.extend(told(report, key).next().map(|value| (key, value.into())));
     }
     if let Some(Hook { code: Code::BuiltIn(_), .. }) = hook {
         fields.push(("compile-time", "none: compiled when wrapper was built".into()));
@@ -134,7 +127,7 @@ pub fn summary(before: &[Listed], after: &[Listed]) -> String {
                 "{} ({on}timeout {}, memory {}, allow {})",
                 listed.spec.label,
                 humantime::format_duration(settings.timeout.value),
-                bytesize::ByteSize(settings.memory.value as u64).to_string().replace(".0 ", " "),
+                size(settings.memory.value as u64),
                 settings.allow_http.value.rules().collect::<Vec<_>>().join(" "),
             )
         };
