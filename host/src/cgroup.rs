@@ -5,7 +5,8 @@
 
 use std::{fs, path::Path};
 
-const MOUNTED: &str = "/sys/fs/cgroup";
+/// Where cgroups are mounted.
+pub const MOUNTED: &str = "/sys/fs/cgroup";
 
 /// Bytes between the container's memory in use and its limit; nothing without one.
 pub fn memory_left() -> Option<u64> {
@@ -38,11 +39,18 @@ pub fn cpus() -> Option<f64> {
 /// Processes in the container's cgroup that the OOM killer has ended since the cgroup was made. Version 2 only: in
 /// version 1 the cgroup that is found may be the whole machine's.
 pub fn oom_kills() -> u64 {
-    let kills = |folder: String| {
-        let text = fs::read_to_string(format!("{folder}/memory.events")).ok()?;
-        text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok())
-    };
-    folders("").into_iter().find_map(kills).unwrap_or(0)
+    folders("").iter().find_map(|folder| oom_kills_in(folder.as_ref())).unwrap_or(0)
+}
+
+/// The same, of one cgroup.
+pub fn oom_kills_in(folder: &Path) -> Option<u64> {
+    number(folder, "memory.events", "oom_kill ")
+}
+
+/// The number behind this key in a file of a cgroup.
+pub fn number(folder: &Path, file: &str, key: &str) -> Option<u64> {
+    let text = fs::read_to_string(folder.join(file)).ok()?;
+    text.lines().find_map(|line| line.strip_prefix(key)?.parse().ok())
 }
 
 /// Two files of each cgroup that this process is in.

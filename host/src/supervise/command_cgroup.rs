@@ -12,6 +12,7 @@
 //! gives back: files of a tmpfs stay charged to the cgroup of the process that wrote them.
 
 use crate::{
+    cgroup::{self, MOUNTED},
     log,
     outcome::{CpuTime, Usage},
     text::strerror,
@@ -30,10 +31,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Where cgroups of version 2 are mounted, alone; with those of version 1 it is a tmpfs.
-const MOUNTED: &str = "/sys/fs/cgroup";
-
-/// Type of their file system (statfs(2)).
+/// Type of the file system of cgroups of version 2 (statfs(2)). With those of version 1 there is a tmpfs in its place.
 const CGROUP2_SUPER_MAGIC: u64 = 0x6367_7270;
 
 /// Attempts to empty a cgroup in which processes are created meanwhile.
@@ -212,19 +210,15 @@ impl CommandCgroup {
 
     /// Processes in it that the OOM killer has ended.
     pub fn oom_kills(&self) -> u64 {
-        self.number("memory.events", "oom_kill ").unwrap_or(0)
+        cgroup::oom_kills_in(&self.folder).unwrap_or(0)
     }
 
     /// What all processes in it have used. Its memory has the page cache in it, and is counted since Linux 5.19.
     pub fn usage(&self) -> Usage {
-        let time = |key| self.number("cpu.stat", key).map(Duration::from_micros);
+        let number = |file, key| cgroup::number(&self.folder, file, key);
+        let time = |key| number("cpu.stat", key).map(Duration::from_micros);
         let cpu_time = time("user_usec ").zip(time("system_usec ")).map(|(user, system)| CpuTime { user, system });
-        Usage { peak_memory: self.number("memory.peak", ""), cpu_time }
-    }
-
-    fn number(&self, file: &str, key: &str) -> Option<u64> {
-        let text = read(&self.folder.join(file)).ok()?;
-        text.lines().find_map(|line| line.strip_prefix(key)?.parse().ok())
+        Usage { peak_memory: number("memory.peak", ""), cpu_time }
     }
 
     /// Removes the cgroups and moves the processes back, as far as that is possible.
