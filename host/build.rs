@@ -52,8 +52,9 @@ fn declared() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Writes down the hooks that become part of the binary: for each its name, its component's length and digest,
-/// what it says about itself, and its code for the interpreter of a machine like the one that is built for. hooks/build makes these files.
+/// Writes down the hooks that become part of the binary: for each its name, its component's length and digest, what it
+/// says about itself, and its code for the interpreter of a machine like the one that is built for. hooks/build makes
+/// these files.
 fn built_in() -> Result<(), Box<dyn Error>> {
     let dist = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("../hooks/dist").canonicalize()?;
     let order = if env::var("CARGO_CFG_TARGET_ENDIAN")? == "little" { "" } else { "be" };

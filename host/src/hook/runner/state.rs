@@ -2,7 +2,7 @@
 
 use super::{
     context::{Context, since_epoch},
-    http::{Failure, Outbound},
+    http::Outbound,
     limits::Limits,
     output::Output,
 };
@@ -168,20 +168,6 @@ impl logging::Host for State {
 
 impl probe::Host for State {
     async fn probe(&mut self, targets: Vec<String>, timeout: u64) -> Vec<Result<(), probe::Failure>> {
-        let results = self.outbound.probe(targets, Duration::from_nanos(timeout)).await;
-        results.into_iter().map(|result| result.map_err(probe::Failure::from)).collect()
-    }
-}
-
-impl From<Failure> for probe::Failure {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Invalid(why) => Self::Invalid(why),
-            Failure::Denied(why) => Self::Denied(why),
-            Failure::Refused(why) => Self::Refused(why),
-            Failure::TimedOut(why) => Self::TimedOut(why),
-            Failure::Answered(why) => Self::Answered(why),
-            Failure::Other(why) => Self::Other(why),
-        }
+        self.outbound.probe(targets, Duration::from_nanos(timeout)).await
     }
 }

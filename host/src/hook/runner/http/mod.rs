@@ -10,9 +10,8 @@ mod tls;
 mod tls_errors;
 
 pub use connector::{Connector, Files};
-pub use probe::Failure;
 
-use super::output::Output;
+use super::{output::Output, state::bindings::wrapper::hook::probe::Failure};
 use crate::{
     hook::{
         Setting,

@@ -1,7 +1,7 @@
 //! Runner: probes: whether something is there that a command needs. A hook learns whether it is, or a reason that is
 //! written here; it neither chooses what is sent nor reads what is received.
 
-use super::{Outbound, connector::ConnectError, health};
+use super::{Failure, Outbound, connector::ConnectError, health};
 use crate::{
     hook::{
         allow_list::Origin,
@@ -20,20 +20,6 @@ const TARGETS: usize = 64;
 
 /// Bytes of a target that are repeated in a message.
 const SHOWN: usize = 200;
-
-/// Why a target is not ready.
-pub enum Failure {
-    /// It is malformed: no probe can succeed.
-    Invalid(String),
-    /// It is not allowed.
-    Denied(String),
-    /// All of its addresses refuse connections: nothing listens there.
-    Refused(String),
-    TimedOut(String),
-    /// It responded that it is not ready.
-    Answered(String),
-    Other(String),
-}
 
 impl Outbound {
     /// Probes all of these at the same time, each for no longer than this; the results are in their order.
