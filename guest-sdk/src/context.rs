@@ -1,4 +1,4 @@
-//! The context of a hook: facts about the command and the hook itself, and its settings.
+//! The context of a hook: what is known about the command and the hook itself, and its settings.
 
 use crate::{
     Error, Result,
@@ -8,8 +8,8 @@ use crate::{
 use alloc::{string::String, vec::Vec};
 use core::time::Duration;
 
-/// Facts about the command and the hook. Nothing here changes while the hook runs, except [`uptime`](Self::uptime) and
-/// [`time_left`](Self::time_left).
+/// What is known about the command and the hook. Nothing here changes while the hook runs, except
+/// [`uptime`](Self::uptime) and [`time_left`](Self::time_left).
 #[derive(Debug)]
 pub struct Context(());
 
@@ -236,7 +236,7 @@ impl Context {
     /// with an empty value, but not unset it.
     ///
     /// A hook sees the variables named `HOOK_…` that belong to no other hook, those listed with `--plugin-env`, and the
-    /// facts of this context, which are there for programs that do not import it.
+    /// values of this context, which are there for programs that do not import it.
     pub fn var(&self, name: &str) -> Option<String> {
         let (_, value) = get_environment().into_iter().find(|(key, _)| key == name)?;
         (!value.is_empty()).then_some(value)

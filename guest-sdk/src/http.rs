@@ -337,7 +337,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = text!("http://{}/", alloc::string::ToString::to_string(&listener.local_addr().unwrap()));
         thread::spawn(move || {
-            // Nobody is answered before both are there.
+            // No response is sent before both are there.
             let streams = [listener.accept().unwrap().0, listener.accept().unwrap().0];
             for (mut stream, status) in streams.into_iter().zip([200, 404]) {
                 assert_ne!(stream.read(&mut [0; 4096]).unwrap(), 0);

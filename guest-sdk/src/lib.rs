@@ -129,7 +129,7 @@ pub fn now() -> Duration {
     host::now()
 }
 
-/// A random number that nobody can predict.
+/// An unpredictable random number.
 pub fn random() -> u64 {
     host::random()
 }

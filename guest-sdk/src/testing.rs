@@ -357,14 +357,14 @@ pub(crate) mod host {
             });
             let cpu_time = job.cpu_time.map(|time| milliseconds(time.user.saturating_add(time.system)));
             // Those of the context that a hook may read instead of calling a function.
-            let facts = [
+            let of_context = [
                 ("WRAPPER_CAUSE", cause),
                 ("WRAPPER_PEAK_MEMORY", job.peak_memory.map(|bytes| bytes.to_string())),
                 ("WRAPPER_CPU_MS", cpu_time.map(|time| time.to_string())),
                 ("WRAPPER_LEFTOVERS", job.leftovers.map(|count| count.to_string())),
             ];
-            let facts = facts.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
-            job.variables.iter().cloned().chain(facts).collect()
+            let of_context = of_context.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+            job.variables.iter().cloned().chain(of_context).collect()
         })
     }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 /// The lines that a hook of tests/guests logged, without their prefixes.
 #[track_caller]
-fn told(hook: PathBuf, options: &[&str], command: &[&str]) -> Vec<String> {
+fn log_of(hook: PathBuf, options: &[&str], command: &[&str]) -> Vec<String> {
     let mark = format!("wrapper: {}: ", hook.file_stem().unwrap().to_str().unwrap());
     let mut run = wrapper().with(options).plugin(hook).with(command);
     run.env("HOOK_GREETING", "hello").env("SECRET", "hidden").env("LISTED", "shown").env("EXIT_STATUS", "forged");
@@ -14,15 +14,15 @@ fn told(hook: PathBuf, options: &[&str], command: &[&str]) -> Vec<String> {
 
 /// The number that a hook logged after this name.
 #[track_caller]
-fn number(told: &[String], name: &str) -> u64 {
-    let line = told.iter().find_map(|line| line.strip_prefix(name)).unwrap();
+fn number(logged: &[String], name: &str) -> u64 {
+    let line = logged.iter().find_map(|line| line.strip_prefix(name)).unwrap();
     line.trim_start_matches("Some(").trim_end_matches(')').parse().unwrap()
 }
 
 #[track_caller]
-fn assert_tells(told: &[String], facts: &[&str]) {
-    for fact in facts {
-        assert!(told.iter().any(|line| line == fact), "{fact:?} is missing in {told:#?}");
+fn assert_logged(logged: &[String], lines: &[&str]) {
+    for expected in lines {
+        assert!(logged.iter().any(|line| line == expected), "{expected:?} is missing in {logged:#?}");
     }
 }
 
@@ -33,11 +33,11 @@ fn a_hook_knows_how_the_command_ended() {
         ("exit 7", "outcome Some(Exited(7))", "succeeded false"),
         ("kill -9 $$", "outcome Some(Killed { signal: 9, core_dumped: false })", "succeeded false"),
     ] {
-        let told = told(guests::hook("log_context"), &[], &["sh", "-c", script]);
+        let logged = log_of(guests::hook("log_context"), &[], &["sh", "-c", script]);
         let command = format!(r#"command ["sh", "-c", "{script}"]"#);
-        assert_tells(&told, &["phase After", &command, outcome, succeeded, "stop signal None", "name log_context"]);
-        assert_tells(&told, &["position Position { number: 1, count: 1 }", r#"variable Some("hello")"#]);
-        assert!(told.iter().any(|line| line.starts_with("elapsed ms Some(")), "{told:#?}");
+        assert_logged(&logged, &["phase After", &command, outcome, succeeded, "stop signal None", "name log_context"]);
+        assert_logged(&logged, &["position Position { number: 1, count: 1 }", r#"variable Some("hello")"#]);
+        assert!(logged.iter().any(|line| line.starts_with("elapsed ms Some(")), "{logged:#?}");
     }
 }
 
@@ -47,19 +47,19 @@ fn a_hook_knows_what_the_command_used() {
     // 48 MiB in a process that the command waits for, then half a second of a processor's time.
     let script = "python3 -c 'bytearray(48 << 20)'; \
                   exec python3 -c 'import time\nwhile time.process_time() < 0.5: pass'";
-    let told = told(guests::hook("log_context"), &[], &["bash", "-c", &script.replace("\\n", "\n")]);
-    let peak = number(&told, "peak memory ");
+    let logged = log_of(guests::hook("log_context"), &[], &["bash", "-c", &script.replace("\\n", "\n")]);
+    let peak = number(&logged, "peak memory ");
     // An emulator that starts the command is larger than wrapper, and counts until the command is executed.
-    assert!((48 * MIB..400 * MIB).contains(&peak), "{told:#?}");
-    assert!((500..5_000).contains(&number(&told, "cpu time ms ")), "{told:#?}");
-    assert_tells(&told, &["cause None", "leftovers None"]);
+    assert!((48 * MIB..400 * MIB).contains(&peak), "{logged:#?}");
+    assert!((500..5_000).contains(&number(&logged, "cpu time ms ")), "{logged:#?}");
+    assert_logged(&logged, &["cause None", "leftovers None"]);
 }
 
 #[test]
 fn a_hook_knows_that_the_command_was_not_started_and_why() {
-    let told = told(guests::hook("log_context"), &[], &["nosuch"]);
-    assert_tells(
-        &told,
+    let logged = log_of(guests::hook("log_context"), &[], &["nosuch"]);
+    assert_logged(
+        &logged,
         &[
             r#"outcome Some(NotStarted { reason: "No such file or directory (not found in PATH)", exit_code: 127 })"#,
             "succeeded false",
@@ -75,35 +75,35 @@ fn a_hook_knows_that_the_command_was_not_started_and_why() {
 #[test]
 fn a_hook_before_the_command_knows_no_outcome() {
     let hook = guests::hook("log_context");
-    let told = told(hook.clone(), &["--before", hook.to_str().unwrap()], &["true"]);
-    assert_tells(&told[..told.len() / 2], &["phase Before", "outcome None", "elapsed ms None"]);
-    assert_tells(&told[told.len() / 2..], &["phase After", "outcome Some(Exited(0))"]);
+    let logged = log_of(hook.clone(), &["--before", hook.to_str().unwrap()], &["true"]);
+    assert_logged(&logged[..logged.len() / 2], &["phase Before", "outcome None", "elapsed ms None"]);
+    assert_logged(&logged[logged.len() / 2..], &["phase After", "outcome Some(Exited(0))"]);
 }
 
 #[test]
 fn the_times_are_those_of_the_run() {
-    let told = told(guests::hook("log_context"), &["--plugin-timeout", "7s"], &["sleep", "0.3"]);
-    let number = |name: &str| number(&told, name);
+    let logged = log_of(guests::hook("log_context"), &["--plugin-timeout", "7s"], &["sleep", "0.3"]);
+    let number = |name: &str| number(&logged, name);
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-    assert!((300..20_000).contains(&number("elapsed ms ")), "{told:#?}");
-    assert!(number("uptime ms ") >= number("elapsed ms "), "{told:#?}");
-    assert!((1..=7000).contains(&number("time left ms ")), "{told:#?}");
-    assert!((now - 60..=now).contains(&number("started at ")), "{told:#?}");
+    assert!((300..20_000).contains(&number("elapsed ms ")), "{logged:#?}");
+    assert!(number("uptime ms ") >= number("elapsed ms "), "{logged:#?}");
+    assert!((1..=7000).contains(&number("time left ms ")), "{logged:#?}");
+    assert!((now - 60..=now).contains(&number("started at ")), "{logged:#?}");
 }
 
 #[test]
-fn a_program_finds_the_facts_in_variables_and_no_variable_it_was_not_given() {
-    for (script, facts) in [
+fn a_program_finds_the_context_in_variables_and_no_variable_it_was_not_given() {
+    for (script, lines) in [
         ("exit 7", ["EXIT_CODE=exited", "EXIT_STATUS=7", "WRAPPER_EXIT_CODE=7", "WRAPPER_SUCCEEDED=false"]),
         ("kill -9 $$", ["EXIT_CODE=killed", "EXIT_STATUS=9", "WRAPPER_EXIT_CODE=137", "WRAPPER_SUCCEEDED=false"]),
     ] {
         let command = format!("WRAPPER_COMMAND=sh -c {script}");
-        let told = told(guests::program("print_environment"), &["--plugin-env", "LISTED"], &["sh", "-c", script]);
+        let logged = log_of(guests::program("print_environment"), &["--plugin-env", "LISTED"], &["sh", "-c", script]);
         let mut names = Vec::new();
-        for variable in told.iter().filter_map(|line| line.strip_prefix("variable ")) {
+        for variable in logged.iter().filter_map(|line| line.strip_prefix("variable ")) {
             names.push(variable.split('=').next().unwrap());
             let others = ["HOOK_GREETING=hello", "LISTED=shown", "NO_COLOR=1", "WRAPPER_PHASE=after", &command];
-            let expected = [&facts[..], &others].concat();
+            let expected = [&lines[..], &others].concat();
             let numbers = ["WRAPPER_ELAPSED_MS", "WRAPPER_STARTED_AT_MS", "WRAPPER_CPU_MS", "WRAPPER_PEAK_MEMORY"];
             assert!(
                 expected.contains(&variable) || numbers.iter().any(|name| variable.starts_with(name)),
@@ -129,15 +129,15 @@ fn a_program_finds_the_facts_in_variables_and_no_variable_it_was_not_given() {
                 "WRAPPER_SUCCEEDED"
             ]
         );
-        assert_tells(&told, &["argument 0 print_environment"]);
+        assert_logged(&logged, &["argument 0 print_environment"]);
     }
 }
 
 #[test]
 fn a_program_learns_that_the_command_was_not_started() {
-    let told = told(guests::program("print_environment"), &[], &["nosuch"]);
-    assert_tells(
-        &told,
+    let logged = log_of(guests::program("print_environment"), &[], &["nosuch"]);
+    assert_logged(
+        &logged,
         &[
             "variable EXIT_CODE=not-started",
             "variable EXIT_STATUS=127",
@@ -155,11 +155,11 @@ fn seen(name: &str, options: &[&str], variables: &[&str]) -> Vec<String> {
     let done = run.done();
     assert_eq!(done.code(), 0, "{done:?}");
     let mark = format!("wrapper: {name}: variable ");
-    let told = done.stderr.lines().filter_map(|line| line.strip_prefix(&mark)?.strip_suffix("=secret"));
-    let mut told: Vec<String> = told.map(Into::into).collect();
+    let logged = done.stderr.lines().filter_map(|line| line.strip_prefix(&mark)?.strip_suffix("=secret"));
+    let mut logged: Vec<String> = logged.map(Into::into).collect();
     // An emulator may hand them on in another order.
-    told.sort();
-    told
+    logged.sort();
+    logged
 }
 
 #[test]
@@ -211,8 +211,8 @@ fn programs_are_asked_for_output_without_colours_unless_the_variable_is_granted(
         let mut run = wrapper().with(options).plugin(&hook).with(&["true"]);
         run.env("NO_COLOR", "mine");
         let done = run.done();
-        let told = done.stderr.lines().filter_map(|line| line.split_once("variable NO_COLOR="));
-        told.map(|(_, value)| value.to_owned()).collect::<Vec<_>>()
+        let logged = done.stderr.lines().filter_map(|line| line.split_once("variable NO_COLOR="));
+        logged.map(|(_, value)| value.to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(run(&[]), ["1"]);
     assert_eq!(run(&["--plugin-env", "NO_COLOR"]), ["mine"]);

@@ -86,15 +86,15 @@ fn what_would_turn_a_line_around_or_hide_in_it_is_replaced() {
 fn a_name_lookup_is_denied_and_logged_with_the_name() {
     let hook = guests::program("look_up");
     let long = "n".repeat(1000);
-    for (name, told) in [
+    for (name, logged) in [
         ("localhost", "localhost"),
         ("api.example.com", "api.example.com"),
         ("a\u{202e}b", r"a\u{202e}b"),
         (&long, &long[..253]),
     ] {
         let done = run(hook.clone(), &[("HOOK_NAME", name)]);
-        let words = format!("not allowed: a name lookup of \"{told}\"; hooks may use HTTP only");
-        assert_eq!(done.lines(), [format!("wrapper: hook \"look_up\": {words}"), "wrapper: look_up: not found".into()]);
+        let line = format!("not allowed: a name lookup of \"{logged}\"; hooks may use HTTP only");
+        assert_eq!(done.lines(), [format!("wrapper: hook \"look_up\": {line}"), "wrapper: look_up: not found".into()]);
     }
     // An address needs no lookup.
     let done = run(hook, &[("HOOK_NAME", "127.0.0.1")]);
@@ -287,7 +287,7 @@ fn pipe_size(fd: i32, size: i32) -> i32 {
 #[allow(unsafe_code)]
 fn unread(fd: i32) -> i32 {
     let mut count = 0;
-    // SAFETY: FIONREAD writes an int where it is told to (ioctl_tty(2)).
+    // SAFETY: FIONREAD writes an int to the address it is given (ioctl_tty(2)).
     unsafe { nix::libc::ioctl(fd, nix::libc::FIONREAD, &raw mut count) };
     count
 }

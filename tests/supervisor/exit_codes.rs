@@ -158,10 +158,10 @@ fn hooks_know_the_commands_own_end_and_what_it_counts_as() {
         let run = wrapper().with(&codes).plugin(guests::hook("log_context")).with(&["sh", "-c", &script]);
         let done = run.done();
         assert_eq!(done.code(), code);
-        let facts =
+        let lines =
             [format!("outcome Some(Exited({status}))"), format!("exit code {code}"), format!("succeeded {succeeded}")];
-        for fact in facts {
-            assert!(done.stderr.contains(&format!("wrapper: log_context: {fact}\n")), "{fact}: {done:?}");
+        for line in lines {
+            assert!(done.stderr.contains(&format!("wrapper: log_context: {line}\n")), "{line}: {done:?}");
         }
         for (when, runs) in [("success", succeeded), ("failure", !succeeded)] {
             let run = wrapper().with(&codes).with(&["--plugin-on", when, "--plugin", "echo", "sh", "-c", &script]);

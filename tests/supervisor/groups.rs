@@ -66,13 +66,13 @@ fn a_shell_reaches_its_jobs_by_its_own_number() {
         "$0" report job 15 0 >"$1" &
         until grep -q ready "$1"; do sleep 0.02; done"#;
     in_both_roles(|role| {
-        let told = tempfile::NamedTempFile::new().unwrap();
-        let mut run = role.wrapper().with(&["bash", "-c", SCRIPT, child(), told.path().to_str().unwrap()]);
+        let received = tempfile::NamedTempFile::new().unwrap();
+        let mut run = role.wrapper().with(&["bash", "-c", SCRIPT, child(), received.path().to_str().unwrap()]);
         run.process_group(0);
         assert_eq!(run.done().code(), 143, "{role:?}");
         // As PID 1 wrapper takes the namespace with it, and the job may not have printed more.
         if role == Role::Process {
-            eventually("the job has it", || std::fs::read_to_string(told.path()).unwrap().contains("job 15\n"));
+            eventually("the job has it", || std::fs::read_to_string(received.path()).unwrap().contains("job 15\n"));
         }
     });
 }

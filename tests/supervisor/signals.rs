@@ -220,7 +220,7 @@ fn sigpipe_has_its_default_effect_on_the_command() {
     });
 }
 
-/// As other inits do: a shell's `command &` ignores SIGINT for it, and a command that sets a handler wants to hear.
+/// As other inits do: a shell's `command &` ignores SIGINT for it, and a command that sets a handler wants to receive it.
 #[test]
 fn what_was_ignored_at_entry_is_forwarded_and_is_no_wish_to_stop() {
     in_both_roles(|role| {

@@ -14,10 +14,10 @@ use std::time::Instant;
 fn asked_to_stop(role: Role, options: &[&str], script: &str) -> Done {
     let mut run = role.wrapper().with(options).with(&["sh", "-c", script, child()]).running();
     run.until_stdout_has("ready\n");
-    let told = Instant::now();
+    let signalled = Instant::now();
     kill(role.pid(&run), SIGTERM);
     run.exit_code();
-    let elapsed = told.elapsed();
+    let elapsed = signalled.elapsed();
     Done { elapsed, ..run.done() }
 }
 
@@ -58,11 +58,11 @@ fn every_signal_that_asks_to_stop_starts_stop_timeout_and_others_do_not() {
             run.until_stdout_has("c ready\n");
             kill(role.pid(&run), SIGUSR1);
             run.until_stdout_has("c 10\n");
-            let told = Instant::now();
+            let signalled = Instant::now();
             kill(role.pid(&run), signal);
             let done = run.done();
             assert_eq!(done.code(), 137, "{role:?} {signal}: {done:?}");
-            assert!(told.elapsed().as_millis() >= 300, "{role:?} {signal}");
+            assert!(signalled.elapsed().as_millis() >= 300, "{role:?} {signal}");
         }
     });
 }
@@ -73,14 +73,14 @@ fn stop_timeout_counts_from_the_first_sigterm_and_not_before() {
     assert_eq!(run.done().code(), 7);
     let mut run = wrapper().with(&["--stop-timeout", "600ms", "sh", "-c", IGNORES]).running();
     run.until_stdout_has("ready\n");
-    let told = Instant::now();
+    let signalled = Instant::now();
     // More of them do not put it off.
     while !run.has_ended() {
         run.signal(SIGTERM);
         std::thread::sleep(LOOK);
-        assert!(told.elapsed().as_secs() < 5);
+        assert!(signalled.elapsed().as_secs() < 5);
     }
-    assert!(told.elapsed().as_millis() >= 600);
+    assert!(signalled.elapsed().as_millis() >= 600);
     assert_eq!(run.done().code(), 137);
 }
 

@@ -66,10 +66,10 @@ fn the_time_limit_does_not_put_off_the_kill_that_a_stop_signal_has_started() {
     let options = ["--timeout", "1500ms", "--stop-timeout", "2s"];
     let mut run = wrapper().with(&options).with(&["sh", "-c", "trap '' TERM; echo ready; exec sleep 30"]).running();
     run.until_stdout_has("ready\n");
-    let told = Instant::now();
+    let signalled = Instant::now();
     run.signal(SIGTERM);
     assert_eq!(run.exit_code(), Some(124));
-    let elapsed = told.elapsed().as_secs_f64();
+    let elapsed = signalled.elapsed().as_secs_f64();
     assert!((2.0..9.0).contains(&elapsed), "{elapsed}");
 }
 
@@ -120,8 +120,8 @@ fn over_its_time(options: &[&str], hook: &str) -> Done {
 fn hooks_know_that_the_time_was_up_and_that_it_is_a_failure() {
     let done = over_its_time(&[], "log_context");
     assert_eq!(done.code(), 124);
-    for fact in ["outcome Some(Exited(0))", "cause Some(TimedOut)", "exit code 124", "succeeded false"] {
-        assert!(done.stderr.contains(&format!("wrapper: log_context: {fact}\n")), "{fact}: {done:?}");
+    for line in ["outcome Some(Exited(0))", "cause Some(TimedOut)", "exit code 124", "succeeded false"] {
+        assert!(done.stderr.contains(&format!("wrapper: log_context: {line}\n")), "{line}: {done:?}");
     }
     for (when, runs) in [("failure", true), ("success", false)] {
         let done = over_its_time(&["--plugin-on", when, "--plugin-failure", "fail"], "log_context");

@@ -96,7 +96,7 @@ fn process(pid: &str) -> Result<Pid, String> {
 
 #[allow(unsafe_code)]
 fn map_code() -> Result<(), String> {
-    // SAFETY: a fresh mapping that nobody uses.
+    // SAFETY: a fresh mapping that nothing uses.
     let mapped = unsafe { mmap_anonymous(ptr::null_mut(), 4096, ProtFlags::READ | ProtFlags::EXEC, MapFlags::PRIVATE) };
     mapped.map(drop).map_err(|error| error.to_string())
 }
@@ -167,7 +167,7 @@ mod call {
             "loopback" => (&raw mut things.loopback) as libc::c_long,
             "filter" => (&raw mut things.filter) as libc::c_long,
             "self" => libc::c_long::from(std::process::id().cast_signed()),
-            // SAFETY: a new descriptor that nobody else uses.
+            // SAFETY: a new descriptor that nothing else uses.
             "tcp" => unsafe { libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0) }.into(),
             number => number.parse().map_err(|_| format!("no argument: {number}"))?,
         })

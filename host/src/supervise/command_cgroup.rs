@@ -8,8 +8,8 @@
 //! ```
 //!
 //! When the container is out of memory, the kernel looks from the process that it has chosen upwards for a cgroup that
-//! is killed as a whole. It finds the command's, and wrapper's is none. The reserve is for memory that nobody's end
-//! gives back: files of a tmpfs stay charged to the cgroup of the process that wrote them.
+//! is killed as a whole. It finds the command's, and wrapper's is none. The reserve is for memory that no
+//! kill gives back: files of a tmpfs stay charged to the cgroup of the process that wrote them.
 
 use crate::{
     cgroup::{self, MOUNTED},
@@ -305,7 +305,7 @@ fn write(file: &Path, text: &str) -> Result<()> {
     write_now(file, text).map_err(|errno| failed("write", file, errno))
 }
 
-/// Not `fs::write`, which would make a missing file, and be told that it must not.
+/// Not `fs::write`, which would create a missing file, and fail with a misleading error.
 fn write_now(file: &Path, text: &str) -> Result<(), Errno> {
     let file = open(file, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
     io::write(&file, text.as_bytes()).map(drop)
