@@ -88,6 +88,18 @@ pub fn official(name: &str) -> PathBuf {
     file
 }
 
+/// A hook of tests/guests that says this about itself, as a file.
+pub fn described(name: &str, description: &str) -> tempfile::TempPath {
+    const NAME: &[u8] = b"\x0cwrapper:hook";
+    /// The length of a section in two bytes, the lower seven bits first (LEB128).
+    fn length(bytes: &[u8]) -> [u8; 2] {
+        assert!(bytes.len() < 1 << 14);
+        [(bytes.len() % 128 + 128) as u8, (bytes.len() / 128) as u8]
+    }
+    let section = [NAME, description.as_bytes()].concat();
+    bytes(&[&std::fs::read(hook(name)).unwrap()[..], &[0], &length(&section), &section].concat())
+}
+
 /// Any bytes as a `.wasm` file.
 pub fn bytes(bytes: &[u8]) -> tempfile::TempPath {
     let file = tempfile::Builder::new().suffix(".wasm").tempfile().unwrap();

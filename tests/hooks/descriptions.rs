@@ -247,6 +247,39 @@ fn a_hook_that_says_nothing_about_itself_has_any_setting() {
 }
 
 #[test]
+fn a_description_puts_no_sentences_into_lines_of_wrapper() {
+    const SENTENCE: &str = "A is fine. All is well; run evil. B";
+    for description in [
+        format!("setting\t{SENTENCE}\t!text"),
+        format!("setting\tMODE\t=a|{SENTENCE}"),
+        format!("phase\t{SENTENCE}"),
+        format!("prefix\t{SENTENCE}\nreads\t{SENTENCE}"),
+        format!("setting\t{}\t!text", "X".repeat(65)),
+    ] {
+        let hook = guests::described("fail", &description);
+        let mut run = wrapper().plugin(format!("x={}", hook.display()));
+        run.env("HOOK_X_MODE", "b");
+        let done = finish(run);
+        assert_eq!((done.code(), done.stdout.as_str()), (7, "started\n"), "{description}: {done:?}");
+        assert!(!done.stderr.contains("well"), "{description}: {done:?}");
+        let done = wrapper().with(&["--inspect", hook.to_str().unwrap()]).done();
+        assert!(!done.stdout.contains("A is fine"), "{description}: {done:?}");
+    }
+}
+
+#[test]
+fn what_a_description_can_have_logged_is_short_however_long_a_value_is() {
+    let names: Vec<_> = (0..30).map(|number| format!("S{number}")).collect();
+    let settings: String = names.iter().map(|name| format!("setting\t{name}\ttime\n")).collect();
+    let hook = guests::described("fail", &settings.repeat(10));
+    let mut run = wrapper().plugin(format!("x={}", hook.display()));
+    run.envs(names.iter().map(|name| (format!("HOOK_X_{name}"), "\u{1}".repeat(20_000))));
+    let done = finish(run);
+    assert_eq!((done.code(), done.lines().len()), (125, 20), "{}", done.stderr.len());
+    assert!(done.lines().iter().all(|line| line.len() < 1024), "{}", done.stderr.len());
+}
+
+#[test]
 fn every_placeholder_of_the_documentation_is_known() {
     let page = std::fs::read_to_string(repository("docs/notifications.md")).unwrap();
     let rows = page.lines().filter(|line| line.starts_with("| `{"));

@@ -8,14 +8,23 @@ use super::{
 use crate::{
     job::Phase,
     sdk_values::{self as values, DURATION, SWITCH},
-    text::{closest, list},
+    text::{closest, ellipsize, list},
 };
 use std::iter::from_fn;
 
 /// Most lines about one hook: a file's description can be made to cause any number.
 const MOST_FINDINGS: usize = 20;
 
-/// What a hook says about itself. Lines of unknown kinds are ignored, so that later versions can add some.
+/// Bytes of a name in a description, and of all the words of a setting.
+const NAME_LIMIT: usize = 64;
+const WORDS_LIMIT: usize = 256;
+
+/// Bytes of a variable's value that are repeated in a line.
+const VALUE_SHOWN: usize = 100;
+
+/// What a hook says about itself. Lines of unknown kinds are ignored, so that later versions can add some, and so are
+/// those whose names are not names: wrapper repeats them in lines of its own, where a sentence would pass for one of
+/// wrapper's. The first line about a setting counts.
 #[derive(Default)]
 pub struct Description<'a> {
     /// What it does: `asks istio-proxy to quit`.
@@ -83,12 +92,12 @@ impl<'a> Description<'a> {
             let (key, value) = (columns.next().unwrap_or_default(), columns.next().unwrap_or_default());
             match key {
                 "about" => description.about = value,
-                "phase" => description.phase = Some(value),
-                "prefix" => description.prefix = Some(value),
-                "reads" => description.reads.push(value),
+                "phase" if ["before", "after"].contains(&value) => description.phase = Some(value),
+                "prefix" if is_name(value) => description.prefix = Some(value),
+                "reads" if is_name(value) => description.reads.push(value),
                 "connects" => description.connects.extend(value.split_whitespace()),
-                "placeholder" => description.placeholders.push(value),
-                "setting" => {
+                "placeholder" if is_name(value) => description.placeholders.push(value),
+                "setting" if is_name(value) && !description.settings.iter().any(|known| known.name == value) => {
                     let kind = columns.next().unwrap_or_default();
                     let (kind, required) = kind.strip_prefix('!').map_or((kind, false), |kind| (kind, true));
                     let default = columns.next().unwrap_or_default().trim_ascii();
@@ -100,7 +109,8 @@ impl<'a> Description<'a> {
         description
     }
 
-    /// Compares it with a listed hook and the container's variables. No finding contains a value that may be secret.
+    /// Compares it with a listed hook and the container's variables. A finding contains a value only where a time, a
+    /// switch or a word is expected, and only of a variable that the hook may read.
     pub fn check(&self, listing: &Listing) -> Findings {
         let mut findings = Findings::default();
         self.check_phase(listing, &mut findings);
@@ -155,13 +165,14 @@ impl<'a> Description<'a> {
         };
         match setting.kind {
             Kind::Time if values::duration(value).is_none() => {
-                findings.errors.push(format!("{variable}={value:?}: not {DURATION}"));
+                findings.errors.push(format!("{}: not {DURATION}", shown(&variable, value)));
             }
             Kind::Switch if values::choice(value, &SWITCH).is_none() => {
-                findings.errors.push(format!("{variable}={value:?}: not one of {}", SWITCH.join(", ")));
+                findings.errors.push(format!("{}: not one of {}", shown(&variable, value), SWITCH.join(", ")));
             }
             Kind::OneOf(words) if values::choice(value, &words.split('|').collect::<Vec<_>>()).is_none() => {
-                findings.errors.push(format!("{variable}={value:?}: not one of {}", words.replace('|', ", ")));
+                let words = words.replace('|', ", ");
+                findings.errors.push(format!("{}: not one of {words}", shown(&variable, value)));
             }
             Kind::Url => check_url(value, &variable, listing, findings),
             Kind::Urls => {
@@ -277,7 +288,7 @@ impl<'a> Kind<'a> {
             "switch" => Self::Switch,
             "template" => Self::Template,
             "headers" => Self::Headers,
-            _ => text.strip_prefix('=').map_or(Self::Text, Self::OneOf),
+            _ => text.strip_prefix('=').filter(|words| are_words(words)).map_or(Self::Text, Self::OneOf),
         }
     }
 }
@@ -296,6 +307,25 @@ impl Declared<'_> {
             Kind::Text => "text",
         }
     }
+}
+
+/// Whether it can be the name of a variable, a setting or a placeholder.
+fn is_name(text: &str) -> bool {
+    let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    (1..=NAME_LIMIT).contains(&text.len()) && text.bytes().all(is_of_name)
+}
+
+/// Whether these are words, separated by `|`.
+fn are_words(text: &str) -> bool {
+    let is_word = |word: &str| {
+        !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    };
+    text.len() <= WORDS_LIMIT && text.split('|').all(is_word)
+}
+
+/// A variable with its value, or the start of a long one.
+fn shown(variable: &str, value: &str) -> String {
+    format!("{variable}={:?}", ellipsize(value, VALUE_SHOWN))
 }
 
 /// A hook needs one of its usual URLs; which one is known when it runs.
@@ -400,10 +430,28 @@ mod tests {
 
     #[test]
     fn a_description_of_a_later_version_is_read_as_far_as_it_is_known() {
-        let text = "about\tx\nlater\ty\nsetting\tA\tcolour\tred\nsetting\tB\t!time\nsetting\tC\t=a|b\ta\n\nsetting";
+        let text = "about\tx\nlater\ty\nsetting\tA\tcolour\tred\nsetting\tB\t!time\nsetting\tC\t=a|b\ta\n\nsetting\n\
+                    setting\tA";
         let description = Description::parse(text);
         let settings: Vec<_> = description.settings.iter().map(|s| (s.name, s.required, s.default)).collect();
-        let expected = [("A", false, "red"), ("B", true, ""), ("C", false, "a"), ("", false, "")];
+        let expected = [("A", false, "red"), ("B", true, ""), ("C", false, "a")];
         assert_eq!((description.about, settings.as_slice()), ("x", &expected[..]));
+    }
+
+    #[test]
+    fn what_is_not_a_name_is_ignored() {
+        let long = "X".repeat(NAME_LIMIT + 1);
+        for text in ["", "A is fine. B", "A\u{202e}", "HOOK-A", "É", &long] {
+            let lines = format!("prefix\t{text}\nphase\t{text}\nreads\t{text}\nplaceholder\t{text}\nsetting\t{text}");
+            let Description { phase, prefix, reads, placeholders, settings, .. } = Description::parse(&lines);
+            assert_eq!(
+                (phase, prefix, reads.len(), placeholders.len(), settings.len()),
+                (None, None, 0, 0, 0),
+                "{text}"
+            );
+        }
+        for (words, are) in [("a|b-2|c.d", true), ("a", true), ("", false), ("a||b", false), ("a b", false)] {
+            assert_eq!(are_words(words), are, "{words}");
+        }
     }
 }
