@@ -182,6 +182,19 @@ fn a_name_is_ready_when_it_has_an_address() {
 }
 
 #[test]
+fn as_many_names_as_there_are_targets_are_looked_up_in_one_round() {
+    let answer = |_: &str, v6: bool| if v6 { Answer::Addresses(Vec::new()) } else { Answer::address("10.9.9.9") };
+    names::with_name_server(42, answer, |server| {
+        let targets: Vec<_> = (0..64).map(|number| format!("dns://n{number}.many.example")).collect();
+        let mut run = server.wrapper("").with(&["--before", "ready", "--allow", "dns://*.many.example"]);
+        run.env("HOOK_READY_FOR", targets.join(" ")).env("HOOK_READY_TIMEOUT", "1m");
+        let done = start(run).done();
+        assert_started(&done);
+        assert!(!done.stderr.contains("waiting for"), "{done:?}");
+    });
+}
+
+#[test]
 fn a_url_is_ready_when_its_answer_is_2xx() {
     let ready = Arc::new(AtomicBool::new(false));
     let told = ready.clone();

@@ -33,7 +33,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::{
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::{Sleep, sleep, timeout},
 };
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks, io::TokioIo};
@@ -157,14 +157,20 @@ impl Outbound {
 
     /// Connects to an allowed origin, when it is one of the connections at once.
     async fn connect(&self, origin: &Origin, limit: Option<Duration>) -> Result<Connection, ConnectError> {
+        let permit = self.permit().await?;
+        let open = self.connector.connect(origin, &self.allow.value, permit);
+        timeout(self.limit_to_deadline(limit), open).await.map_err(|_| Error::ConnectionTimeout)?
+    }
+
+    /// Waits to be one of the connections at once.
+    async fn permit(&self) -> Result<OwnedSemaphorePermit, Error> {
         // A request that has waited in the queue until the deadline must not connect.
         let permit = timeout(self.limit_to_deadline(None), self.permits.clone().acquire_owned()).await;
         let permit = permit.map_err(|_| Error::ConnectionTimeout)?.map_err(|_| Error::ConnectionLimitReached)?;
         if self.limit_to_deadline(None).is_zero() {
-            return Err(Error::ConnectionTimeout.into());
+            return Err(Error::ConnectionTimeout);
         }
-        let open = self.connector.connect(origin, &self.allow.value, permit);
-        timeout(self.limit_to_deadline(limit), open).await.map_err(|_| Error::ConnectionTimeout)?
+        Ok(permit)
     }
 
     /// Returns the request's origin, if it is allowed; otherwise logs the option that would allow it.

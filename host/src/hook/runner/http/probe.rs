@@ -56,6 +56,8 @@ impl Outbound {
         match kind {
             Kind::Tcp => self.connect(origin, None).await.map(drop).map_err(Failure::from),
             Kind::Dns => {
+                // A lookup has two sockets, of which there are as few as of connections.
+                let _permit = self.permit().await.map_err(ConnectError::from)?;
                 self.connector.addresses(origin).await.map(drop).map_err(|error| ConnectError::from(error).into())
             }
             Kind::Grpc(service) => {
