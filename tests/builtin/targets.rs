@@ -129,6 +129,8 @@ fn what_does_not_speak_grpc_is_never_ready() {
         // Data of another stream, and half of a message.
         (&[&settings[..], b"\0\0\x07\0\0\0\0\0\x03\0\0\0\0\x02\x08\x01"].concat(), CLOSED),
         (&[&settings[..], b"\0\0\x06\0\0\0\0\0\x01\0\0\0\0\x02\x08"].concat(), CLOSED),
+        // A status that the protocol does not have. Its number would be a byte of the server's for the hook.
+        (&[&settings[..], b"\0\0\x07\0\0\0\0\0\x01\0\0\0\0\x02\x08\x4d"].concat(), "answered an unknown status"),
     ] {
         let answer = answer.to_owned();
         let peer = Peer::start("127.0.0.1:0", move |mut stream, _| {
@@ -356,11 +358,19 @@ fn a_name_opens_no_special_address_to_a_probe_either() {
             run.env("HOOK_READY_FOR", &target);
             run.with(&COMMAND).done()
         };
-        let words = format!(
-            "not allowed: {target} resolves to 127.0.0.1 (loopback), which only a rule naming the address allows"
-        );
+        // The address is not for the hook.
+        let lines = [
+            format!(
+                "wrapper: hook \"ready\": not allowed: {target} resolves to 127.0.0.1 (loopback), which only a rule \
+                 naming the address allows"
+            ),
+            misconfigured(
+                "ready",
+                &format!("not allowed: {target} resolves to an address that only a rule naming it allows"),
+            ),
+        ];
         let done = run(&[]);
-        assert_eq!((done.code(), done.line()), (125, misconfigured("ready", &words).as_str()));
+        assert_eq!((done.code(), done.lines()), (125, lines.iter().map(String::as_str).collect()));
         assert_eq!(connections.load(Ordering::SeqCst), 0);
         assert_started(&run(&["--allow", &format!("tcp://127.0.0.1:{port}")]));
     });

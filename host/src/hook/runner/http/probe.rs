@@ -53,15 +53,16 @@ impl Outbound {
     }
 
     async fn probe_allowed(&self, origin: &Origin, kind: Kind) -> Result<(), Failure> {
+        let failure = |error| self.unreachable(origin, error);
         match kind {
-            Kind::Tcp => self.connect(origin, None).await.map(drop).map_err(Failure::from),
+            Kind::Tcp => self.connect(origin, None).await.map(drop).map_err(failure),
             Kind::Dns => {
                 // A lookup has two sockets, of which there are as few as of connections.
-                let _permit = self.permit().await.map_err(ConnectError::from)?;
-                self.connector.addresses(origin).await.map(drop).map_err(|error| ConnectError::from(error).into())
+                let _permit = self.permit().await?;
+                self.connector.addresses(origin).await.map(drop).map_err(Failure::from)
             }
             Kind::Grpc(service) => {
-                let mut stream = self.connect(origin, None).await?;
+                let mut stream = self.connect(origin, None).await.map_err(failure)?;
                 // The authority as a client writes it, with the port.
                 let authority = format!("{}:{}", origin.host, origin.port);
                 health::check(&mut stream, &authority, &service).await
@@ -71,7 +72,8 @@ impl Outbound {
                 let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
                 let authority = uri.authority().map(ToString::to_string).unwrap_or_default();
                 let request = Request::get(uri).header(http::header::HOST, authority).body(body).map_err(malformed)?;
-                let (response, _) = self.exchange(origin, request, RequestOptions::default()).await?;
+                let exchange = self.exchange(origin, request, RequestOptions::default()).await;
+                let (response, _) = exchange.map_err(failure)?;
                 match response.status() {
                     status if status.is_success() => Ok(()),
                     status => Err(Failure::Answered(format!("answered {}", status.as_u16()))),
@@ -79,16 +81,25 @@ impl Outbound {
             }
         }
     }
+
+    /// Why there was no connection, or no response. An address that a name must not have is for the operator alone:
+    /// with it, whoever controls the name could answer the hook.
+    fn unreachable(&self, origin: &Origin, ConnectError { error, log_message }: ConnectError) -> Failure {
+        match (error, log_message) {
+            (Error::DestinationIpProhibited, message) => {
+                self.log(message);
+                Failure::Denied(format!(
+                    "not allowed: {origin} resolves to an address that only a rule naming it allows"
+                ))
+            }
+            (_, Some(message)) => Failure::Other(message),
+            (error, None) => error.into(),
+        }
+    }
 }
 
-impl From<ConnectError> for Failure {
-    fn from(ConnectError { error, log_message }: ConnectError) -> Self {
-        if let Some(message) = log_message {
-            return match error {
-                Error::DestinationIpProhibited => Self::Denied(message),
-                _ => Self::Other(message),
-            };
-        }
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
         match error {
             Error::ConnectionRefused => Self::Refused("connection refused".into()),
             Error::ConnectionTimeout => Self::TimedOut("no connection in time".into()),
