@@ -279,6 +279,7 @@ fn a_malformed_target_is_one_line_before_anything_starts() {
     for (target, why) in [
         ("postgres://localhost", FORMS),
         ("postgres://user:S3CRET@localhost:1/x?S3CRET", FORMS),
+        ("postgres://user:S3C#RET@localhost:1/x", FORMS),
         ("localhost:5432", FORMS),
         ("tcp://localhost", "no port: tcp://localhost:PORT"),
         ("grpc://localhost/a.B", "no port: grpc://localhost:PORT"),
@@ -291,6 +292,7 @@ fn a_malformed_target_is_one_line_before_anything_starts() {
         assert_eq!((done.code(), done.stdout.as_str()), (125, ""), "{done:?}");
         let shown = match target {
             "postgres://user:S3CRET@localhost:1/x?S3CRET" => "postgres://…@localhost:1/x",
+            "postgres://user:S3C#RET@localhost:1/x" => "postgres://…",
             "tcp://user:S3CRET@localhost:1" => "tcp://…@localhost:1",
             target => target,
         };

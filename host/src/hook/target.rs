@@ -55,13 +55,19 @@ impl FromStr for Target {
     }
 }
 
-/// A target for a message: without the password of a database's URL, and without a query, in which tokens are.
+/// A target for a message: without the password of a database's URL, and without a query, in which tokens are. A
+/// password can have the characters that begin a query, so what stands between these and an `@` may be either.
 pub fn without_secrets(target: &str) -> String {
-    let target = target.split(['?', '#']).next().unwrap_or_default();
-    match (target.split_once("://"), target.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://…@{host}"),
-        (None, Some((_, host))) => format!("…@{host}"),
-        _ => target.into(),
+    let is_scheme = |scheme: &str| scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+    let (start, rest) = match target.split_once("://") {
+        Some((scheme, rest)) if is_scheme(scheme) => (format!("{scheme}://"), rest),
+        _ => (String::new(), target),
+    };
+    let (rest, query) = rest.split_at_checked(rest.find(['?', '#']).unwrap_or(rest.len())).unwrap_or_default();
+    match rest.rsplit_once('@') {
+        _ if query.contains('@') => format!("{start}…"),
+        Some((_, host)) => format!("{start}…@{host}"),
+        None => format!("{start}{rest}"),
     }
 }
 
@@ -116,6 +122,10 @@ mod tests {
             ("tcp://db:5432", "tcp://db:5432"),
             ("postgres://user:p@ss@db:5432/x?sslmode=off", "postgres://…@db:5432/x"),
             ("user:secret@db", "…@db"),
+            ("postgres://user:p#ss@db:5432/x", "postgres://…"),
+            ("user:p?ss@db", "…"),
+            ("https://db/ready?mail=a@b", "https://…"),
+            ("db/ready?next=http://secret", "db/ready"),
             ("https://db/ready?token=secret", "https://db/ready"),
             ("", ""),
         ] {
