@@ -7,7 +7,7 @@ use crate::harness::{
     wrapper,
 };
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 const HOOK: [&str; 2] = ["--plugin", "echo"];
 const ON_LAST: (&str, &str) = ("HOOK_ECHO_ON_LAST", "true");
@@ -181,4 +181,29 @@ fn without_an_answer_the_hook_runs_and_a_warning_says_so() {
         assert_eq!(done.stderr.matches(&format!("no witness: {why};")).count(), 1, "{done:?}");
         assert!(done.stderr.contains(&format!("{LINE}{reason}\n")), "{done:?}");
     }
+}
+
+#[test]
+fn a_socket_that_was_replaced_and_floods_holds_the_end_up_for_no_longer_than_a_silent_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let flood = r#"if True:
+        import socket, sys
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        listener.bind(sys.argv[1])
+        listener.listen()
+        print("listening", flush=True)
+        peer, _ = listener.accept()
+        while True:
+            peer.send(b"+")"#;
+    let mut command = Command::new("python3");
+    command.args(["-c", flood, path.to_str().unwrap()]);
+    let mut flooding = command.running();
+    flooding.until_stdout_has("listening\n");
+    let mut command = wrapper().with(&HOOK).with(&["sh", "-c", "exit 3"]);
+    command.env(ON_LAST.0, ON_LAST.1).env("WRAPPER_WITNESS", &path);
+    let done = command.done();
+    assert_eq!((done.code(), echoes(&done.stderr)), (3, 1), "{done:?}");
+    assert!(done.stderr.contains("the witness has not answered within 1s\n"), "{done:?}");
+    assert_took(&done, 1.0, 7.0);
 }

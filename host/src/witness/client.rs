@@ -106,6 +106,7 @@ impl Client {
     /// Whether no other container of the pod still runs. If that cannot be known, the hook runs.
     fn ask_whether_last(&mut self, hook: &Label, supervisor: &mut Supervisor) -> bool {
         let deadline = Instant::now() + PATIENCE;
+        let late = || format!("the witness has not answered within {}", humantime::format_duration(PATIENCE));
         self.report(&Message::IsLast);
         let answer = self.socket.as_ref().map_or(Err("there is no witness".into()), |socket| {
             loop {
@@ -113,16 +114,15 @@ impl Client {
                     Readiness::Readable => match receive_reply(socket) {
                         Received::Message(Some(Reply::Last)) => break Ok(true),
                         Received::Message(Some(Reply::NotLast)) => break Ok(false),
-                        // The late answer to the registration.
-                        Received::Message(Some(Reply::Registered)) | Received::Nothing => {}
+                        // The late answer to the registration. Any number of them could be in the place of the answer.
+                        Received::Message(Some(Reply::Registered)) | Received::Nothing => {
+                            if Instant::now() >= deadline {
+                                break Err(late());
+                            }
+                        }
                         _ => break Err("the witness has closed the connection".into()),
                     },
-                    Readiness::TimedOut => {
-                        break Err(format!(
-                            "the witness has not answered within {}",
-                            humantime::format_duration(PATIENCE)
-                        ));
-                    }
+                    Readiness::TimedOut => break Err(late()),
                     // The hook will not run in any case.
                     Readiness::Interrupted => break Ok(true),
                 }
