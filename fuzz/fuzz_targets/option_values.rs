@@ -25,10 +25,6 @@ mod outcome;
 #[allow(dead_code)]
 mod settings;
 
-#[path = "../../host/src/hook/target.rs"]
-#[allow(dead_code)]
-mod target;
-
 #[path = "../../host/src/text.rs"]
 #[allow(dead_code)]
 mod text;

@@ -291,6 +291,19 @@ impl Context {
         Ok(time)
     }
 
+    /// A [`duration`](Self::duration) that must be more than 0, such as a polling interval.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Misconfigured`], naming the variable, when it is 0 or no time.
+    pub fn positive_duration(&self, name: &str) -> Result<Option<Duration>> {
+        let time = self.duration(name)?;
+        if time == Some(Duration::ZERO) {
+            return Err(Error::Misconfigured(text!("{name} must be more than 0")));
+        }
+        Ok(time)
+    }
+
     /// A switch in a variable: `true`, `yes`, `on` or `1`, or `false`, `no`, `off` or `0`, in capital or small letters;
     /// off when it is not set.
     ///

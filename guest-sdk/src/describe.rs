@@ -12,15 +12,16 @@
 ///     phase: after,
 ///     // The other names of its settings, as with `Context::setting_name_or`.
 ///     prefix: "HOOK_DASHBOARD",
-///     // Variables that it reads besides `HOOK_…`, with `--plugin-env`.
-///     reads: ["POD_NAME"],
+///     // Variables that it reads besides `HOOK_…`, with `--plugin-env`. They can have kinds as settings have; with
+///     // `unless` a value does not count where that setting replaces it.
+///     reads: ["POD_NAME", "DASHBOARD_TIMEOUT": milliseconds unless TIMEOUT_TRY],
 ///     // Where it connects besides its settings: URLs, of which it needs one, and variables that replace them.
 ///     connects: ["http://localhost:8080", "{DASHBOARD_URL}"],
 ///     // Each without the prefix: `HOOK_DASHBOARD_URL`.
 ///     settings: [
 ///         URL: required url,
 ///         MODE: one_of("strict|lenient") = "lenient",
-///         TIMEOUT_TRY: time = "3s",
+///         TIMEOUT_TRY: positive_time = "3s",
 ///         VERBOSE: switch,
 ///         TITLE: text,
 ///     ],
@@ -28,8 +29,24 @@
 /// ```
 ///
 /// The kinds of settings are `url`, `urls` (separated by commas), `time`, `switch` and `one_of`, as the [`Context`]
-/// reads them, and `text`. With a part `placeholders: ["exit_code"]` before the settings, URLs may contain these
-/// placeholders in braces, and variables in capitals; so may a `template`, and `headers`, one `Name: value` per line.
+/// reads them, and `text`. Further ones say more about a value:
+///
+/// - `positive_time`: a time that is more than 0.
+/// - `startup`: a time in which a peer has to start. It is a warning if it is not less than the hook's time limit,
+///   unless a setting `ABSENT` has another value than its default.
+/// - `base_url("/a|/b")`: a URL to which the hook appends one of these paths.
+/// - `targets`: targets of [probes](crate::probe), separated by commas or white space.
+/// - `method`: the method of a request.
+/// - `milliseconds`: a number.
+/// - `pairs`: `name=value,name=value` with percent-encoded values.
+/// - `otlp_protocol`: that of `OTEL_EXPORTER_OTLP_…PROTOCOL`. It is not `grpc` if the endpoint is set, because hooks
+///   have HTTP only.
+/// - `disables`: with `true` the hook does nothing, and nothing else is checked.
+///
+/// With a part `placeholders: ["exit_code"]` before the settings, URLs may contain these placeholders in braces, and
+/// variables in capitals; so may a `template`, and `headers`, one `Name: value` per line.
+///
+/// An older wrapper takes a kind that it does not know for `text`.
 ///
 /// [`Context`]: crate::Context
 #[macro_export]
@@ -38,7 +55,9 @@ macro_rules! describe {
         about: $about:expr
         $(, phase: $phase:ident)?
         $(, prefix: $prefix:expr)?
-        $(, reads: [$($variable:expr),* $(,)?])?
+        $(, reads: [
+            $($variable:literal $(: $variable_kind:ident $(($variable_words:expr))? $(unless $unless:ident)?)?),* $(,)?
+        ])?
         $(, connects: [$($connects:expr),* $(,)?])?
         $(, placeholders: [$($placeholder:expr),* $(,)?])?
         $(, settings: [$($setting:ident: $($kind:ident)+ $(($words:expr))? $(= $default:expr)?),* $(,)?])?
@@ -49,7 +68,14 @@ macro_rules! describe {
                 "about\t", $about, "\n",
                 $("phase\t", ::core::stringify!($phase), "\n",)?
                 $("prefix\t", $prefix, "\n",)?
-                $($("reads\t", $variable, "\n",)*)?
+                $($(
+                    "reads\t", $variable,
+                    $(
+                        "\t", $crate::__kind!($variable_kind), $($variable_words,)?
+                        $("\t", ::core::stringify!($unless),)?
+                    )?
+                    "\n",
+                )*)?
                 $($("connects\t", $connects, "\n",)*)?
                 $($("placeholder\t", $placeholder, "\n",)*)?
                 $($(
@@ -82,6 +108,30 @@ macro_rules! __kind {
     (time) => {
         "time"
     };
+    (positive_time) => {
+        "positive-time"
+    };
+    (startup) => {
+        "startup"
+    };
+    (targets) => {
+        "targets"
+    };
+    (method) => {
+        "method"
+    };
+    (milliseconds) => {
+        "milliseconds"
+    };
+    (pairs) => {
+        "pairs"
+    };
+    (otlp_protocol) => {
+        "otlp-protocol"
+    };
+    (disables) => {
+        "disables"
+    };
     (switch) => {
         "switch"
     };
@@ -94,9 +144,12 @@ macro_rules! __kind {
     (headers) => {
         "headers"
     };
-    // Its words follow.
+    // Their words follow.
     (one_of) => {
         "="
+    };
+    (base_url) => {
+        "base-url="
     };
 }
 

@@ -343,7 +343,7 @@ fn a_variable_that_is_not_granted_is_named_with_the_option_that_would_and_nothin
         let peer = Peer::with_status(200);
         let mut run = telling(&peer.url("/"), &[(setting, "X-Pod: {POD_NAME}")]);
         run.env("POD_NAME", "job-7");
-        assert_misconfigured(run, "{POD_NAME} is not set, or hooks may not read it (--plugin-env POD_NAME)");
+        assert_misconfigured(run, "{POD_NAME} is set, but hooks may not read it (--plugin-env POD_NAME)");
         assert_eq!(peer.requests(), [""; 0], "{setting}");
     }
 }

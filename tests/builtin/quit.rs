@@ -349,7 +349,8 @@ fn with_wait_gone_a_sidecar_that_resets_every_connection_is_not_gone() {
         0 => agree(stream),
         _ => reset(stream),
     });
-    let done = istio.quit_at(&peer, &[("WAIT_GONE", "true")]).with(&["--plugin-timeout", "3s", "true"]).done();
+    let settings = [("WAIT_GONE", "true"), ("STARTUP", "0")];
+    let done = istio.quit_at(&peer, &settings).with(&["--plugin-timeout", "3s", "true"]).done();
     let stays = format!("istio-proxy is still running: \"{}\" does not refuse connections yet", peer.url("/"));
     assert_eq!(done.lines(), [istio.asked(200), istio.failure(&stays)]);
     assert_eq!(done.code(), 125);
@@ -392,7 +393,7 @@ fn one_that_is_busy_for_longer_than_a_startup_time_is_asked_again() {
 fn one_that_is_busy_until_the_time_is_up_did_not_agree_and_its_answer_is_named() {
     each(|sidecar| {
         let peer = Peer::with_status(503);
-        let done = sidecar.quit_at(&peer, &[]).with(&["--plugin-timeout", "4s", "true"]).done();
+        let done = sidecar.quit_at(&peer, &[("STARTUP", "0")]).with(&["--plugin-timeout", "4s", "true"]).done();
         sidecar.assert_no_answer(&done, &peer, "answered 503");
         assert_took(&done, 3.0, 10.0);
         assert!(peer.requests().len() > 2);
@@ -517,7 +518,7 @@ fn one_on_either_loopback_address_is_reached() {
 fn one_that_is_still_starting_is_asked_again_until_it_answers() {
     each(|sidecar| {
         network::alone(|| {
-            let run = sidecar.quit(&[("STARTUP", "2m")]).with(&["--plugin-timeout", "1m", "true"]).running();
+            let run = sidecar.quit(&[("STARTUP", "2m")]).with(&["--plugin-timeout", "3m", "true"]).running();
             // Once around is each port on both addresses of loopback.
             let around = 2 * sidecar.ports.len();
             eventually("it was refused, and again", || network::refusals() > around);
@@ -658,7 +659,11 @@ fn a_startup_time_that_is_longer_than_the_hooks_ends_before_it_and_is_no_success
             let done = sidecar.quit(&[("STARTUP", "2m")]).with(&["--plugin-timeout", "4s", "true"]).done();
             let (name, refused) = (sidecar.name, sidecar.refused(&sidecar.urls()));
             let limit = format!("--plugin-timeout is shorter than {}", sidecar.variable("STARTUP"));
-            sidecar.assert_failure(&done, &format!("{name} is not listening yet: {refused}; {limit}"));
+            // Which it says at the start, too.
+            let warning = format!("{} (2m) is not less than --plugin-timeout 4s: ", sidecar.variable("STARTUP"));
+            assert!(done.lines()[0].contains(&warning), "{done:?}");
+            let failure = sidecar.failure(&format!("{name} is not listening yet: {refused}; {limit}"));
+            assert_eq!((done.code(), &done.lines()[1..]), (125, &[failure.as_str()][..]));
             assert_took(&done, 3.0, 10.0);
         });
     });
@@ -717,7 +722,8 @@ fn with_wait_gone_one_that_stays_is_reported_before_the_hooks_deadline() {
             })
         });
         let runs = peers.each_ref().map(|peer| {
-            sidecar.quit_at(peer, &[("WAIT_GONE", "true")]).with(&["--plugin-timeout", "3s", "true"]).running()
+            let settings = [("WAIT_GONE", "true"), ("STARTUP", "0")];
+            sidecar.quit_at(peer, &settings).with(&["--plugin-timeout", "3s", "true"]).running()
         });
         for (peer, run) in peers.iter().zip(runs) {
             let done = run.done();

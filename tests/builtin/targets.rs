@@ -274,7 +274,7 @@ fn what_is_never_there_keeps_the_command_from_starting_unless_it_is_to_start_the
 }
 
 #[test]
-fn a_malformed_target_is_one_line_before_anything_starts() {
+fn a_malformed_target_is_one_line_before_the_command_starts() {
     const FORMS: &str = "not http://, https://, tcp://HOST:PORT, grpc://HOST:PORT[/SERVICE] or dns://NAME";
     for (target, why) in [
         ("postgres://localhost", FORMS),
@@ -296,10 +296,10 @@ fn a_malformed_target_is_one_line_before_anything_starts() {
             "tcp://user:S3CRET@localhost:1" => "tcp://…@localhost:1",
             target => target,
         };
-        assert_eq!(done.line(), format!("wrapper: HOOK_READY_FOR {shown:?}: {why}"));
+        assert_eq!(done.lines()[0], unfit("ready", &format!("HOOK_READY_FOR {shown:?}: {why}")));
     }
     let done = wrapper().with(&["--before", "data-base=ready"]).with(&COMMAND).done();
-    assert_eq!((done.code(), done.line()), (125, "wrapper: HOOK_DATA_BASE_FOR is not set"));
+    assert_eq!((done.code(), done.line()), (125, unfit("data-base", "HOOK_DATA_BASE_FOR is not set").as_str()));
     for (setting, value, what) in
         [("PERIOD", "often", "a time such as 500ms, 10s or 1m30s"), ("ON_TIMEOUT", "wait", "one of start, fail")]
     {
@@ -310,7 +310,7 @@ fn a_malformed_target_is_one_line_before_anything_starts() {
 }
 
 #[test]
-fn a_target_that_is_not_allowed_is_one_line_before_anything_starts_and_the_line_has_the_remedy() {
+fn a_target_that_is_not_allowed_is_one_line_before_the_command_starts_and_the_line_has_the_remedy() {
     for (target, allowed_by) in [
         ("tcp://10.1.2.3:5432", "tcp://10.1.2.3:5432"),
         ("grpc://db.example:50051/a.B", "tcp://db.example:50051"),
@@ -320,10 +320,8 @@ fn a_target_that_is_not_allowed_is_one_line_before_anything_starts_and_the_line_
         let run = || waiting_for(target, &[("TIMEOUT", "1s"), ("ON_TIMEOUT", "start")]).plugin("echo");
         let option = if target.starts_with("https") { "--allow-http" } else { "--allow" };
         let done = run().with(&COMMAND).done();
-        let line = format!(
-            "wrapper: HOOK_READY_FOR {target:?}: not allowed: {allowed_by}; to allow it: {option} {allowed_by}"
-        );
-        assert_eq!((done.code(), done.stdout.as_str(), done.line()), (125, "", line.as_str()));
+        let words = format!("HOOK_READY_FOR {target:?}: not allowed: {allowed_by}; to allow it: {option} {allowed_by}");
+        assert_eq!((done.code(), done.stdout.as_str(), done.lines()[0]), (125, "", unfit("ready", &words).as_str()));
         network::alone(|| assert_started(&run().with(&[option, allowed_by]).with(&COMMAND).done()));
     }
 }
@@ -339,10 +337,9 @@ fn a_gate_has_its_targets_and_what_it_may_reach_under_its_own_name() {
     };
     assert_started(&run(&target));
     let done = run("tcp://localhost:1");
-    let line = format!(
-        "wrapper: HOOK_DATABASE_FOR {target:?}: not allowed: {target}; to allow it: HOOK_DATABASE_ALLOW={target}"
-    );
-    assert_eq!((done.code(), done.line()), (125, line.as_str()));
+    let words =
+        format!("HOOK_DATABASE_FOR {target:?}: not allowed: {target}; to allow it: HOOK_DATABASE_ALLOW={target}");
+    assert_eq!((done.code(), done.line()), (125, unfit("database", &words).as_str()));
     assert_eq!(connections.load(Ordering::SeqCst), 1);
 }
 

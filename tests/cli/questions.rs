@@ -113,7 +113,7 @@ fn inspect_shows_a_component() {
     let imports = answer["imports"].as_array().unwrap();
     assert!(imports.contains(&json!("wrapper:hook/context@0.1.0")), "{answer}");
     assert_eq!(answer["settings"][0], json!({"name": "URL", "values": "URL", "default": "required"}));
-    assert_eq!(answer["settings"][4], json!({"name": "TRY_TIMEOUT", "values": "time", "default": "3s"}));
+    assert_eq!(answer["settings"][4], json!({"name": "TRY_TIMEOUT", "values": "time, more than 0", "default": "3s"}));
 }
 
 #[test]

@@ -41,6 +41,181 @@ fn a_wrong_value_keeps_the_command_from_starting_and_other_hooks_run() {
 }
 
 #[test]
+fn a_value_that_the_hook_would_refuse_is_an_error_at_the_start() {
+    let milliseconds = "not a number of milliseconds";
+    let pairs = "not of the form name=value,name=value with percent-encoded values";
+    let grpc = "set HOOK_X_URL to the collector's URL for HTTP, usually of port 4318";
+    for (option, hook, variables, words) in [
+        (
+            "--before",
+            "ready",
+            &[("HOOK_X_FOR", "dns://localhost"), ("HOOK_X_PERIOD", "0")][..],
+            "HOOK_X_PERIOD must be more than 0".into(),
+        ),
+        (
+            "--before",
+            "istio-ready",
+            &[("HOOK_ISTIO_READY_PERIOD", "0ms")],
+            "HOOK_ISTIO_READY_PERIOD must be more than 0".into(),
+        ),
+        ("--after", "pushgateway", &[("HOOK_X_TRY_TIMEOUT", "0s")], "HOOK_X_TRY_TIMEOUT must be more than 0".into()),
+        (
+            "--after",
+            "http",
+            &[("HOOK_X_URL", "http://localhost:1/"), ("HOOK_X_METHOD", "PO ST")],
+            "HOOK_X_METHOD=\"PO ST\": not a method such as POST".into(),
+        ),
+        (
+            "--after",
+            "http",
+            &[("HOOK_X_URL", "http://localhost:1/"), ("HOOK_X_METHOD", "trace")],
+            "HOOK_X_METHOD=\"trace\": hooks may not use it".into(),
+        ),
+        ("--before", "http-ready", &[("HOOK_X_URL", " , ")], "HOOK_X_URL is an empty list".into()),
+        (
+            "--after",
+            "otlp",
+            &[("HOOK_X_URL", "http://localhost:4318/v1/traces/")],
+            "HOOK_X_URL ends in /v1/traces, which the hook appends; leave it out".into(),
+        ),
+        (
+            "--after",
+            "otlp",
+            &[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4318/v1/metrics")],
+            "OTEL_EXPORTER_OTLP_ENDPOINT ends in /v1/metrics, which the hook appends; leave it out".into(),
+        ),
+        (
+            "--after",
+            "otlp",
+            &[("OTEL_EXPORTER_OTLP_TIMEOUT", "5s")],
+            format!("OTEL_EXPORTER_OTLP_TIMEOUT=\"5s\": {milliseconds}"),
+        ),
+        (
+            "--after",
+            "otlp",
+            &[("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "a")],
+            format!("OTEL_EXPORTER_OTLP_TRACES_HEADERS: {pairs}"),
+        ),
+        (
+            "--after",
+            "otlp",
+            &[("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "a=%z")],
+            format!("OTEL_EXPORTER_OTLP_METRICS_HEADERS: {pairs}"),
+        ),
+        (
+            "--after",
+            "otlp",
+            &[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4317"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")],
+            format!("OTEL_EXPORTER_OTLP_ENDPOINT is for OTEL_EXPORTER_OTLP_PROTOCOL=grpc; {grpc}"),
+        ),
+        (
+            "--after",
+            "otlp",
+            &[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4317"), ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "grpc")],
+            format!("OTEL_EXPORTER_OTLP_ENDPOINT is for OTEL_EXPORTER_OTLP_TRACES_PROTOCOL=grpc; {grpc}"),
+        ),
+    ] {
+        // A file reads variables that are not its own with --plugin-env.
+        let names: Vec<_> = variables.iter().map(|(name, _)| *name).filter(|name| name.starts_with("OTEL")).collect();
+        for listed in both("x", hook) {
+            let mut run = wrapper().with(&[option, &listed]);
+            run.env("WRAPPER_PLUGIN_ENV", names.join(",")).envs(variables.iter().copied());
+            let done = finish(run);
+            assert_eq!(
+                (done.code(), done.stdout.as_str(), done.line()),
+                (125, "", unfit("x", &words).as_str()),
+                "{listed}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_hook_that_may_run_nevertheless_refuses_a_time_of_0_itself() {
+    for (hook, required, setting) in
+        [("ready", "FOR", "PERIOD"), ("istio-ready", "URL", "PERIOD"), ("http", "URL", "TRY_TIMEOUT")]
+    {
+        let mut run = wrapper().with(&["--before", &format!("x={hook}")]);
+        run.env(format!("HOOK_X_{required}"), "http://localhost:1/").env(format!("HOOK_X_{setting}"), "0");
+        let done = finish(std::mem::replace(run.env("HOOK_X_OPTIONAL", "true"), wrapper()));
+        let words = format!("HOOK_X_{setting} must be more than 0");
+        let found = done.lines().iter().filter(|line| **line == misconfigured("x", &words)).count();
+        assert_eq!((done.code(), done.lines()[0], found), (7, unfit("x", &words).as_str(), 1), "{done:?}");
+    }
+}
+
+#[test]
+fn what_the_hook_does_not_use_is_not_checked() {
+    for variables in [
+        &[("OTEL_EXPORTER_OTLP_TIMEOUT", "5s"), ("HOOK_OTLP_TRY_TIMEOUT", "1s")][..],
+        &[("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")],
+        &[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4317/v1/traces"),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+            ("HOOK_OTLP_URL", "http://localhost:4318"),
+        ],
+        &[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4318"),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+            ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/json"),
+            ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "http/json"),
+        ],
+        &[
+            ("OTEL_SDK_DISABLED", "True"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://c.example"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "a"),
+        ],
+    ] {
+        let mut run = wrapper().with(&["--check", "--after", "otlp"]);
+        run.envs(variables.iter().copied());
+        let done = run.done();
+        assert_eq!((done.code(), done.stderr.as_str()), (0, ""), "{variables:?}");
+    }
+}
+
+#[test]
+fn a_method_that_looks_like_a_typo_is_a_warning_and_any_other_is_none() {
+    let peer = Peer::with_status(200);
+    for (method, meant) in [("PSOT", true), ("purge", false), ("put", false)] {
+        let mut run = wrapper().plugin("ping=http");
+        run.env("HOOK_PING_URL", peer.url("/")).env("HOOK_PING_METHOD", method);
+        let done = finish(run);
+        let line = warning("ping", "HOOK_PING_METHOD=\"PSOT\" is not a usual method; did you mean POST?");
+        assert_eq!((done.code(), done.lines().len()), (7, 1 + usize::from(meant)), "{done:?}");
+        assert_eq!(done.lines()[0] == line, meant, "{done:?}");
+    }
+}
+
+#[test]
+fn a_startup_time_that_is_not_less_than_the_time_limit_is_a_warning_that_names_both() {
+    let peer = Peer::with_status(200);
+    let consequence = "after a short command the hook fails if there is no sidecar; lower the one or raise the other";
+    for (variables, words) in [
+        (&[("HOOK_QUIT_STARTUP", "10s")][..], Some("HOOK_QUIT_STARTUP (10s) is not less than --plugin-timeout 10s")),
+        (&[("HOOK_QUIT_TIMEOUT", "5s")], Some("HOOK_QUIT_STARTUP (5s) is not less than HOOK_QUIT_TIMEOUT=5s")),
+        (&[("HOOK_QUIT_TIMEOUT", "5s"), ("HOOK_QUIT_STARTUP", "4999ms")], None),
+        (&[("HOOK_QUIT_TIMEOUT", "5s"), ("HOOK_QUIT_ABSENT", "wait")], None),
+        (&[("HOOK_QUIT_TIMEOUT", "5s"), ("HOOK_QUIT_ABSENT", "fail")], None),
+        (
+            &[("HOOK_QUIT_TIMEOUT", "5s"), ("HOOK_QUIT_ABSENT", "OK")],
+            Some("HOOK_QUIT_STARTUP (5s) is not less than HOOK_QUIT_TIMEOUT=5s"),
+        ),
+    ] {
+        for hook in both("quit", "istio-quit") {
+            let mut run = wrapper().plugin(&hook);
+            run.env("HOOK_QUIT_URL", peer.url("/")).envs(variables.iter().copied());
+            let done = finish(run);
+            let expected: Vec<_> =
+                words.map(|words| warning("quit", &format!("{words}: {consequence}"))).into_iter().collect();
+            assert_eq!(
+                (done.code(), &done.lines()[..done.lines().len() - 1]),
+                (7, expected.iter().map(String::as_str).collect::<Vec<_>>().as_slice())
+            );
+        }
+    }
+}
+
+#[test]
 fn every_mistake_is_named_at_once() {
     for hook in both("ping", "http") {
         let mut run = wrapper().plugin(&hook);
@@ -139,7 +314,8 @@ fn an_unknown_placeholder_is_an_error_that_names_the_one_that_was_meant() {
             ("BODY", "{exitcode} {command}", "unknown placeholder {exitcode}; did you mean {exit_code}?"),
             ("URL", "http://localhost:1/{outcom}", "unknown placeholder {outcom}; did you mean {outcome}?"),
             ("HEADERS", "X-Y: {whatever}", "unknown placeholder {whatever}"),
-            ("BODY", "{POD}", "{POD} is not set, or hooks may not read it (--plugin-env POD)"),
+            ("BODY", "{POD}", "{POD} is set, but hooks may not read it (--plugin-env POD)"),
+            ("BODY", "{NO_POD}", "{NO_POD} is not set"),
             ("BODY", "{HOOK_TOKEN}", "{HOOK_TOKEN} is not set"),
         ] {
             let mut run = wrapper().plugin(&hook);

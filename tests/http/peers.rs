@@ -313,7 +313,10 @@ fn a_response_that_is_not_proper_http_is_reported_as_such() {
         "HTTP/1.1 200 OK\r\nX-Nul: \0\r\n\r\n",
         "\u{1}\u{3}\u{16}\u{3}\u{1}",
     ] {
-        let done = finish(istio_quit(&Peer::answering(answer)));
+        let peer = Peer::answering(answer);
+        let mut run = istio_quit(&peer);
+        run.env("HOOK_ISTIO_QUIT_STARTUP", "0");
+        let done = finish(run);
         assert_fails(&done, "the response is not valid HTTP");
         assert_eq!(done.lines().len(), 1, "{done:?}");
         assert_at_once(&done);

@@ -32,7 +32,7 @@ macro_rules! hook {
             prefix: $prefix,
             settings: [
                 URL: urls = ::core::concat!($($url, " "),*),
-                PERIOD: time = "250ms",
+                PERIOD: positive_time = "250ms",
                 STARTUP: time = "5s",
                 ON_TIMEOUT: one_of("start|fail") = "fail",
                 ABSENT: one_of("wait|start|fail") = "wait",
@@ -78,7 +78,7 @@ pub fn wait(cx: &Context, gate: &Gate) -> Result {
     if urls.is_empty() {
         return Err(Error::Misconfigured(text!("{} is not set", cx.setting_name("URL"))));
     }
-    let period = cx.duration(&name("PERIOD"))?.unwrap_or(PERIOD);
+    let period = cx.positive_duration(&name("PERIOD"))?.unwrap_or(PERIOD);
     let startup = cx.duration(&name("STARTUP"))?.unwrap_or(STARTUP);
     let on_timeout = cx.choice(&name("ON_TIMEOUT"), &["start", "fail"])?.unwrap_or("fail");
     let absent = cx.choice(&name("ABSENT"), &["wait", "start", "fail"])?.unwrap_or("wait");

@@ -14,7 +14,7 @@ wrapper_hook::describe! {
     prefix: "HOOK_HTTP_READY",
     settings: [
         URL: required urls,
-        PERIOD: time = "250ms",
+        PERIOD: positive_time = "250ms",
         STARTUP: time = "5s",
         ON_TIMEOUT: one_of("start|fail") = "fail",
         ABSENT: one_of("wait|start|fail") = "wait",

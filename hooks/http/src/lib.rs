@@ -34,10 +34,10 @@ wrapper_hook::describe! {
     ],
     settings: [
         URL: required url,
-        METHOD: text = "POST",
+        METHOD: method = "POST",
         HEADERS: headers,
         BODY: template,
-        TRY_TIMEOUT: time = "3s",
+        TRY_TIMEOUT: positive_time = "3s",
     ],
 }
 

@@ -25,7 +25,7 @@ pub fn send(cx: &Context, url: &str, request: impl Fn() -> Request) -> Result {
 
 /// The time limit of one attempt, if it is set.
 pub fn timeout(cx: &Context) -> Result<Option<Duration>> {
-    cx.duration(&cx.setting_name("TRY_TIMEOUT"))
+    cx.positive_duration(&cx.setting_name("TRY_TIMEOUT"))
 }
 
 /// The error for a URL without an origin, in this variable.

@@ -30,11 +30,32 @@ wrapper_hook::hook!(run);
 wrapper_hook::describe! {
     about: "sends a span and metrics of the command to an OpenTelemetry collector",
     phase: after,
+    reads: [
+        "OTEL_SDK_DISABLED": disables,
+        "OTEL_TRACES_EXPORTER",
+        "OTEL_METRICS_EXPORTER",
+        "OTEL_SERVICE_NAME",
+        "OTEL_RESOURCE_ATTRIBUTES",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": base_url("/v1/traces|/v1/metrics") unless URL,
+        "OTEL_EXPORTER_OTLP_HEADERS": pairs,
+        "OTEL_EXPORTER_OTLP_TIMEOUT": milliseconds unless TRY_TIMEOUT,
+        "OTEL_EXPORTER_OTLP_PROTOCOL": otlp_protocol unless URL,
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_TRACES_HEADERS": pairs,
+        "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT": milliseconds unless TRY_TIMEOUT,
+        "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": otlp_protocol unless URL,
+        "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_METRICS_HEADERS": pairs,
+        "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT": milliseconds unless TRY_TIMEOUT,
+        "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL": otlp_protocol unless URL,
+        "TRACEPARENT",
+        "TRACESTATE",
+    ],
     connects: [
         "http://localhost:4318 {OTEL_EXPORTER_OTLP_ENDPOINT}",
         "{OTEL_EXPORTER_OTLP_TRACES_ENDPOINT} {OTEL_EXPORTER_OTLP_METRICS_ENDPOINT}",
     ],
-    settings: [URL: url, TRY_TIMEOUT: time],
+    settings: [URL: base_url("/v1/traces|/v1/metrics"), TRY_TIMEOUT: positive_time],
 }
 
 /// Names of a signal in variables, in the path of its URL, and in its body.

@@ -17,7 +17,7 @@ wrapper_hook::describe! {
         URL: url = URL,
         JOB: text,
         GROUPING: text,
-        TRY_TIMEOUT: time = "3s",
+        TRY_TIMEOUT: positive_time = "3s",
     ],
 }
 

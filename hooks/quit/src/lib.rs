@@ -65,7 +65,7 @@ macro_rules! describe {
             reads: [$($variable),*],
             settings: [
                 URL: url = $urls,
-                STARTUP: time = "5s",
+                STARTUP: startup = "5s",
                 ABSENT: one_of("ok|wait|fail") = "ok",
                 WAIT_GONE: switch = "false",
                 $($text: text),*

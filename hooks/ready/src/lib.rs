@@ -16,10 +16,11 @@ wrapper_hook::hook!(run);
 
 wrapper_hook::describe! {
     about: "waits until all of several servers and names are there",
+    phase: before,
     prefix: "HOOK_READY",
     settings: [
-        FOR: required text,
-        PERIOD: time = "250ms",
+        FOR: required targets,
+        PERIOD: positive_time = "250ms",
         ON_TIMEOUT: one_of("start|fail") = "fail",
     ],
 }
@@ -41,7 +42,7 @@ fn run(cx: &Context) -> Result {
     if missing.is_empty() {
         return Err(Error::Misconfigured(text!("{} is not set", cx.setting_name("FOR"))));
     }
-    let period = cx.duration(&name("PERIOD"))?.unwrap_or(PERIOD);
+    let period = cx.positive_duration(&name("PERIOD"))?.unwrap_or(PERIOD);
     let on_timeout = cx.choice(&name("ON_TIMEOUT"), &["start", "fail"])?.unwrap_or("fail");
     let left = waiting_time(cx);
     let mut reasons: Vec<String> = missing.iter().map(|_| String::new()).collect();

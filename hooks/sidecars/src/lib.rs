@@ -26,7 +26,7 @@ wrapper_hook::describe! {
         "{HOOK_DAPR_SHUTDOWN_URL} {HOOK_CLOUDSQL_QUIT_URL} {HOOK_VAULT_QUIT_URL}",
     ],
     settings: [
-        STARTUP: time = "5s",
+        STARTUP: startup = "5s",
         ABSENT: one_of("ok|wait|fail") = "ok",
         WAIT_GONE: switch = "false",
         EXCEPT: text,

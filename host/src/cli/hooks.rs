@@ -5,9 +5,8 @@ use super::{
     values::{self, flag},
 };
 use crate::{
-    hook::{AllowList, Digest, Listed, Setting, Settings, Spec, Variables, without_secrets},
+    hook::{AllowList, Digest, Listed, Setting, Settings, Spec, Variables},
     outcome::RunOn,
-    text::list,
 };
 use anyhow::{Context, Result, bail, ensure};
 use std::{ffi::OsStr, sync::Arc, time::Duration};
@@ -49,7 +48,6 @@ pub fn listed(arguments: &Arguments) -> Result<(Vec<Listed>, Vec<Listed>)> {
         .zip(sha256)
         .map(|((spec, variables), sha256)| {
             let settings = defaults.settings(arguments, variables, sha256)?;
-            check_targets(arguments, &spec, &settings)?;
             Ok(Listed { spec, settings: settings.into() })
         })
         .collect::<Result<Vec<_>>>()?;
@@ -149,23 +147,6 @@ fn rules(arguments: &Arguments, name: Option<String>) -> Result<Option<Setting<A
     let Some(by) = name else { return Ok(None) };
     let rules = arguments.variables(&by, values::parsed)?;
     Ok((!rules.is_empty()).then(|| Setting { value: AllowList::new(rules), by: by.into() }))
-}
-
-/// The targets that a built-in gate waits for are well-formed and allowed: there is no point in waiting for others.
-fn check_targets(arguments: &Arguments, spec: &Spec, settings: &Settings) -> Result<()> {
-    let Some(setting) = spec.targets() else { return Ok(()) };
-    let variables = &settings.variables;
-    // As the hook finds it: under the hook's own name, or the documented one.
-    let names = [variables.named(setting), Variables::documented(spec.own_name(), setting)];
-    for name in names.iter().filter(|name| !variables.hide(name)) {
-        let Some(targets) = arguments.variable(name, |value| Ok(value.to_owned()))? else { continue };
-        let targets = targets.to_string_lossy().into_owned();
-        for target in list(&targets) {
-            settings.allow_http.check(target).with_context(|| format!("{name} {:?}", without_secrets(target)))?;
-        }
-        return Ok(());
-    }
-    bail!("{} is not set", names[0])
 }
 
 fn by<T>(option: &options::Opt, value: T) -> Setting<T> {

@@ -61,40 +61,6 @@ impl BuiltIn {
     pub fn code(&self) -> &'static [u8] {
         &self.code.0
     }
-
-    /// The setting with the targets that it waits for.
-    pub fn targets(&self) -> Option<&'static str> {
-        (self.name == "ready").then_some("FOR")
-    }
-
-    /// The variables that it reads besides `HOOK_…`: those of the sidecar itself, or of a specification.
-    pub fn variables(&self) -> &'static [&'static str] {
-        match self.name {
-            "dapr-shutdown" | "sidecars" => &["DAPR_HTTP_PORT", "DAPR_API_TOKEN"],
-            "otlp" => &[
-                "OTEL_EXPORTER_OTLP_ENDPOINT",
-                "OTEL_EXPORTER_OTLP_HEADERS",
-                "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
-                "OTEL_EXPORTER_OTLP_METRICS_HEADERS",
-                "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL",
-                "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT",
-                "OTEL_EXPORTER_OTLP_PROTOCOL",
-                "OTEL_EXPORTER_OTLP_TIMEOUT",
-                "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
-                "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
-                "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
-                "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT",
-                "OTEL_METRICS_EXPORTER",
-                "OTEL_RESOURCE_ATTRIBUTES",
-                "OTEL_SDK_DISABLED",
-                "OTEL_SERVICE_NAME",
-                "OTEL_TRACES_EXPORTER",
-                "TRACEPARENT",
-                "TRACESTATE",
-            ],
-            _ => &[],
-        }
-    }
 }
 
 #[cfg(test)]

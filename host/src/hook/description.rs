@@ -4,12 +4,14 @@
 use super::{
     allow_list::{Host, Origin, Scheme},
     settings::{OF_WRAPPER, Settings},
+    target::{Target, without_secrets},
 };
 use crate::{
     job::Phase,
     sdk_values::{self as values, DURATION, SWITCH},
     text::{closest, ellipsize, list},
 };
+use humantime::format_duration;
 use std::iter::from_fn;
 
 /// Most lines about one hook: a file's description can be made to cause any number.
@@ -34,11 +36,19 @@ pub struct Description<'a> {
     /// Start of the other names of its settings, without the last `_`.
     prefix: Option<&'a str>,
     /// Variables that it reads besides `HOOK_…`.
-    reads: Vec<&'a str>,
+    pub reads: Vec<Read<'a>>,
     /// Where it connects: URLs, of which it needs one, and variables in braces that replace them.
     connects: Vec<&'a str>,
     placeholders: Vec<&'a str>,
     pub settings: Vec<Declared<'a>>,
+}
+
+/// A variable that a hook reads, and of which wrapper knows no more than the hook says.
+pub struct Read<'a> {
+    pub name: &'a str,
+    kind: Kind<'a>,
+    /// The setting that replaces it, if one does.
+    unless: Option<&'a str>,
 }
 
 /// A setting that a hook has.
@@ -55,10 +65,24 @@ pub struct Declared<'a> {
 enum Kind<'a> {
     Url,
     Urls,
+    /// A URL to which the hook appends one of these paths, separated by `|`.
+    BaseUrl(&'a str),
+    /// Of probes.
+    Targets,
     Time,
+    PositiveTime,
+    /// A time in which a peer has to start.
+    Startup,
     Switch,
     /// One of these words, separated by `|`.
     OneOf(&'a str),
+    Method,
+    Milliseconds,
+    Pairs,
+    /// In `OTEL_EXPORTER_OTLP_…PROTOCOL`; the hook has HTTP only.
+    OtlpProtocol,
+    /// With `true` the hook does nothing.
+    Disables,
     Template,
     Headers,
     Text,
@@ -70,6 +94,8 @@ pub struct Listing<'a> {
     pub settings: &'a Settings,
     /// The variables that the hook may read.
     pub variables: &'a [(&'a str, &'a str)],
+    /// Whether a variable is set in the container.
+    pub is_set: &'a dyn Fn(&str) -> bool,
     /// The built-in hook for the other phase.
     pub counterpart: &'a dyn Fn() -> Option<&'static str>,
 }
@@ -80,8 +106,10 @@ pub struct Findings {
     /// What the hook would fail with.
     pub errors: Vec<String>,
     pub warnings: Vec<String>,
-    /// Where it connects, and which variables it reads.
+    /// Where it connects.
     pub needs: Vec<String>,
+    /// Which of the variables that it reads are set.
+    pub reads: Vec<String>,
 }
 
 impl<'a> Description<'a> {
@@ -94,7 +122,11 @@ impl<'a> Description<'a> {
                 "about" => description.about = value,
                 "phase" if ["before", "after"].contains(&value) => description.phase = Some(value),
                 "prefix" if is_name(value) => description.prefix = Some(value),
-                "reads" if is_name(value) => description.reads.push(value),
+                "reads" if is_name(value) => {
+                    let kind = Kind::parse(columns.next().unwrap_or_default());
+                    let unless = columns.next().filter(|setting| is_name(setting));
+                    description.reads.push(Read { name: value, kind, unless });
+                }
                 "connects" => description.connects.extend(value.split_whitespace()),
                 "placeholder" if is_name(value) => description.placeholders.push(value),
                 "setting" if is_name(value) && !description.settings.iter().any(|known| known.name == value) => {
@@ -114,13 +146,23 @@ impl<'a> Description<'a> {
     pub fn check(&self, listing: &Listing) -> Findings {
         let mut findings = Findings::default();
         self.check_phase(listing, &mut findings);
-        for setting in &self.settings {
-            self.check_setting(setting, listing, &mut findings);
+        let is_on = |read: &Read| listing.value(read.name).is_some_and(|value| value.eq_ignore_ascii_case("true"));
+        if !self.reads.iter().any(|read| matches!(read.kind, Kind::Disables) && is_on(read)) {
+            for setting in &self.settings {
+                self.check_setting(setting, listing, &mut findings);
+            }
+            self.check_connections(listing, &mut findings);
+            for read in &self.reads {
+                self.check_read(read, listing, &mut findings);
+            }
         }
-        self.check_connections(listing, &mut findings);
-        for name in &self.reads {
-            let mark = if listing.value(name).is_some() { "" } else { " (not set, or not allowed by --plugin-env)" };
-            findings.needs.push(format!("variable {name}{mark}"));
+        for Read { name, .. } in &self.reads {
+            let state = match (listing.value(name), (listing.is_set)(name)) {
+                (Some(_), _) => "set".into(),
+                (None, true) => format!("set, but hooks may not read it (--plugin-env {name})"),
+                (None, false) => "not set".into(),
+            };
+            findings.reads.push(format!("{name}\t{state}"));
         }
         self.check_names(listing, &mut findings);
         findings.errors.truncate(MOST_FINDINGS);
@@ -129,14 +171,18 @@ impl<'a> Description<'a> {
     }
 
     /// The lines that `--check` and `--inspect` show.
-    pub fn report(&self, findings: &Findings) -> String {
+    pub fn report(&self, findings: Option<&Findings>) -> String {
         let settings = self.settings.iter().map(|setting| {
             let required = if setting.required { "required" } else { setting.default };
             format!("setting\t{}\t{}\t{required}\n", setting.name, setting.values())
         });
         let about = [("about", self.about), ("phase", self.phase.unwrap_or("any"))];
-        let reads = self.reads.iter().map(|name| ("reads", *name));
-        let needs = findings.needs.iter().map(|need| ("needs", need.as_str()));
+        let reads: Vec<_> = match findings {
+            Some(findings) => findings.reads.iter().map(String::as_str).collect(),
+            None => self.reads.iter().map(|read| read.name).collect(),
+        };
+        let reads = reads.into_iter().map(|read| ("reads", read));
+        let needs = findings.into_iter().flat_map(|findings| &findings.needs).map(|need| ("needs", need.as_str()));
         let lines = about.into_iter().chain(reads).chain(needs).map(|(key, value)| format!("{key}\t{value}\n"));
         lines.chain(settings).collect()
     }
@@ -155,36 +201,72 @@ impl<'a> Description<'a> {
 
     fn check_setting(&self, setting: &Declared, listing: &Listing, findings: &mut Findings) {
         let variable = self.variable(setting.name, listing);
-        let Some(value) = listing.value(&variable) else {
+        let found = listing.value(&variable);
+        if let Kind::Startup = setting.kind {
+            self.check_startup(&variable, found.unwrap_or(setting.default), listing, findings);
+        }
+        let Some(value) = found else {
             match (setting.kind, setting.required) {
                 (_, true) => findings.errors.push(format!("{variable} is not set")),
-                (Kind::Url | Kind::Urls, _) => check_defaults(setting.default, listing, findings),
+                (Kind::Url | Kind::Urls | Kind::BaseUrl(_), _) => check_defaults(setting.default, listing, findings),
                 _ => {}
             }
             return;
         };
+        findings.errors.extend(setting.kind.problem(&variable, value));
         match setting.kind {
-            Kind::Time if values::duration(value).is_none() => {
-                findings.errors.push(format!("{}: not {DURATION}", shown(&variable, value)));
-            }
-            Kind::Switch if values::choice(value, &SWITCH).is_none() => {
-                findings.errors.push(format!("{}: not one of {}", shown(&variable, value), SWITCH.join(", ")));
-            }
-            Kind::OneOf(words) if values::choice(value, &words.split('|').collect::<Vec<_>>()).is_none() => {
-                let words = words.replace('|', ", ");
-                findings.errors.push(format!("{}: not one of {words}", shown(&variable, value)));
-            }
-            Kind::Url => check_url(value, &variable, listing, findings),
-            Kind::Urls => {
-                list(value).for_each(|url| check_url(url, &variable, listing, findings));
-            }
-            Kind::Headers if value.lines().any(|line| !is_header(line)) => {
-                findings.errors.push(format!("{variable}: a line is not \"Name: value\""));
-            }
+            Kind::Url | Kind::BaseUrl(_) => check_url(value, &variable, listing, findings),
+            Kind::Urls => list(value).for_each(|url| check_url(url, &variable, listing, findings)),
+            Kind::Targets => list(value).for_each(|target| check_target(target, &variable, listing, findings)),
+            Kind::Method => findings.warnings.extend(unusual_method(&variable, value)),
             _ => {}
         }
         if matches!(setting.kind, Kind::Url | Kind::Headers | Kind::Template) && !self.placeholders.is_empty() {
             self.check_placeholders(value, &variable, listing, findings);
+        }
+    }
+
+    /// A variable that is not the hook's own may be meant for the command. It is checked where the hook would fail.
+    fn check_read(&self, read: &Read, listing: &Listing, findings: &mut Findings) {
+        let replaced = read.unless.map(|setting| self.variable(setting, listing));
+        if replaced.as_ref().is_some_and(|setting| listing.value(setting).is_some()) {
+            return;
+        }
+        let Some(value) = listing.value(read.name) else { return };
+        findings.errors.extend(read.kind.problem(read.name, value));
+        if !matches!(read.kind, Kind::OtlpProtocol) || value != "grpc" {
+            return;
+        }
+        // A signal's own variable goes before the one for all.
+        let is_set = |name: &str| listing.value(&format!("OTEL_EXPORTER_OTLP_{name}")).is_some();
+        let is_for_all = read.name == "OTEL_EXPORTER_OTLP_PROTOCOL";
+        let overridden = is_for_all && (is_set("TRACES_PROTOCOL") || is_set("METRICS_PROTOCOL"));
+        let own = read.name.replace("PROTOCOL", "ENDPOINT");
+        let endpoints = [own.as_str(), "OTEL_EXPORTER_OTLP_ENDPOINT"];
+        let endpoint = endpoints.into_iter().find(|endpoint| listing.value(endpoint).is_some());
+        if let Some(endpoint) = endpoint.filter(|_| !overridden) {
+            let (name, url) = (read.name, replaced.unwrap_or_default());
+            let fix = format!("set {url} to the collector's URL for HTTP, usually of port 4318");
+            findings.errors.push(format!("{endpoint} is for {name}=grpc; {fix}"));
+        }
+    }
+
+    /// Warns about a hook that has to wait longer for a peer than it can run. It is of no consequence if a peer that
+    /// is absent is a failure, or waited for as long as possible.
+    fn check_startup(&self, variable: &str, value: &str, listing: &Listing, findings: &mut Findings) {
+        let Some(startup) = values::duration(value) else { return };
+        let limit = &listing.settings.timeout;
+        let absent = self.settings.iter().find(|setting| setting.name == "ABSENT");
+        let is_changed = absent.is_some_and(|absent| {
+            let value = listing.value(&self.variable(absent.name, listing));
+            value.is_some_and(|value| !value.eq_ignore_ascii_case(absent.default))
+        });
+        if startup >= limit.value && !is_changed {
+            let (startup, limit) = (format_duration(startup), limit.written(format_duration(limit.value)));
+            findings.warnings.push(format!(
+                "{variable} ({startup}) is not less than {limit}: after a short command the hook fails if there is no \
+                 sidecar; lower the one or raise the other"
+            ));
         }
     }
 
@@ -222,12 +304,12 @@ impl<'a> Description<'a> {
             if !is_variable || of_job || listing.value(name).is_some() {
                 continue;
             }
-            let fix = if name.starts_with("HOOK_") {
-                String::new()
+            let state = if !name.starts_with("HOOK_") && (listing.is_set)(name) {
+                format!("is set, but hooks may not read it (--plugin-env {name})")
             } else {
-                format!(", or hooks may not read it (--plugin-env {name})")
+                "is not set".into()
             };
-            findings.errors.push(format!("{variable}: {{{name}}} is not set{fix}"));
+            findings.errors.push(format!("{variable}: {{{name}}} {state}"));
         }
     }
 
@@ -280,15 +362,68 @@ impl<'a> Listing<'a> {
 }
 
 impl<'a> Kind<'a> {
+    /// One of a later version is text.
     fn parse(text: &'a str) -> Self {
-        match text {
-            "url" => Self::Url,
-            "urls" => Self::Urls,
-            "time" => Self::Time,
-            "switch" => Self::Switch,
-            "template" => Self::Template,
-            "headers" => Self::Headers,
-            _ => text.strip_prefix('=').filter(|words| are_words(words)).map_or(Self::Text, Self::OneOf),
+        match (text, text.split_once('=')) {
+            (_, Some(("", words))) if are_words(words, b"") => Self::OneOf(words),
+            (_, Some(("base-url", paths))) if are_words(paths, b"/") => Self::BaseUrl(paths),
+            ("url", _) => Self::Url,
+            ("urls", _) => Self::Urls,
+            ("targets", _) => Self::Targets,
+            ("time", _) => Self::Time,
+            ("positive-time", _) => Self::PositiveTime,
+            ("startup", _) => Self::Startup,
+            ("switch", _) => Self::Switch,
+            ("method", _) => Self::Method,
+            ("milliseconds", _) => Self::Milliseconds,
+            ("pairs", _) => Self::Pairs,
+            ("otlp-protocol", _) => Self::OtlpProtocol,
+            ("disables", _) => Self::Disables,
+            ("template", _) => Self::Template,
+            ("headers", _) => Self::Headers,
+            _ => Self::Text,
+        }
+    }
+
+    /// What is wrong with the form of a value. A value that may be a secret is left out.
+    fn problem(self, variable: &str, value: &str) -> Option<String> {
+        let is_one_of = |words: &[&str]| values::choice(value, words).is_some();
+        let unless = |fits: bool, problem: String| (!fits).then_some(problem);
+        match self {
+            Self::Time | Self::PositiveTime | Self::Startup => match values::duration(value) {
+                None => Some(format!("{}: not {DURATION}", shown(variable, value))),
+                Some(time) if time.is_zero() && matches!(self, Self::PositiveTime) => {
+                    Some(format!("{variable} must be more than 0"))
+                }
+                Some(_) => None,
+            },
+            Self::Switch => {
+                unless(is_one_of(&SWITCH), format!("{}: not one of {}", shown(variable, value), SWITCH.join(", ")))
+            }
+            Self::OneOf(words) => {
+                let all: Vec<_> = words.split('|').collect();
+                unless(is_one_of(&all), format!("{}: not one of {}", shown(variable, value), all.join(", ")))
+            }
+            Self::Method if is_one_of(&FORBIDDEN_METHODS) => {
+                Some(format!("{}: hooks may not use it", shown(variable, value)))
+            }
+            Self::Method => unless(is_token(value), format!("{}: not a method such as POST", shown(variable, value))),
+            Self::Urls | Self::Targets if list(value).next().is_none() => Some(format!("{variable} is an empty list")),
+            Self::Milliseconds => unless(
+                value.parse::<u64>().is_ok(),
+                format!("{}: not a number of milliseconds", shown(variable, value)),
+            ),
+            Self::Pairs => unless(
+                is_pairs(value),
+                format!("{variable}: not of the form name=value,name=value with percent-encoded values"),
+            ),
+            Self::Headers => unless(value.lines().all(is_header), format!("{variable}: a line is not \"Name: value\"")),
+            Self::BaseUrl(paths) => {
+                let url = value.trim_end_matches('/');
+                let path = paths.split('|').find(|path| url.ends_with(path))?;
+                Some(format!("{variable} ends in {path}, which the hook appends; leave it out"))
+            }
+            _ => None,
         }
     }
 }
@@ -297,14 +432,19 @@ impl Declared<'_> {
     /// Its values, as people write them.
     pub fn values(&self) -> &str {
         match self.kind {
-            Kind::Url => "URL",
+            Kind::Url | Kind::BaseUrl(_) => "URL",
             Kind::Urls => "URLs",
-            Kind::Time => "time",
-            Kind::Switch => "true|false",
+            Kind::Targets => "targets",
+            Kind::Time | Kind::Startup => "time",
+            Kind::PositiveTime => "time, more than 0",
+            Kind::Switch | Kind::Disables => "true|false",
             Kind::OneOf(words) => words,
+            Kind::Method => "method",
+            Kind::Milliseconds => "milliseconds",
+            Kind::Pairs => "name=value,name=value",
             Kind::Template => "text with placeholders",
             Kind::Headers => "lines of Name: value",
-            Kind::Text => "text",
+            Kind::OtlpProtocol | Kind::Text => "text",
         }
     }
 }
@@ -315,17 +455,59 @@ fn is_name(text: &str) -> bool {
     (1..=NAME_LIMIT).contains(&text.len()) && text.bytes().all(is_of_name)
 }
 
-/// Whether these are words, separated by `|`.
-fn are_words(text: &str) -> bool {
-    let is_word = |word: &str| {
-        !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
-    };
+/// Whether these are words, separated by `|`, of letters, digits, `-`, `_`, `.` and the bytes `also`.
+fn are_words(text: &str, also: &[u8]) -> bool {
+    let is_of_word = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte) || also.contains(&byte);
+    let is_word = |word: &str| !word.is_empty() && word.bytes().all(is_of_word);
     text.len() <= WORDS_LIMIT && text.split('|').all(is_word)
 }
 
 /// A variable with its value, or the start of a long one.
 fn shown(variable: &str, value: &str) -> String {
     format!("{variable}={:?}", ellipsize(value, VALUE_SHOWN))
+}
+
+/// Methods that the runner refuses.
+const FORBIDDEN_METHODS: [&str; 3] = ["CONNECT", "TRACE", "TRACK"];
+
+/// The methods of RFC 9110 and RFC 5789 that hooks can use.
+const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+
+/// A method that looks like a typo in a usual one. Others exist, such as PURGE.
+fn unusual_method(variable: &str, value: &str) -> Option<String> {
+    let is_usable = is_token(value) && values::choice(value, &FORBIDDEN_METHODS).is_none();
+    let meant = closest(value, METHODS).filter(|meant| is_usable && !meant.eq_ignore_ascii_case(value))?;
+    Some(format!("{} is not a usual method; did you mean {meant}?", shown(variable, value)))
+}
+
+/// Whether it is a token of RFC 9110.
+fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
+
+fn is_pairs(text: &str) -> bool {
+    let is_encoded = |text: &str| {
+        text.split('%').skip(1).all(|part| {
+            part.as_bytes().first_chunk::<2>().is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+        })
+    };
+    let mut pairs = text.split(',').map(str::trim_ascii).filter(|pair| !pair.is_empty());
+    pairs.all(|pair| pair.find('=').is_some_and(|equals| equals > 0) && is_encoded(pair))
+}
+
+fn check_target(target: &str, variable: &str, listing: &Listing, findings: &mut Findings) {
+    let shown = ellipsize(&without_secrets(target), VALUE_SHOWN);
+    match target.parse::<Target>() {
+        Ok(Target { origin, .. }) => {
+            let allow = &listing.settings.allow_http;
+            let is_allowed = allow.value.allows(&origin);
+            findings.needs.push(format!("{shown} ({variable}){}", if is_allowed { "" } else { " (not allowed)" }));
+            if !is_allowed {
+                findings.errors.push(format!("{variable} {shown:?}: {}", allow.refusal(&origin)));
+            }
+        }
+        Err(why) => findings.errors.push(format!("{variable} {shown:?}: {why:#}")),
+    }
 }
 
 /// A hook needs one of its usual URLs; which one is known when it runs.
@@ -450,8 +632,10 @@ mod tests {
                 "{text}"
             );
         }
-        for (words, are) in [("a|b-2|c.d", true), ("a", true), ("", false), ("a||b", false), ("a b", false)] {
-            assert_eq!(are_words(words), are, "{words}");
+        let no_words = ["", "a||b", "a b", "/a"];
+        for (words, are) in [("a|b-2|c.d", true), ("a", true)].into_iter().chain(no_words.map(|text| (text, false))) {
+            assert_eq!(are_words(words, b""), are, "{words}");
         }
+        assert!(are_words("/v1/traces|/v1/metrics", b"/"));
     }
 }

@@ -41,8 +41,9 @@ pub struct Hook {
     /// The process that checks and compiles it.
     pub compiler: Option<Compiler>,
     pub code: Code,
-    /// The variables that it may read besides `HOOK_…`, because it is built in.
-    pub variables: &'static [&'static str],
+    /// The variables that it may read besides `HOOK_…`, because it is built in: those of the sidecar itself, or of a
+    /// specification.
+    pub variables: Vec<&'static str>,
     /// Whether it can be run. An invalid one is kept only to be reported.
     pub valid: bool,
     /// What `--check` or `--inspect` asks for: lines of a key and a value with a tab between.
@@ -65,31 +66,45 @@ impl Hook {
 
     /// Compares its settings with what it says about itself, and returns the report that is asked for. What is wrong is
     /// logged; an optional hook may run nevertheless, and fail.
-    pub fn fits(&self, description: &str, variables: &[(&str, &str)], purpose: Purpose) -> (bool, String) {
-        if description.is_empty() {
-            return (true, String::new());
-        }
-        let description = Description::parse(description);
+    pub fn fits(
+        &self,
+        description: &Description,
+        variables: &[(&str, &str)],
+        is_set: &dyn Fn(&str) -> bool,
+        purpose: Purpose,
+    ) -> (bool, String) {
         if purpose == Purpose::Inspect {
-            return (true, description.report(&Findings::default()));
+            return (true, description.report(None));
         }
-        let findings = self.findings(&description, variables);
-        let report = if purpose == Purpose::Run { String::new() } else { description.report(&findings) };
-        let Findings { errors, warnings, .. } = findings;
-        let line = |level, text: &String| Line::new(level, text).about_hook(&self.label);
-        warnings.iter().for_each(|warning| line(Level::Warn, warning).write());
-        let level = if self.settings.optional { Level::Warn } else { Level::Error };
-        let verdict = Verdict::Misconfigured.as_str();
-        errors.iter().for_each(|error| line(level, &format!("{verdict}: {error}")).field("verdict", verdict).write());
-        (errors.is_empty() || self.settings.optional, report)
+        let findings = self.findings(description, variables, is_set);
+        let report = if purpose == Purpose::Run { String::new() } else { description.report(Some(&findings)) };
+        findings.warnings.iter().for_each(|warning| Line::new(Level::Warn, warning).about_hook(&self.label).write());
+        (self.may_run_with(&findings.errors), report)
     }
 
-    pub fn findings(&self, description: &Description, variables: &[(&str, &str)]) -> Findings {
+    /// Logs what is wrong with its settings; whether it may run nevertheless.
+    fn may_run_with(&self, errors: &[String]) -> bool {
+        let level = if self.settings.optional { Level::Warn } else { Level::Error };
+        let verdict = Verdict::Misconfigured.as_str();
+        for error in errors {
+            let line = Line::new(level, format!("{verdict}: {error}")).about_hook(&self.label);
+            line.field("verdict", verdict).write();
+        }
+        errors.is_empty() || self.settings.optional
+    }
+
+    fn findings(
+        &self,
+        description: &Description,
+        variables: &[(&str, &str)],
+        is_set: &dyn Fn(&str) -> bool,
+    ) -> Findings {
         let counterpart = || BuiltIn::named(self.label.source.as_bytes())?.counterpart(self.phase);
         description.check(&Listing {
             phase: self.phase,
             settings: &self.settings,
             variables,
+            is_set,
             counterpart: &counterpart,
         })
     }
@@ -153,10 +168,11 @@ fn load_one(listed: &Listed, phase: Phase, common: &Common) -> Option<Hook> {
             common.precompile && common.purpose == Purpose::Run && memfd::length(file) <= PRECOMPILED_SIZE
         }
     };
-    let variables = match (source, &code) {
-        (Source::BuiltIn(built_in), _) | (_, Code::BuiltIn(built_in)) => built_in.variables(),
-        (_, Code::Component(_)) => &[],
+    let description = match (source, &code) {
+        (Source::BuiltIn(built_in), _) | (_, Code::BuiltIn(built_in)) => Some(Description::parse(built_in.description)),
+        (_, Code::Component(_)) => None,
     };
+    let variables = description.iter().flat_map(|description| &description.reads).map(|read| read.name).collect();
     let hook = Hook {
         label: label.clone(),
         phase,
@@ -168,14 +184,15 @@ fn load_one(listed: &Listed, phase: Phase, common: &Common) -> Option<Hook> {
         valid: true,
         report: String::new(),
     };
-    match hook.code {
-        Code::BuiltIn(built_in) => {
+    match (&hook.code, description) {
+        (Code::BuiltIn(_), Some(description)) => {
             let readable: Vec<_> = readable(&settings.variables, &hook.granted(common)).collect();
-            let (valid, report) = hook.fits(built_in.description, &readable, common.purpose);
+            let is_set = |name: &str| environment::variable(name).is_some();
+            let (valid, report) = hook.fits(&description, &readable, &is_set, common.purpose);
             Some(Hook { valid, report, ..hook })
         }
         // Its description is for the compiler to read.
-        Code::Component(_) => Some(hook),
+        _ => Some(hook),
     }
 }
 

@@ -43,6 +43,10 @@ fn overview(listed: &Listed, hook: Option<&Hook>, phase: Phase, common: &Common)
     fields.push(("allow-http", Item::texts(settings.allow_http.value.rules())));
     fields.push(("variables", Item::texts(names_of_variables(listed, hook, common))));
     fields.push(("needs", Item::texts(told(report, "needs"))));
+    let reads: Vec<_> = told(report, "reads").map(|read| row(read, &["name", "state"])).collect();
+    if !reads.is_empty() {
+        fields.push(("reads", Item::List(reads)));
+    }
     fields.push(("valid", Item::Flag(hook.is_some_and(|hook| hook.valid))));
     fields
 }
@@ -83,7 +87,8 @@ pub fn inspected(listed: &Listed, hooks: &Hooks) -> Vec<(&'static str, Item)> {
             fields.push((name, Item::texts(values)));
         }
     }
-    fields.push(("settings", Item::List(told(report, "setting").map(setting).collect())));
+    let settings = told(report, "setting").map(|setting| row(setting, &["name", "values", "default"]));
+    fields.push(("settings", Item::List(settings.collect())));
     fields.push(("valid", Item::Flag(hook.is_some_and(|hook| hook.valid))));
     fields
 }
@@ -162,8 +167,8 @@ fn told<'a>(report: &'a str, key: &str) -> impl Iterator<Item = &'a str> {
         .map(|(_, value)| value)
 }
 
-fn setting(columns: &str) -> Item {
-    let mut columns = columns.split('\t');
-    let mut column = || Item::from(columns.next().unwrap_or_default());
-    Item::Row(vec![("name", column()), ("values", column()), ("default", column())])
+/// Columns with tabs between.
+fn row(text: &str, names: &[&'static str]) -> Item {
+    let columns = names.iter().zip(text.split('\t')).map(|(name, column)| (*name, column.into()));
+    Item::Row(columns.collect())
 }

@@ -1,9 +1,6 @@
 //! All processes: what a hook may do and use, which variables are its own, and what holds for all hooks of a run.
 
-use super::{
-    allow_list::{AllowList, Origin, Scheme},
-    target::Target,
-};
+use super::allow_list::{AllowList, Origin, Scheme};
 use crate::outcome::RunOn;
 use anyhow::ensure;
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};
@@ -122,13 +119,6 @@ impl Setting<AllowList> {
             if !is_http && &*self.by == "--allow-http" { format!("--allow {origin}") } else { self.written(origin) };
         format!("not allowed: {origin}; to allow it: {option}")
     }
-
-    /// That a target is well-formed and allowed.
-    pub fn check(&self, target: &str) -> anyhow::Result<()> {
-        let Target { origin, .. } = target.parse()?;
-        ensure!(self.value.allows(&origin), "{}", self.refusal(&origin));
-        Ok(())
-    }
 }
 
 /// Owners of the variables named `HOOK_…`.
@@ -160,11 +150,6 @@ impl Variables {
     /// alike.
     pub fn named(&self, setting: &str) -> String {
         self.own().first().map_or("HOOK_", String::as_str).to_owned() + setting
-    }
-
-    /// The variable of a setting under the name that a hook has by itself.
-    pub fn documented(own_name: &str, setting: &str) -> String {
-        prefix(own_name) + setting
     }
 
     /// Whether a variable belongs to another hook and not to this one: the longest matching prefix decides, so

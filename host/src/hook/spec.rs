@@ -60,14 +60,6 @@ impl Spec {
     pub fn own_name(&self) -> &str {
         &self.own_name
     }
-
-    /// The setting with the targets that it waits for, if it is a built-in hook with one.
-    pub fn targets(&self) -> Option<&'static str> {
-        match self.source {
-            Source::BuiltIn(built_in) => built_in.targets(),
-            Source::File(_) | Source::Unknown => None,
-        }
-    }
 }
 
 /// The name in front of a `=`, if there is one, and the hook.

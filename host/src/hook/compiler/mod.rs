@@ -6,13 +6,15 @@ mod explain;
 mod validate;
 
 use super::{
-    Common, engine,
+    Common,
+    description::Description,
+    engine,
     handover::{self, Message, Turn},
     load::{Hook, readable},
     settings::{Digest, Purpose, Settings},
 };
 use crate::{
-    cgroup,
+    cgroup, environment,
     log::{self, Level, Line},
     memfd,
     sandbox::{self, heap},
@@ -42,7 +44,10 @@ pub fn run(hook: &Hook, component: &File, common: &Common, report: &OwnedFd, tur
     // What the hook itself may read, for its settings to be checked: the sandbox wipes all others.
     let granted = hook.granted(common);
     let readable = readable(&hook.settings.variables, &granted);
-    let variables: Vec<_> = readable.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let readable: Vec<_> = readable.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let set = environment::variables().filter_map(|variable| str::from_utf8(variable).ok()?.split_once('='));
+    let set = set.filter(|(_, value)| !value.trim_ascii().is_empty()).map(|(name, _)| name.to_owned());
+    let variables = Variables { readable, set: set.collect() };
     let for_code = file.map(|file| (file, engine::Target::allowed(), share_of_memory()));
     sandbox::enter_as_compiler(report.as_raw_fd());
     let (valid, text) = validate_hook(hook, component, &variables, common);
@@ -83,16 +88,28 @@ fn compile(component: &File, engine: &Engine, report: &OwnedFd, mut code: File) 
     Ok(())
 }
 
+/// The container's variables, as far as a description is compared with them.
+struct Variables {
+    /// With their values.
+    readable: Vec<(String, String)>,
+    /// The names of all.
+    set: Vec<String>,
+}
+
 /// Whether the hook is valid, and the report that is asked for.
-fn validate_hook(hook: &Hook, component: &File, variables: &[(String, String)], common: &Common) -> (bool, String) {
-    let variables: Vec<_> = variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+fn validate_hook(hook: &Hook, component: &File, variables: &Variables, common: &Common) -> (bool, String) {
+    let readable: Vec<_> = variables.readable.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let is_set = |name: &str| variables.set.iter().any(|set| set == name);
     let checked = memfd::read(component).map_err(strerror).and_then(|bytes| {
         let contents = check(&bytes, &hook.settings)?;
         Ok((contents, bytes))
     });
     match checked {
         Ok((contents, bytes)) => {
-            let (valid, report) = hook.fits(&contents.description, &variables, common.purpose);
+            let (valid, report) = match contents.description.as_str() {
+                "" => (true, String::new()),
+                text => hook.fits(&Description::parse(text), &readable, &is_set, common.purpose),
+            };
             (valid, if common.purpose == Purpose::Inspect { inspect(&contents, &bytes) + &report } else { report })
         }
         Err(why) => {
