@@ -216,6 +216,32 @@ fn a_startup_time_that_is_not_less_than_the_time_limit_is_a_warning_that_names_b
 }
 
 #[test]
+fn a_file_with_certificates_that_cannot_be_opened_is_an_error_at_the_start() {
+    let directory = repository("tests").display().to_string();
+    for (variable, path, words) in [
+        ("HOOK_PING_TLS_CERT", "/nosuch.pem", "No such file or directory"),
+        ("HOOK_PING_TLS_KEY", directory.as_str(), "not a regular file"),
+        ("SSL_CERT_FILE", "/nosuch.pem", "No such file or directory"),
+    ] {
+        for hook in both("ping", "http") {
+            let mut run = wrapper().plugin(&hook).plugin("echo");
+            run.env("HOOK_PING_URL", "https://a.example/").env("HOOK_PING_ALLOW", "https://a.example");
+            let this = repository("Cargo.toml");
+            run.env("HOOK_PING_TLS_CERT", &this).env("HOOK_PING_TLS_KEY", &this).env(variable, format!("{path}\n"));
+            let done = finish(run);
+            assert_eq!((done.code(), done.stdout.as_str()), (125, ""), "{done:?}");
+            assert_eq!(done.lines()[0], unfit("ping", &format!("{variable} {path:?}: {words}")), "{hook}");
+            // The other hook runs, as with any hook that cannot.
+            assert!(done.lines()[1].contains("echo: "), "{done:?}");
+        }
+    }
+    // Nothing over HTTPS: the variable is the command's.
+    let mut run = wrapper().plugin("echo");
+    run.env("SSL_CERT_FILE", "/nosuch.pem");
+    assert_eq!(finish(run).code(), 7);
+}
+
+#[test]
 fn every_mistake_is_named_at_once() {
     for hook in both("ping", "http") {
         let mut run = wrapper().plugin(&hook);

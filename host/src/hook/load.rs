@@ -184,16 +184,31 @@ fn load_one(listed: &Listed, phase: Phase, common: &Common) -> Option<Hook> {
         valid: true,
         report: String::new(),
     };
+    let valid = hook.may_run_with(&unreadable_files(settings));
+    let hook = Hook { valid, ..hook };
     match (&hook.code, description) {
         (Code::BuiltIn(_), Some(description)) => {
             let readable: Vec<_> = readable(&settings.variables, &hook.granted(common)).collect();
             let is_set = |name: &str| environment::variable(name).is_some();
-            let (valid, report) = hook.fits(&description, &readable, &is_set, common.purpose);
-            Some(Hook { valid, report, ..hook })
+            let (fits, report) = hook.fits(&description, &readable, &is_set, common.purpose);
+            Some(Hook { valid: valid && fits, report, ..hook })
         }
         // Its description is for the compiler to read.
         _ => Some(hook),
     }
+}
+
+/// The files with certificates that cannot be opened. The hook reads them when it runs.
+fn unreadable_files(settings: &Settings) -> Vec<String> {
+    if !settings.allow_http.value.any_https() {
+        return Vec::new();
+    }
+    let own = ["TLS_CERT", "TLS_KEY"].map(|setting| settings.variables.named(setting));
+    let problem = |name: String| {
+        let path = environment::variable(&name)?;
+        environment::open_regular(path).err().map(|why| format!("{name} {path:?}: {why}"))
+    };
+    own.into_iter().chain(["SSL_CERT_FILE".into()]).filter_map(problem).collect()
 }
 
 /// Whether built-in hooks are compiled like files: in debug builds, so that tests can hold both ways.

@@ -10,8 +10,9 @@ use crate::{
 };
 use std::{
     env,
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs, io,
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -109,9 +110,11 @@ fn problem(variable: &str, path: &Path, why: &str) -> String {
     format!("{variable} {path:?}: {why}")
 }
 
-/// The value of a variable; an empty one counts as not set.
+/// The value of a variable without white space around it; an empty one counts as not set.
 fn set(variable: &str) -> Option<OsString> {
-    env::var_os(variable).filter(|value| !value.is_empty())
+    let value = env::var_os(variable)?;
+    let value = value.as_bytes().trim_ascii();
+    (!value.is_empty()).then(|| OsStr::from_bytes(value).to_owned())
 }
 
 /// The hook's own certificate and key, if it has any.
