@@ -78,6 +78,7 @@ impl Item {
     fn lines_of(&self, name: &str) -> Vec<String> {
         let is_nested = |item: &Self| matches!(item, Self::Fields(_) | Self::Row(_));
         match self {
+            Self::Fields(fields) if fields.is_empty() => vec![format!("{name}: none")],
             Self::Fields(_) => [format!("{name}:")].into_iter().chain(indented(self.lines(), "  ")).collect(),
             Self::List(items) if items.iter().any(is_nested) => {
                 [format!("{name}:")].into_iter().chain(indented(self.lines(), "  ")).collect()

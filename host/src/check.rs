@@ -6,14 +6,18 @@ use crate::{
     config::Config,
     hook::{self, Hooks, Listed, built_in_as_text, built_in_hooks},
     job::Phase,
-    log::Format,
+    log::{self, Format},
     outcome::WRAPPER_FAILED,
-    supervise::Supervisor,
+    supervise::{Supervisor, reason_not_to_start},
 };
 use std::time::Duration;
 
 /// What would run, and whether all of it is valid: the answer and the exit code. The log says what is not valid.
 pub fn check(config: &Config, supervisor: Supervisor) -> (String, u8) {
+    if let Some(reason) = reason_not_to_start(&config.command) {
+        // Where a manifest is checked, the image need not be the one of the Job.
+        log::warn(format!("the command cannot be started here: {reason}; in its own image it may be"));
+    }
     let (hooks, valid) = checked(config, supervisor);
     let of = |phase, listed| Item::List(hook::overview(listed, &hooks, phase, &config.common));
     let longest = |hooks: &[Listed]| hooks.iter().map(|hook| hook.settings.timeout.value).sum::<Duration>();
@@ -22,6 +26,10 @@ pub fn check(config: &Config, supervisor: Supervisor) -> (String, u8) {
         ("before", of(Phase::Before, &config.before)),
         ("command", Item::Command(config.command.iter().map(|argument| argument.to_string_lossy().into()).collect())),
         ("after", of(Phase::After, &config.after)),
+        (
+            "settings",
+            Item::Fields(config.changed.iter().map(|(option, value)| (*option, value.as_str().into())).collect()),
+        ),
         ("hooks-disabled", Item::Flag(config.hooks_disabled)),
         ("longest-before", Item::Time(before)),
         ("longest-after", Item::Time(after)),

@@ -59,6 +59,7 @@ fn check_says_what_would_run_with_which_access_and_runs_nothing() {
                     "needs": ["https://hooks.example:443 (HOOK_SLACK_URL)"], "valid": true,
                 },
             ],
+            "settings": { "stop-timeout": "20s" },
             "hooks-disabled": false, "longest-before": 10.0, "longest-after": 40.0, "longest-stop": 60.0, "valid": true,
         })
     );
@@ -81,10 +82,115 @@ fn check_ends_with_125_and_names_all_that_is_wrong() {
         "  - name: nosuch\n    source: /nosuch.wasm\n    built-in: no\n",
         "    needs: http://localhost:15020 (not allowed)\n    valid: no\n",
         "\ncommand: none\n",
+        "\nsettings:\n  allow-http: https://hc-ping.com\nhooks-disabled: no\n",
         "\nlongest-after: 40s\nvalid: no\n",
     ] {
         assert!(done.stdout.contains(part), "{part}: {}", done.stdout);
     }
+}
+
+/// Each option that decides how a run goes, with a value that is not its default.
+const DECIDING: [(&str, &str); 18] = [
+    ("plugin-on", "Failure"),
+    ("plugin-timeout", "90"),
+    ("plugin-memory", "32Mi"),
+    ("plugin-prepare", "off"),
+    ("plugin-failure", "fail"),
+    ("plugin-env", "POD_NAME,NODE_NAME"),
+    ("timeout", "1h 30m"),
+    ("stop-timeout", "20s"),
+    ("kill-group", "true"),
+    ("rewrite-signal", "TERM=QUIT,HUP=0"),
+    ("leftovers", "wait"),
+    ("leftovers-timeout", "3s"),
+    ("success-codes", "3,143"),
+    ("map-code", "1=42"),
+    ("memory-reserve", "16Mi"),
+    ("trace-context", "true"),
+    ("witness", "/run/witness"),
+    ("witness-name", "my-job"),
+];
+
+#[test]
+fn check_shows_every_setting_that_is_not_at_its_default_in_the_words_of_the_user() {
+    let mut by_variable = wrapper().with(&["--check", "true"]);
+    let mut by_option = wrapper().with(&["--check"]);
+    for (option, value) in DECIDING {
+        by_variable.env(format!("WRAPPER_{}", option.replace('-', "_").to_uppercase()), value);
+        match option {
+            "kill-group" | "trace-context" => by_option.arg(format!("--{option}")),
+            // Repeated, if it has several values.
+            "plugin-env" | "rewrite-signal" | "success-codes" => {
+                by_option.args(value.split(',').flat_map(|value| [format!("--{option}"), value.into()]))
+            }
+            _ => by_option.args([format!("--{option}"), value.into()]),
+        };
+    }
+    let expected: serde_json::Map<_, _> =
+        DECIDING.iter().map(|(option, value)| ((*option).into(), json!(value))).collect();
+    for run in [by_variable, by_option] {
+        let (code, answer, _) = answer(run);
+        assert_eq!((code, answer["settings"].as_object().unwrap()), (0, &expected));
+    }
+    let mut run = wrapper().with(&["--check", "--plugin-on", "ALWAYS", "--plugin-timeout", "10s", "true"]);
+    run.env("WRAPPER_KILL_GROUP", "no").env("WRAPPER_WITNESS_CONTAINERS", "1").env("WRAPPER_TIMEOUT", "");
+    let done = run.done();
+    assert!(done.code() == 0 && done.stdout.contains("\nsettings: none\n"), "{done:?}");
+}
+
+#[test]
+fn check_warns_of_a_command_that_cannot_be_started_here_and_is_valid() {
+    let file = |contents: &str, mode| {
+        let path = tempfile::NamedTempFile::new().unwrap().into_temp_path();
+        std::fs::write(&path, contents).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+        path
+    };
+    let (plain, text, lost, empty) =
+        (file("#!/bin/sh\n", 0o644), file("echo x\n", 0o755), file("#!/nosuch x\n", 0o755), file("#!\n", 0o755));
+    let missing = "No such file or directory";
+    for (command, why) in [
+        ("nosuch", format!("{missing} (not found in PATH)")),
+        ("/nosuch", missing.into()),
+        ("ls -l", format!("{missing} (it is a single argument; in a manifest write [\"ls\", \"-l\"])")),
+        ("/tmp", "Permission denied (it is a directory)".into()),
+        (plain.to_str().unwrap(), "Permission denied (it is not executable: chmod +x)".into()),
+        (text.to_str().unwrap(), "Exec format error (it has no #! line; a script needs one, such as #!/bin/sh)".into()),
+        (
+            lost.to_str().unwrap(),
+            format!("{missing} (the file exists, but the interpreter or loader it names does not: \"/nosuch\")"),
+        ),
+        (empty.to_str().unwrap(), "Exec format error (its #! line names no interpreter)".into()),
+    ] {
+        let done = wrapper().with(&["--check", command]).done();
+        let line =
+            format!("wrapper: the command cannot be started here: {command:?}: {why}; in its own image it may be");
+        assert_eq!((done.code(), done.line()), (0, line.as_str()));
+        // It is what happens.
+        let run = wrapper().with(&[command]).done();
+        assert_eq!(run.line(), format!("wrapper: cannot start {command:?}: {why}"));
+    }
+    for command in ["true", "/bin/sh", file("#!/bin/sh\n", 0o755).to_str().unwrap()] {
+        let done = wrapper().with(&["--check", command]).done();
+        assert_eq!((done.code(), done.stderr.as_str()), (0, ""), "{command}");
+    }
+}
+
+#[test]
+fn check_shows_which_variables_a_hook_reads_are_set_and_where_it_connects() {
+    let mut run =
+        wrapper().with(&["--check", "--before", "ready", "--after", "dapr-shutdown", "--allow", "tcp://db:1"]);
+    let run = run.arg("--after").arg(format!("file={}", guests::official("dapr-shutdown").display()));
+    run.args(["--allow", "http://localhost:*", "true"]);
+    run.env("HOOK_READY_FOR", "tcp://db:1 http://localhost:8080/healthz?S3CRET").env("DAPR_HTTP_PORT", "3500");
+    let (code, answer, log) = answer(std::mem::replace(run, wrapper()));
+    assert_eq!((code, log.as_str()), (0, ""), "{answer}");
+    let needs = ["tcp://db:1 (HOOK_READY_FOR)", "http://localhost:8080/healthz (HOOK_READY_FOR)"];
+    assert_eq!(answer["before"][0]["needs"], json!(needs));
+    let token = json!({"name": "DAPR_API_TOKEN", "state": "not set"});
+    let reads = |state: &str| json!([{"name": "DAPR_HTTP_PORT", "state": state}, token]);
+    assert_eq!(answer["after"][0]["reads"], reads("set"));
+    assert_eq!(answer["after"][1]["reads"], reads("set, but hooks may not read it (--plugin-env DAPR_HTTP_PORT)"));
 }
 
 #[test]

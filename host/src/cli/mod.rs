@@ -137,6 +137,7 @@ fn config(arguments: &Arguments, purpose: Purpose) -> Result<Config> {
             level: arguments.or_default(&options::LOG, values::parsed)?,
             format: log_format(arguments)?,
         },
+        changed: if purpose == Purpose::Check { arguments.changed()? } else { Vec::new() },
     })
 }
 

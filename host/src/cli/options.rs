@@ -1,5 +1,6 @@
 //! Supervisor: the table of options, each with its variable and its default, and the source of each value.
 
+use super::values::flag;
 use crate::{
     environment,
     hook::{Spec, built_in_names},
@@ -670,6 +671,26 @@ impl Arguments {
             "--{name} takes no command and no other option than --log and --log-format"
         );
         Ok(())
+    }
+
+    /// The options that are set to another value than their default, with the value as it was written; without those
+    /// that have a line of their own in the answer to `--check`, and those of the log.
+    pub fn changed(&self) -> Result<Vec<(&'static str, String)>> {
+        let elsewhere = [&PLUGIN, &BEFORE, &GRACE_PERIOD, &DISABLE_HOOKS, &LOG, &LOG_FORMAT].map(|option| option.flag);
+        let mut changed = Vec::new();
+        for option in ALL.iter().filter(|option| !elsewhere.contains(&option.flag)) {
+            let Some(value) = self.one(option, |value| Ok(value.to_owned()))? else { continue };
+            let is_default = match option.takes {
+                Takes::Nothing => !flag(&value)?,
+                Takes::One(_) | Takes::Several(..) => {
+                    option.default.is_some_and(|default| value.eq_ignore_ascii_case(default))
+                }
+            };
+            if !is_default {
+                changed.push((option.flag, value.to_string_lossy().into_owned()));
+            }
+        }
+        Ok(changed)
     }
 
     /// The option as the user wrote it: its flag or its variable.

@@ -22,6 +22,7 @@ pub use process::{exit_now, fork_helper, nix_errno};
 pub use reap::ExitStatus;
 pub use rewrite::Rewrites;
 pub use signals::{SIGKILL, Signals, name};
+pub use spawn::reason_not_to_start;
 
 use crate::{
     cgroup, log,

@@ -38,6 +38,35 @@ pub fn lacks(errno: Errno, name: &OsStr, candidates: &[CString]) -> Option<Strin
     }
 }
 
+/// The error that executing these candidates would end with, as far as the files show it. Whether a program is for this
+/// CPU is left to the kernel, which may have an emulator for it.
+pub fn expected(candidates: &[CString]) -> Option<Errno> {
+    let mut errno = Errno::ENOENT;
+    for file in candidates.iter().filter(|file| stat(file.as_c_str()).is_ok()) {
+        if refused(file).is_some() {
+            errno = Errno::EACCES;
+            continue;
+        }
+        // One that cannot be read can be executed nevertheless.
+        let start = start(file)?;
+        if start.starts_with(b"\x7fELF") {
+            return None;
+        }
+        if !start.starts_with(b"#!") {
+            return Some(Errno::ENOEXEC);
+        }
+        let interpreter = CString::new(interpreter(&start)?).ok()?;
+        if interpreter.is_empty() {
+            return Some(Errno::ENOEXEC);
+        }
+        if stat(interpreter.as_c_str()).is_err() {
+            return Some(Errno::ENOENT);
+        }
+        return refused(&interpreter).map(|_| Errno::EACCES);
+    }
+    Some(errno)
+}
+
 /// Bytes of a command line that the message repeats word by word. The reason is part of the termination message, which
 /// has little room.
 const SHORT: usize = 80;

@@ -25,7 +25,7 @@ use rustix::{
 use std::{
     convert::Infallible,
     env,
-    ffi::{CStr, CString, OsString, c_char},
+    ffi::{CStr, CString, OsStr, OsString, c_char},
     os::unix::ffi::{OsStrExt, OsStringExt},
     ptr::null,
 };
@@ -44,10 +44,7 @@ pub fn spawn(
 ) -> Result<Pid, Outcome> {
     let name = command.first().cloned().unwrap_or_default();
     let failed = |errno: Errno, code: u8| {
-        let mut reason = strerror(errno);
-        if let Some(lacking) = not_executable::lacks(errno, &name, &candidates(&name)) {
-            reason = format!("{reason} ({lacking})");
-        }
+        let reason = reason(errno, &name, &candidates(&name));
         log::error(format!("cannot start {:?}: {reason}", name.to_string_lossy()));
         Outcome::not_started(reason, code)
     };
@@ -91,6 +88,23 @@ pub fn spawn(
             Err(failed(errno, code))
         }
         _ => Ok(child),
+    }
+}
+
+/// Why the command could not be started here, as far as that is seen without trying.
+pub fn reason_not_to_start(command: &[OsString]) -> Option<String> {
+    let name = command.first()?;
+    let candidates = candidates(name);
+    let errno = not_executable::expected(&candidates)?;
+    Some(format!("{:?}: {}", name.to_string_lossy(), reason(errno, name, &candidates)))
+}
+
+/// The system's message, and what it leaves open.
+fn reason(errno: Errno, name: &OsStr, candidates: &[CString]) -> String {
+    let message = strerror(errno);
+    match not_executable::lacks(errno, name, candidates) {
+        Some(lacking) => format!("{message} ({lacking})"),
+        None => message,
     }
 }
 
