@@ -46,7 +46,13 @@ impl Config {
         let sum: Duration = parts.iter().map(|(_, time)| *time).sum();
         (sum > grace_period).then(|| {
             let parts: Vec<_> = parts.iter().map(|(part, time)| format!("{part} {}", format_duration(*time))).collect();
-            format!("{} exceeds the grace period of {}", parts.join(" + "), format_duration(grace_period))
+            format!(
+                "stopping can take {} ({}), which is longer than --grace-period {}; shorten these times, or raise \
+                 terminationGracePeriodSeconds and --grace-period",
+                format_duration(sum),
+                parts.join(" + "),
+                format_duration(grace_period)
+            )
         })
     }
 

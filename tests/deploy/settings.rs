@@ -344,7 +344,7 @@ fn the_commands_time_and_the_hooks_fit_into_the_grace_period() {
         let mut invocation = invocation.clone();
         invocation.env.push(("WRAPPER_STOP_TIMEOUT".into(), stop_timeout.into()));
         let done = run(&invocation, &Peer::with_status(200), "exit 7", Path::new("/dev/null"));
-        done.stderr.contains("exceeds the grace period")
+        done.stderr.contains("is longer than --grace-period")
     };
     assert!(!warns("1m") && warns("2m"));
 }

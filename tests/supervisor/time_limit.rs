@@ -137,16 +137,19 @@ fn what_does_not_fit_into_the_grace_period_is_logged_at_the_start() {
         done.lines().into_iter().find(|line| line.contains("grace")).map(str::to_owned)
     };
     for (options, message) in [
-        (&["--grace-period", "30s", "--stop-timeout", "20s"][..], Some("--stop-timeout 20s + after-hooks 20s")),
-        (&["--grace-period", "15"], Some("after-hooks 20s")),
+        (&["--grace-period", "30s", "--stop-timeout", "20s"][..], Some("40s (--stop-timeout 20s + after-hooks 20s)")),
+        (&["--grace-period", "15"], Some("20s (after-hooks 20s)")),
         (&["--grace-period", "30s", "--stop-timeout", "20s", "--plugin-timeout", "5s"], None),
         (&["--grace-period", "20s"], None),
         (&["--stop-timeout", "20h"], None),
-        (&["--grace-period", "25s", "--leftovers", "wait"], Some("--leftovers-timeout 10s + after-hooks 20s")),
+        (&["--grace-period", "25s", "--leftovers", "wait"], Some("30s (--leftovers-timeout 10s + after-hooks 20s)")),
         (&["--grace-period", "25s", "--leftovers-timeout", "1m"], None),
     ] {
         let period = options.get(1).map(|period| period.trim_end_matches('s')).unwrap_or_default();
-        let expected = message.map(|parts| format!("wrapper: {parts} exceeds the grace period of {period}s"));
+        let fix = "shorten these times, or raise terminationGracePeriodSeconds and --grace-period";
+        let expected = message.map(|parts| {
+            format!("wrapper: stopping can take {parts}, which is longer than --grace-period {period}s; {fix}")
+        });
         assert_eq!(line(options), expected, "{options:?}");
     }
     let done = wrapper().with(&["--grace-period", "1s", "--plugin", "echo", "--disable-hooks", "true"]).done();

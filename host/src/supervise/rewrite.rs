@@ -45,8 +45,8 @@ impl FromStr for Rewrite {
             "" | "0" => None,
             to => Some(signal(to)?),
         };
-        ensure!(signals::can_be_caught(from), "{} cannot be caught and so not be rewritten", name(from));
-        ensure!(signals::can_be_forwarded(from), "{} is not forwarded and cannot be rewritten", name(from));
+        ensure!(signals::can_be_caught(from), "{} cannot be rewritten, because no program can catch it", name(from));
+        ensure!(signals::can_be_forwarded(from), "{} cannot be rewritten, because it is not forwarded", name(from));
         ensure!(to != Some(from), "{} is rewritten to itself", name(from));
         Ok(Self { from, to })
     }
