@@ -87,7 +87,7 @@ fn a_second_connection_of_the_same_name_does_not_end_the_first() {
     // A wrapper that is refused says so, and runs its command all the same.
     let done = witness.wrapper(&["--plugin", "echo", "sh", "-c", "exit 3"]).done();
     assert_eq!((done.code(), echoes(&done.stderr)), (3, 1), "{done:?}");
-    assert!(done.stderr.contains("no witness: it has refused this container; its log says why;"), "{done:?}");
+    assert!(done.stderr.contains(": it has refused this container; its log says why;"), "{done:?}");
     let command = command_of(run.pid()).pid;
     run.signal(KILL);
     witness.until_log_has("hook \"echo\": succeeded");

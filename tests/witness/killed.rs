@@ -182,7 +182,7 @@ fn a_second_stop_signal_ends_the_witness_at_once() {
     run.signal(SIGTERM);
     let done = run.done();
     assert_eq!(done.code(), 143);
-    assert_eq!(done.stderr.matches("no witness: Broken pipe").count(), 1, "{done:?}");
+    assert_eq!(done.stderr.matches(": Broken pipe; if this container is killed").count(), 1, "{done:?}");
 }
 
 #[test]
@@ -192,11 +192,13 @@ fn without_a_witness_the_command_is_delayed_by_a_second_and_one_warning() {
     fs::write(&file, "").unwrap();
     for (socket, why) in [(folder.path().join("none"), "No such file or directory"), (file, "Connection refused")] {
         let mut command = wrapper().with(&["--plugin", "echo", "sh", "-c", "exit 3"]);
-        command.env("WRAPPER_WITNESS", socket);
+        command.env("WRAPPER_WITNESS", &socket);
         let done = command.done();
         assert_eq!(done.code(), 3);
         assert_took(&done, 1.0, 8.0);
-        let warning = format!("wrapper: no witness: {why}; if this container is killed, its hooks may not run");
+        let socket = socket.display();
+        let warning =
+            format!("wrapper: no witness at {socket}: {why}; if this container is killed, its hooks may not run");
         assert_eq!(done.lines()[0], warning);
         assert_eq!((done.lines().len(), echoes(&done.stderr)), (2, 1), "{done:?}");
     }

@@ -178,7 +178,7 @@ fn without_an_answer_the_hook_runs_and_a_warning_says_so() {
         let done = command.done();
         assert_eq!((done.code(), echoes(&done.stderr)), (3, 1), "{done:?}");
         assert_took(&done, seconds, seconds + 6.0);
-        assert_eq!(done.stderr.matches(&format!("no witness: {why};")).count(), 1, "{done:?}");
+        assert_eq!(done.stderr.matches(&format!("no witness at {}: {why};", path.display())).count(), 1, "{done:?}");
         assert!(done.stderr.contains(&format!("{LINE}{reason}\n")), "{done:?}");
     }
 }

@@ -21,7 +21,7 @@ use rustix::{
 };
 use std::{
     os::unix::ffi::OsStrExt,
-    path::Path,
+    path::{Path, PathBuf},
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -36,6 +36,8 @@ const RETRY: Duration = Duration::from_millis(10);
 /// The connection to the witness, if there is one.
 pub struct Client {
     socket: Option<Rc<OwnedFd>>,
+    /// Its path, for messages.
+    path: PathBuf,
     is_last: Option<bool>,
     warned: bool,
 }
@@ -43,8 +45,9 @@ pub struct Client {
 impl Client {
     /// Registers with the witness that the user has named, if any.
     pub fn register(settings: Option<&Settings>, job: &Job, supervisor: &mut Supervisor) -> Self {
-        let mut client = Self { socket: None, is_last: None, warned: false };
+        let mut client = Self { socket: None, path: PathBuf::new(), is_last: None, warned: false };
         let Some(settings) = settings else { return client };
+        client.path.clone_from(&settings.socket);
         let deadline = Instant::now() + PATIENCE;
         let (name, trace) = (settings.name.as_bytes(), job.trace.as_bytes());
         let message = Message::Register { name, trace, command: &job.command };
@@ -99,7 +102,8 @@ impl Client {
     fn warn(&mut self, why: &str) {
         if !self.warned {
             self.warned = true;
-            log::warn(format!("no witness: {why}; if this container is killed, its hooks may not run"));
+            let path = self.path.display();
+            log::warn(format!("no witness at {path}: {why}; if this container is killed, its hooks may not run"));
         }
     }
 
