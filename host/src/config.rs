@@ -33,6 +33,8 @@ pub struct Config {
     pub termination_log: Option<PathBuf>,
     pub witness: Option<witness::Settings>,
     pub log: log::Settings,
+    /// Warnings about options without an effect.
+    pub without_effect: Vec<String>,
     /// For `--check`: the options that are not at their defaults and that it shows nowhere else, each with its value as
     /// it was written.
     pub changed: Vec<(&'static str, String)>,

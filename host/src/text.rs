@@ -76,6 +76,19 @@ fn distance(one: &str, other: &str) -> usize {
     at(&rows, one.len(), other.len())
 }
 
+/// A dash or a quotation mark at the start of a word that an editor or a web page has put in place of an ASCII one.
+pub fn typographic(word: &str) -> Option<String> {
+    let char = word.chars().next()?;
+    let name = match char {
+        '\u{2013}' => "an en dash",
+        '\u{2014}' => "an em dash",
+        '\u{2010}'..='\u{2015}' | '\u{2212}' => "a dash that is no hyphen",
+        '\u{ab}' | '\u{bb}' | '\u{2018}'..='\u{201f}' => "a typographic quotation mark",
+        _ => return None,
+    };
+    Some(format!("{name} (U+{:04X})", u32::from(char)))
+}
+
 /// Several values of a hook's setting, separated by commas or white space.
 pub fn list(text: &str) -> impl Iterator<Item = &str> {
     text.split([',', ' ', '\t', '\r', '\n']).filter(|value| !value.is_empty())

@@ -125,6 +125,21 @@ fn a_mistake_in_the_command_line_is_explained() {
         (&["--log", "info", "--log", "debug"], "--log is given more than once"),
         (&["--stop-timeout", "-5s"], "--stop-timeout \"-5s\": not a time such as 500ms, 10s or 1m30s"),
         (&["--plugin-memory", "64"], "--plugin-memory \"64\": too small, it must be between 64KiB and 4GiB"),
+        (
+            &["--allow-http", "http://a,http://b"],
+            "must be one URL; the option is repeated, and several are separated by \",\" in the variable",
+        ),
+        (&["--hooks", "echo"], "unknown option --hooks; did you mean --after?"),
+        (&["--before-hook", "echo"], "unknown option --before-hook; did you mean --before?"),
+        (
+            &["—after", "echo"],
+            "\"—after\" begins with an em dash (U+2014); an option begins with two ASCII hyphens: --",
+        ),
+        (&["––after", "echo"], "begins with an en dash (U+2013); an option begins with two ASCII hyphens: --"),
+        (
+            &["“/my-job”"],
+            "begins with a typographic quotation mark (U+201C); an option begins with two ASCII hyphens: --",
+        ),
         (&["--allow-http", "http://a/b"], "must end after the host and port; paths cannot be restricted"),
         (&["--allow-http", "http://*"], "cannot allow every host, only subdomains (*.example.com) and every port (:*)"),
     ] {
@@ -270,7 +285,13 @@ fn a_variable_with_a_typo_is_125_and_names_the_one_that_was_meant() {
     for (name, meant) in [
         ("WRAPPER_PLUGIN", "WRAPPER_PLUGIN_PATH"),
         ("WRAPPER_AFTER", "WRAPPER_PLUGIN_PATH"),
+        ("WRAPPER_PLUGINS", "WRAPPER_PLUGIN_PATH"),
+        ("WRAPPER_HOOK", "WRAPPER_PLUGIN_PATH"),
+        ("WRAPPER_HOOKS", "WRAPPER_PLUGIN_PATH"),
+        ("WRAPPER_AFTER_HOOKS", "WRAPPER_PLUGIN_PATH"),
+        ("WRAPPER_AFTER_PLUGIN_PATH", "WRAPPER_PLUGIN_PATH"),
         ("WRAPPER_BEFORE", "WRAPPER_BEFORE_PLUGIN_PATH"),
+        ("WRAPPER_BEFORE_HOOK", "WRAPPER_BEFORE_PLUGIN_PATH"),
         ("WRAPPER_PLUGIN_TIMOUT", "WRAPPER_PLUGIN_TIMEOUT"),
         ("WRAPPER_ALLOW_HTTPS", "WRAPPER_ALLOW_HTTP"),
     ] {
@@ -279,6 +300,29 @@ fn a_variable_with_a_typo_is_125_and_names_the_one_that_was_meant() {
         let done = run.done();
         assert_eq!((done.code(), done.stdout.as_str()), (125, ""), "{name}");
         assert_eq!(done.line(), format!("wrapper: unknown variable {name}; did you mean {meant}?"));
+    }
+}
+
+#[test]
+fn an_option_that_has_no_effect_without_another_is_a_warning_and_its_variable_is_none() {
+    let no_hook = "no hook is listed (--after, --before)";
+    for (option, value, needed, why) in [
+        ("--allow-http", "https://a.example", "--after=echo", no_hook),
+        ("--plugin-on", "failure", "--before=echo", no_hook),
+        ("--plugin-failure", "fail", "--disable-hooks", no_hook),
+        ("--plugin-env", "POD", "--after=echo", no_hook),
+        ("--leftovers-timeout", "5s", "--leftovers=ignore", "--leftovers is not set"),
+        ("--witness-name", "a", "--witness=/nosuch", "--witness is not set"),
+        ("--witness-containers", "2", "--witness=/nosuch", "--witness is not set"),
+    ] {
+        let done = wrapper().with(&[option, value, "sh", "-c", "exit 7"]).done();
+        assert_eq!((done.code(), done.line()), (7, format!("wrapper: {option} has no effect: {why}").as_str()));
+        let done = wrapper().with(&[needed, option, value, "sh", "-c", "exit 7"]).done();
+        assert!(done.code() == 7 && !done.stderr.contains("no effect"), "{done:?}");
+        let mut run = wrapper().with(&["sh", "-c", "exit 7"]);
+        run.env(format!("WRAPPER_{}", option.trim_start_matches('-').replace('-', "_").to_uppercase()), value);
+        let done = run.done();
+        assert_eq!((done.code(), done.stderr.as_str()), (7, ""));
     }
 }
 
@@ -310,7 +354,7 @@ fn an_option_after_the_command_is_the_commands_and_a_warning_says_so() {
 #[test]
 fn an_unknown_variable_is_logged_and_changes_nothing() {
     for (name, hint) in [
-        ("WRAPPER_HOOKS", Some("see wrapper --help")),
+        ("WRAPPER_WHATEVER", Some("see wrapper --help")),
         ("WRAPPER_LOG", None),
         ("MY_WRAPPER_LOG", None),
         // Variables that Kubernetes sets for a Service.

@@ -216,12 +216,17 @@ fn a_name_cannot_break_the_line() {
 }
 
 #[test]
-fn a_missing_file_is_not_created_and_nothing_is_logged() {
+fn a_missing_file_is_not_created_and_that_is_logged_at_the_start() {
     let log = Log::new("");
     let missing = log.path.with_file_name("missing");
     let done = telling(&missing).with(&["sh", "-c", "exit 7"]).done();
-    assert_eq!((done.code(), done.stderr.as_str()), (7, ""));
+    let path = missing.display();
+    let line = format!("wrapper: --termination-log {path}: there is no such file, and wrapper does not create it");
+    assert_eq!((done.code(), done.line()), (7, line.as_str()));
     assert!(!missing.exists());
+    // The kubelet's is not there outside Kubernetes.
+    let done = telling(Path::new("/dev/termination-log")).with(&["sh", "-c", "exit 7"]).done();
+    assert_eq!((done.code(), done.stderr.as_str()), (7, ""));
 }
 
 #[test]

@@ -290,11 +290,17 @@ fn an_unknown_built_in_hook_is_reported_and_the_others_run() {
 fn the_message_for_a_hook_that_is_not_found_has_the_name_that_was_meant_or_a_hint() {
     for (hook, message) in [
         ("ISTIO_QUIT", "no such built-in hook; did you mean istio-quit? (there are: "),
-        ("linkerd", "no such built-in hook (there are: "),
+        ("linkerd-quit", "no such built-in hook; did you mean linkerd-ready or linkerd-shutdown? (there are: "),
+        ("istio", "did you mean istio-quit or istio-ready? (there are: "),
+        ("Vault", "did you mean vault-quit? (there are: "),
+        ("cloud-sql", "did you mean cloudsql-quit? (there are: "),
+        ("“echo”", "no such built-in hook; the name begins with a typographic quotation mark (U+201C) ("),
+        ("slack", "no such built-in hook (there are: "),
+        ("https://a.example/x.wasm", "No such file or directory; hooks are files, and nothing is downloaded: "),
         ("echo,http", "several are separated by \":\" in the variable, or the option is repeated (there are: "),
         ("x=y=http", "NAME=HOOK takes a NAME of letters, digits, - and _ (there are: "),
         ("echo.wasm", "No such file or directory; the built-in hook is called echo"),
-        ("./echo.wasm", "No such file or directory"),
+        ("./echo.wasm", "No such file or directory (relative to /"),
     ] {
         let line = refusal(hook);
         assert!(line.contains(message), "{line}");

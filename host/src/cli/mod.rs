@@ -11,6 +11,7 @@ use crate::{
     hook::{self, Common, Purpose},
     log,
     supervise::{self, Rewrites},
+    text::typographic,
     witness,
 };
 use anyhow::{Context, Result, anyhow, bail};
@@ -61,6 +62,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request> {
         arguments.ensure_alone(options::LIST_HOOKS)?;
         return Ok(Request::ListHooks(log_format(&arguments)?));
     }
+    ensure_ascii(&arguments)?;
     let purpose = match (arguments.has(options::INSPECT), arguments.has(options::CHECK)) {
         (true, _) => Purpose::Inspect,
         (_, true) => Purpose::Check,
@@ -72,6 +74,22 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request> {
         Purpose::Check => Request::Check(config),
         Purpose::Inspect => Request::Inspect(config),
     })
+}
+
+/// Refuses a command that begins with a dash or a quotation mark that is not ASCII: an option, or a quoted command, was
+/// copied from a page that has changed it. A `--` shows that it is meant so.
+fn ensure_ascii(arguments: &Arguments) -> Result<()> {
+    let word = arguments.program().map(|word| word.to_string_lossy()).unwrap_or_default();
+    match typographic(&word).filter(|_| !is_behind_separator(&arguments.command())) {
+        Some(character) => bail!("{word:?} begins with {character}; an option begins with two ASCII hyphens: --"),
+        None => Ok(()),
+    }
+}
+
+/// Whether there is a `--` in front of the command.
+fn is_behind_separator(command: &[OsString]) -> bool {
+    let before_command = env::args_os().len().checked_sub(command.len() + 1);
+    before_command.and_then(|place| env::args_os().nth(place)).is_some_and(|argument| argument == "--")
 }
 
 /// The answer to `-h` or `--help`.
@@ -107,17 +125,16 @@ fn config(arguments: &Arguments, purpose: Purpose) -> Result<Config> {
         }
         None => hooks::listed(arguments)?,
     };
+    let hooks_disabled = hooks::are_disabled(arguments)?;
     Ok(Config {
         command: arguments.command(),
-        before,
-        after,
         common: Common {
             purpose,
             precompile: arguments.or_default(&options::PLUGIN_PREPARE, values::prepare)?,
             env: arguments.list(&options::PLUGIN_ENV, values::variable)?,
             scarce_address_space: getrlimit(Resource::As).current.is_some(),
         },
-        hooks_disabled: hooks::are_disabled(arguments)?,
+        hooks_disabled,
         hook_failure_counts: arguments.or_default(&options::PLUGIN_FAILURE, values::failure_counts)?,
         exit_codes: exit_codes(arguments)?,
         supervision: supervise::Settings {
@@ -137,7 +154,10 @@ fn config(arguments: &Arguments, purpose: Purpose) -> Result<Config> {
             level: arguments.or_default(&options::LOG, values::parsed)?,
             format: log_format(arguments)?,
         },
+        without_effect: arguments.without_effect(!hooks_disabled && before.is_empty() && after.is_empty()),
         changed: if purpose == Purpose::Check { arguments.changed()? } else { Vec::new() },
+        before,
+        after,
     })
 }
 
@@ -170,10 +190,19 @@ pub fn warnings(config: &Config) -> Vec<String> {
     config
         .exceeds_grace_period()
         .into_iter()
+        .chain(config.without_effect.iter().cloned())
+        .chain(config.termination_log.as_deref().and_then(missing_termination_log))
         .chain(unknown)
         .chain(misplaced_option(&config.command))
         .chain(of_hooks)
         .collect()
+}
+
+/// The file that the kubelet makes is not there outside Kubernetes, where the same image may run.
+fn missing_termination_log(path: &Path) -> Option<String> {
+    let is_missing = path != Path::new("/dev/termination-log") && path.symlink_metadata().is_err();
+    is_missing
+        .then(|| format!("--termination-log {}: there is no such file, and wrapper does not create it", path.display()))
 }
 
 /// Warns about an argument of the command that is one of wrapper's options about hooks, which would not run. A `--`
@@ -186,8 +215,7 @@ fn misplaced_option(command: &[OsString]) -> Option<String> {
     let mut arguments = command.iter().enumerate().skip(1);
     let next = |place: usize| command.get(place + 1).map(OsString::as_os_str);
     let (_, misplaced) = arguments.find(|(place, argument)| options::is_about_hooks(argument, next(*place)))?;
-    let before_command = env::args_os().len().checked_sub(command.len() + 1);
-    if before_command.and_then(|place| env::args_os().nth(place)).is_some_and(|argument| argument == "--") {
+    if is_behind_separator(command) {
         return None;
     }
     let (program, misplaced) = (command.first()?.to_string_lossy(), misplaced.to_string_lossy());

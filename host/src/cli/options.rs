@@ -446,14 +446,44 @@ pub fn unknown_variables() -> impl Iterator<Item = (String, Option<&'static str>
     })
 }
 
+/// Names by which people call the lists of hooks, as variables without their prefix.
+const OTHER_NAMES: [(&[&str], &Opt); 2] = [
+    (
+        &[
+            "HOOK",
+            "HOOKS",
+            "HOOK_PATH",
+            "PLUGINS_PATH",
+            "AFTER_HOOK",
+            "AFTER_HOOKS",
+            "AFTER_HOOK_PATH",
+            "AFTER_PLUGIN",
+            "AFTER_PLUGINS",
+            "AFTER_PLUGIN_PATH",
+        ],
+        &PLUGIN,
+    ),
+    (&["BEFORE_HOOK", "BEFORE_HOOKS", "BEFORE_HOOK_PATH", "BEFORE_PLUGIN", "BEFORE_PLUGINS", "GATE", "GATES"], &BEFORE),
+];
+
+/// The list of hooks that is called by one of those names, in capital or small letters.
+fn list_called(name: &str) -> Option<&'static Opt> {
+    let is_name = |other: &&str| name.eq_ignore_ascii_case(other);
+    OTHER_NAMES.iter().find(|(names, _)| names.iter().any(is_name)).map(|(_, option)| *option)
+}
+
 /// The option that was probably meant by one that does not exist, for its message.
 pub fn meant(unknown: &str) -> String {
+    let bare = unknown.trim_start_matches('-');
+    if let Some(option) = list_called(&bare.replace('-', "_")) {
+        return format!("did you mean --{}?", option.flag);
+    }
     let options = ALL
         .iter()
         .flat_map(|option| [Some(option.flag), option.alias])
         .flatten()
         .chain(COMMANDS.map(|(name, ..)| name));
-    match closest(unknown.trim_start_matches('-'), options) {
+    match closest(bare, options) {
         Some(option) => format!("did you mean --{option}?"),
         None => SEE_HELP.into(),
     }
@@ -463,6 +493,9 @@ pub fn meant(unknown: &str) -> String {
 fn meant_variable(unknown: &str) -> Option<&'static str> {
     // What all names have in common would make any two of them similar.
     let bare = unknown.strip_prefix("WRAPPER_")?;
+    if let Some(option) = list_called(bare) {
+        return Some(option.variable);
+    }
     let names = |option: &Opt| {
         let flags = [Some(option.flag), option.alias].into_iter().flatten().map(|flag| flag.replace('-', "_"));
         flags.chain(option.variable.strip_prefix("WRAPPER_").map(str::to_owned)).collect::<Vec<_>>()
@@ -641,6 +674,11 @@ impl Arguments {
         Self { matches, variables: environment::variables().filter(|variable| variable.starts_with(OURS)).collect() }
     }
 
+    /// The first word of the command, if there is one.
+    pub fn program(&self) -> Option<&OsString> {
+        self.matches.get_one(COMMAND)
+    }
+
     pub fn command(&self) -> Vec<OsString> {
         self.matches.get_many(COMMAND).into_iter().flatten().cloned().collect()
     }
@@ -671,6 +709,27 @@ impl Arguments {
             "--{name} takes no command and no other option than --log and --log-format"
         );
         Ok(())
+    }
+
+    /// Warnings about options on the command line that have no effect, because another one is missing. A variable may
+    /// be set for many pods, and so may the time and the memory of hooks in the ENTRYPOINT of an image.
+    pub fn without_effect(&self, is_hook_missing: bool) -> Vec<String> {
+        let hooks = [PLUGIN_ON, PLUGIN_FAILURE, ALLOW_HTTP, PLUGIN_ENV].map(|option| (option, None));
+        let others = [(LEFTOVERS_TIMEOUT, LEFTOVERS), (WITNESS_NAME, WITNESS), (WITNESS_CONTAINERS, WITNESS)];
+        let others = others.map(|(option, needed)| (option, Some(needed)));
+        let given = hooks.into_iter().chain(others).filter(|(option, _)| self.is_on_command_line(option));
+        given
+            .filter_map(|(option, needed)| {
+                let why = match needed {
+                    None if is_hook_missing => "no hook is listed (--after, --before)".into(),
+                    Some(needed) if !self.is_on_command_line(&needed) && self.in_environment(&needed).is_none() => {
+                        format!("{} is not set", needed.long())
+                    }
+                    _ => return None,
+                };
+                Some(format!("{} has no effect: {why}", option.long()))
+            })
+            .collect()
     }
 
     /// The options that are set to another value than their default, with the value as it was written; without those

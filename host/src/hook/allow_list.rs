@@ -282,7 +282,8 @@ impl FromStr for Rule {
         let Some(scheme) = scheme else {
             bail!("must start with http:// or https://, or for probes with tcp:// or dns://");
         };
-        ensure!(!rest.contains(char::is_whitespace), "must be one URL; several are separated by \",\" in the variable");
+        let is_one = !rest.contains(char::is_whitespace) && !rest.contains(',');
+        ensure!(is_one, "must be one URL; the option is repeated, and several are separated by \",\" in the variable");
         ensure!(!rest.contains(['/', '?', '#']), "must end after the host and port; paths cannot be restricted");
         let (host, port) = split_port(rest)?;
         let port = match (port, scheme.default_port()) {

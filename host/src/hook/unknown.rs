@@ -6,8 +6,11 @@ use super::{
     settings::{OF_WRAPPER, prefix},
     spec::Listed,
 };
-use crate::{environment, text::closest};
-use std::path::Path;
+use crate::{
+    environment,
+    text::{closest, typographic},
+};
+use std::{env, path::Path};
 
 /// Explains a name that no built-in hook has.
 pub fn explain(name: &str) -> String {
@@ -18,21 +21,45 @@ pub fn explain(name: &str) -> String {
     let names = built_in::names();
     let meant = closest(name, names.iter().copied()).map(|meant| format!("; did you mean {meant}?"));
     let form = match name {
-        _ if meant.is_some() => meant.as_deref(),
-        _ if name.contains('=') => Some("; NAME=HOOK takes a NAME of letters, digits, - and _"),
+        _ if let Some(character) = typographic(name) => format!("; the name begins with {character}"),
+        _ if let Some(meant) = meant => meant,
+        _ if name.contains('=') => "; NAME=HOOK takes a NAME of letters, digits, - and _".into(),
         _ if name.contains([',', ' ']) => {
-            Some("; several are separated by \":\" in the variable, or the option is repeated")
+            "; several are separated by \":\" in the variable, or the option is repeated".into()
         }
-        _ => None,
+        _ => match of_product(name, &names).as_slice() {
+            [] => String::new(),
+            found => format!("; did you mean {}?", found.join(" or ")),
+        },
     };
-    format!("no such built-in hook{} (there are: {}; {files})", form.unwrap_or_default(), names.join(", "))
+    format!("no such built-in hook{form} (there are: {}; {files})", names.join(", "))
 }
 
-/// Hint for a file that does not exist and has the name of a built-in hook: `istio-quit.wasm`.
+/// The hooks of the product that a name begins with: for `linkerd-quit` or `linkerd` those of `linkerd`.
+fn of_product<'a>(name: &str, hooks: &[&'a str]) -> Vec<&'a str> {
+    let letters = name.bytes().filter(u8::is_ascii_alphanumeric).map(|byte| byte.to_ascii_lowercase());
+    let letters: Vec<_> = letters.collect();
+    let is_meant = |hook: &&&str| hook.split('-').next().is_some_and(|product| letters.starts_with(product.as_bytes()));
+    hooks.iter().filter(is_meant).copied().collect()
+}
+
+/// Hint for a file that does not exist: a URL, the name of a built-in hook as in `istio-quit.wasm`, a relative path.
 pub fn hint(path: &Path) -> String {
-    let name = path.to_str().and_then(|path| path.strip_suffix(".wasm"));
-    let found = name.filter(|name| built_in::names().contains(name) && !path.exists());
-    found.map(|name| format!("; the built-in hook is called {name}")).unwrap_or_default()
+    if path.exists() {
+        return String::new();
+    }
+    let text = path.to_string_lossy();
+    // The variable is split at colons.
+    if text.contains("://") || text.starts_with("//") {
+        return "; hooks are files, and nothing is downloaded: put it into the image or mount it".into();
+    }
+    match text.strip_suffix(".wasm").filter(|name| built_in::names().contains(name)) {
+        Some(name) => format!("; the built-in hook is called {name}"),
+        None if path.is_relative() => {
+            env::current_dir().map(|directory| format!(" (relative to {})", directory.display())).unwrap_or_default()
+        }
+        None => String::new(),
+    }
 }
 
 /// The least length of a name that a typo is looked for in: short names are all similar.
