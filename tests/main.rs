@@ -25,6 +25,7 @@ mod supervisor {
 
 /// Options, variables and the other things that the program does itself.
 mod cli {
+    mod errors; // docs/errors.md quotes the program, and has all that it can say at the start
     mod install; // --install copies the binary atomically
     mod options; // options before the command, variables as defaults, errors before anything starts
     mod questions; // --check, --inspect and --list-hooks answer and run nothing

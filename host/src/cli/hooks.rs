@@ -59,7 +59,7 @@ pub fn listed(arguments: &Arguments) -> Result<(Vec<Listed>, Vec<Listed>)> {
 pub fn inspected(arguments: &Arguments, hook: &OsStr) -> Result<Listed> {
     let spec = Spec::parse(hook);
     let variables = Variables::of(&[(spec.label.name.as_str(), spec.own_name())]);
-    let variables = variables.into_iter().next().context("it has a name")?;
+    let variables = variables.into_iter().next().context("no name")?;
     let settings = Defaults::read(arguments)?.settings(arguments, variables, None)?;
     Ok(Listed { spec, settings: settings.into() })
 }
