@@ -13,6 +13,9 @@ use std::{
 /// Exit code of a build script whose tools are missing.
 const NO_TOOLS: i32 = 77;
 
+/// The most that a ConfigMap holds, in bytes.
+const CONFIG_MAP: u64 = 1 << 20;
+
 /// More than `--plugin-timeout` below, in which a debug build on a busy machine compiles a Python interpreter.
 const HANGS: Duration = Duration::from_secs(700);
 
@@ -32,8 +35,9 @@ fn a_program_in_go_reports_the_result_of_the_command() {
 }
 
 #[test]
-fn a_hook_in_javascript_sends_a_request() {
+fn a_hook_in_javascript_sends_a_request_and_fits_into_a_config_map() {
     let Some(hook) = build("javascript-http") else { return };
+    assert!(hook.metadata().unwrap().len() <= CONFIG_MAP, "{:?}", hook.metadata());
     let peer = Peer::with_status(200);
     let done = run("javascript-http", &hook, "exit 7", &peer);
     assert_eq!((done.code(), done.lines()), (7, vec!["wrapper: javascript-http: sent exited"]), "{done:?}");
