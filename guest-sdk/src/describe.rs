@@ -151,6 +151,15 @@ macro_rules! __kind {
     (base_url) => {
         "base-url="
     };
+    ($($other:tt)+) => {
+        ::core::compile_error!(::core::concat!(
+            "`",
+            ::core::stringify!($($other)+),
+            "` is not a kind of setting; the kinds are url, urls, time, positive_time, startup, switch, text, \
+             template, headers, targets, method, milliseconds, pairs, one_of(\"a|b\") and base_url(\"/a|/b\"), each \
+             also with `required` before it"
+        ))
+    };
 }
 
 #[doc(hidden)]

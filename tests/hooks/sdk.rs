@@ -17,6 +17,12 @@ fn block(after: &str) -> String {
 
 /// Runs cargo as it is called in a shell, and returns what it printed.
 fn cargo(directory: &Path, arguments: &[&str], target_directory: &Path) -> String {
+    let (succeeded, printed) = try_cargo(directory, arguments, target_directory);
+    assert!(succeeded, "{arguments:?}: {printed}");
+    printed
+}
+
+fn try_cargo(directory: &Path, arguments: &[&str], target_directory: &Path) -> (bool, String) {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.current_dir(directory).args(arguments);
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CARGO_") && name != "CARGO_HOME") {
@@ -24,8 +30,7 @@ fn cargo(directory: &Path, arguments: &[&str], target_directory: &Path) -> Strin
     }
     let output = cargo.env("CARGO_TARGET_DIR", target_directory).output().unwrap();
     let [stdout, stderr] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
-    assert!(output.status.success(), "{arguments:?}: {stdout}{stderr}");
-    format!("{stdout}{stderr}")
+    (output.status.success(), format!("{stdout}{stderr}"))
 }
 
 #[test]
@@ -50,6 +55,19 @@ fn the_hook_of_the_documentation_builds_outside_the_workspace_and_runs() {
     assert_eq!(done.code(), 7, "{done:?}");
     assert!(peer.requests()[0].starts_with("POST /report "), "{done:?}");
     assert!(peer.requests()[0].ends_with("exited with 7"), "{:?}", peer.requests());
+
+    // Its description.
+    let done = wrapper().plugin(&hook).with(&["true"]).done();
+    assert_eq!(
+        (done.code(), done.line()),
+        (125, "wrapper: hook \"report\": misconfigured: HOOK_REPORT_URL is not set")
+    );
+    let source = block("`src/lib.rs`:").replace("required url", "required uri");
+    fs::write(directory.path().join("src/lib.rs"), source).unwrap();
+    let (built, printed) = try_cargo(directory.path(), &["build", "--target", guests::TARGET, "--release"], &target);
+    let error =
+        "error: `uri` is no kind of setting; the kinds are url, urls, time, switch, text, template, headers and";
+    assert!(!built && printed.contains(error), "{printed}");
 }
 
 #[test]
