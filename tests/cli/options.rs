@@ -262,7 +262,7 @@ fn plugin_on_chooses_the_ends_after_which_hooks_run() {
         ("success", "nosuch", false),
     ] {
         let done = wrapper().with(&["--plugin-on", when]).plugin("echo").with(&[command]).done();
-        assert_eq!(done.stderr.contains("Echo demo plugin"), runs, "{when} {command}");
+        assert_eq!(done.stderr.contains("wrapper: echo: "), runs, "{when} {command}");
     }
 }
 

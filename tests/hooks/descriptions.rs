@@ -34,7 +34,7 @@ fn a_wrong_value_keeps_the_command_from_starting_and_other_hooks_run() {
                 assert_eq!((done.code(), done.stdout.as_str()), (125, ""), "{hook} {setting}: {done:?}");
                 let line = unfit("quit", &format!("HOOK_{name}_{setting}=\"{value}\": {words}"));
                 assert_eq!(done.lines()[0], line, "{hook}");
-                assert!(done.lines()[1].contains("echo: Echo demo plugin: \"sh\" was not started: "), "{done:?}");
+                assert!(done.lines()[1].contains("echo: \"sh\" was not started: "), "{done:?}");
             }
         }
     }

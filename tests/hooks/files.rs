@@ -27,7 +27,7 @@ fn a_hook_of_up_to_32_mib_runs_and_one_byte_more_is_refused() {
         let hook = echo_of_size(size);
         let done = wrapper().plugin(hook.as_os_str()).with(&["sh", "-c", "exit 7"]).done();
         assert_eq!(done.code(), 7, "{done:?}");
-        assert!(done.line().contains("Echo demo plugin"), "{done:?}");
+        assert!(done.line().contains(r#": "sh" exited with 7 after "#), "{done:?}");
     }
     let hook = echo_of_size((32 << 20) + 1);
     let done = wrapper().plugin(hook.as_os_str()).with(&["sh", "-c", "exit 7"]).done();
@@ -94,7 +94,8 @@ fn a_file_that_is_replaced_while_it_is_read_is_the_old_one_the_new_one_or_an_err
                 let mut run = wrapper().plugin(&hook).with(&["sh", "-c", "exit 7"]);
                 run.env("HOOK_ISTIO_QUIT_URL", "http://localhost:1/").env("HOOK_ISTIO_QUIT_STARTUP", "0");
                 let done = run.done();
-                let known = ["Echo demo plugin", "istio-proxy is considered absent", "not a", "empty", "No such file"];
+                let known =
+                    ["exited with 7 after ", "istio-proxy is considered absent", "not a", "empty", "No such file"];
                 assert!([7, 125].contains(&done.code()), "{done:?}");
                 assert!(known.iter().any(|words| done.line().contains(words)), "{done:?}");
                 assert_took(&done, 0.0, 5.0);

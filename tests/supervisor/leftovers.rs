@@ -37,11 +37,11 @@ fn reporting(role: Role, options: &[&str], last: i32) -> Running {
 
 /// The lines of wrapper without the hook's.
 fn lines(done: &Done) -> Vec<&str> {
-    done.lines().into_iter().filter(|line| !line.contains("Echo demo plugin")).collect()
+    done.lines().into_iter().filter(|line| !line.starts_with("wrapper: echo: ")).collect()
 }
 
 fn ran_hook(done: &Done) -> bool {
-    done.stderr.contains(r#"Echo demo plugin: "sh" exited with 7"#)
+    done.stderr.contains(r#"wrapper: echo: "sh" exited with 7"#)
 }
 
 const WAITING: &str = "wrapper: the command left 1 process (child) behind; waiting for them";

@@ -381,5 +381,5 @@ fn a_terminal_stopped_with_ctrl_s_does_not_hold_up_the_end() {
     terminal.enters("x");
     assert_eq!(terminal.exit_code(), Some(7));
     assert!(start.elapsed().as_secs_f64() < 5.0);
-    assert!(!terminal.shows().contains("Echo demo plugin"), "Ctrl-S did not stop it: {:?}", terminal.shows());
+    assert!(!terminal.shows().contains("wrapper: echo: "), "Ctrl-S did not stop it: {:?}", terminal.shows());
 }

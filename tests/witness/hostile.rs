@@ -54,7 +54,7 @@ fn a_registered_peer_that_sends_garbage_is_one_session_and_its_end_runs_the_hook
     drop(peer);
     until(&witness, "the hook has run", |log| echoes(log) == 1);
     let done = witness.stop();
-    assert!(done.stderr.contains("echo: Echo demo plugin: \"sh\" exited with 7"), "{done:?}");
+    assert!(done.stderr.contains("echo: \"sh\" exited with 7"), "{done:?}");
     assert_eq!((done.code(), echoes(&done.stderr)), (0, 1));
 }
 

@@ -19,6 +19,6 @@ fn run(cx: &Context) -> Result {
         _ => text!("\"{command}\" ended"),
     };
     let after = cx.elapsed().map(|time| text!(" after {} ms", time.as_millis() as u64)).unwrap_or_default();
-    log::info(&text!("Echo demo plugin: {what}{after}"));
+    log::info(&(what + &after));
     Ok(())
 }
