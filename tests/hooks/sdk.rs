@@ -66,7 +66,7 @@ fn the_hook_of_the_documentation_builds_outside_the_workspace_and_runs() {
     fs::write(directory.path().join("src/lib.rs"), source).unwrap();
     let (built, printed) = try_cargo(directory.path(), &["build", "--target", guests::TARGET, "--release"], &target);
     let error =
-        "error: `uri` is no kind of setting; the kinds are url, urls, time, switch, text, template, headers and";
+        "error: `uri` is not a kind of setting; the kinds are url, urls, time, positive_time, startup, switch, text,";
     assert!(!built && printed.contains(error), "{printed}");
 }
 

@@ -81,7 +81,10 @@ fn run(cx: &Context) -> Result {
     let times = Times::of(cx);
     let traces = export(cx, &TRACES, &resource, &|| span(cx, &times));
     let metrics = export(cx, &METRICS, &resource, &|| Some(metrics(cx, &times)));
-    if let (Err(_), Err(error)) = (&traces, &metrics) {
+    // The same setting may be wrong for both.
+    if let (Err(of_traces), Err(error)) = (&traces, &metrics)
+        && of_traces != error
+    {
         log::error(error.text());
     }
     traces.and(metrics)
@@ -107,8 +110,10 @@ fn export(cx: &Context, names: &Names, resource: &str, items: &dyn Fn() -> Optio
         headers.iter().fold(request, |request, (name, value)| request.header(name, value))
     });
     let response = response.map_err(|error| match error {
-        Error::Failed(why) if origin.ends_with(":4317") => {
-            text!("{why}; port 4317 is usually for gRPC, and that for HTTP 4318").into()
+        Error::Failed(why) => {
+            let is_grpc = origin.ends_with(":4317");
+            let hint = if is_grpc { "; port 4317 is usually for gRPC, and that for HTTP 4318" } else { "" };
+            text!("{name}: {why}{hint}").into()
         }
         error => error,
     })?;
