@@ -5,9 +5,9 @@ use crate::harness::{
     dependencies::{self, Grpc, PostgreSql},
     eventually, failed, misconfigured,
     names::{self, Answer},
-    network,
+    network, not_ready,
     peer::{Peer, Silent, free_port, hold},
-    unfit, wrapper,
+    unfit, without_time, wrapper,
 };
 use std::{
     io::{Read, Write},
@@ -47,12 +47,15 @@ fn assert_never_ready(target: &str, why: &str) {
     let done = waiting_for(target, &[("TIMEOUT", "2s")]).with(&COMMAND).done();
     let lines = [
         format!("wrapper: ready: waiting for {target} ({why})"),
-        failed("ready", &format!("not ready: {target} ({why})")),
+        failed("ready", &not_ready("ready", &format!("{target} ({why})"))),
     ];
-    assert_eq!(
-        (done.code(), done.stdout.as_str(), done.lines()),
-        (125, "", lines.iter().map(String::as_str).collect())
-    );
+    assert_eq!((done.code(), done.stdout.as_str()), (125, ""));
+    assert_eq!(done.lines().into_iter().map(without_time).collect::<Vec<_>>(), lines);
+}
+
+/// The last line, without the time that the gate has waited.
+fn last(done: &Done) -> String {
+    done.lines().last().map(|line| without_time(line)).unwrap_or_default()
 }
 
 fn is_ready(target: &str) -> String {
@@ -233,6 +236,15 @@ fn all_targets_have_to_be_there_and_one_that_was_is_not_probed_again() {
 }
 
 #[test]
+fn a_target_that_is_listed_twice_is_probed_once() {
+    let peer = Peer::with_status(200);
+    let url = peer.url("/ready");
+    let done = waiting_for(&format!("{url},{url} {url}"), &[]).with(&COMMAND).done();
+    assert_eq!((done.code(), done.stderr.as_str()), (7, is_ready(&url).as_str()));
+    assert_eq!(peer.requests().len(), 1);
+}
+
+#[test]
 fn targets_are_probed_at_the_same_time() {
     let silent: Vec<_> = (0..4).map(|_| Silent::on(TcpListener::bind("127.0.0.1:0").unwrap())).collect();
     let targets: Vec<_> = silent.iter().map(|silent| format!("tcp://{}", silent.address())).collect();
@@ -240,7 +252,7 @@ fn targets_are_probed_at_the_same_time() {
     let done = run.done();
     // One after the other each would take two seconds.
     let all = targets.iter().map(|target| format!("{target} (no response in time)")).collect::<Vec<_>>().join(", ");
-    assert_eq!(done.lines().last(), Some(&failed("ready", &format!("not ready: {all}")).as_str()));
+    assert_eq!(last(&done), failed("ready", &not_ready("ready", &all)));
     assert_took(&done, 2.0, 10.0);
 }
 
@@ -263,12 +275,12 @@ fn what_is_never_there_keeps_the_command_from_starting_unless_it_is_to_start_the
         let settings = [("TIMEOUT", "2s"), ("ON_TIMEOUT", choice)];
         let done = waiting_for(NOBODY, &settings).plugin("echo").with(&COMMAND).done();
         assert_eq!((done.code(), done.stdout.as_str()), (code, stdout), "{done:?}");
-        let why = format!("not ready: {NOBODY} (connection refused)");
+        let why = not_ready("ready", &format!("{NOBODY} (connection refused)"));
         let line = match choice {
             "fail" => failed("ready", &why),
             _ => format!("wrapper: ready: warning: {why}; starting the command anyway"),
         };
-        assert_eq!(done.lines()[1], line);
+        assert_eq!(without_time(done.lines()[1]), line);
         assert_took(&done, 1.4, 8.0);
     }
 }
@@ -383,7 +395,7 @@ fn a_peer_that_accepts_and_says_nothing_is_there_for_tcp_and_not_for_the_others(
     for scheme in ["http", "grpc"] {
         let target = format!("{scheme}://{place}");
         let done = waiting_for(&target, &[("TIMEOUT", "3s")]).with(&COMMAND).done();
-        let words = format!("not ready: {target} (no response in time)");
-        assert_eq!(done.lines().last(), Some(&failed("ready", &words).as_str()));
+        let words = not_ready("ready", &format!("{target} (no response in time)"));
+        assert_eq!(last(&done), failed("ready", &words));
     }
 }

@@ -5,8 +5,9 @@ use super::invocation::Invocation;
 use crate::harness::{
     Done, Run, assert_took, eventually, failed,
     manifests::{Manifest, in_page, pod},
+    not_ready,
     peer::{Peer, free_port},
-    repository,
+    repository, without_time,
 };
 use std::{
     fs,
@@ -123,7 +124,8 @@ impl Origin {
     }
 
     fn not_ready(&self, proxy: &Peer) -> String {
-        format!("{} is not ready: \"{}\": answered 503", self.proxy, proxy.url(self.ready_path))
+        let missing = format!("\"{}\": answered 503", proxy.url(self.ready_path));
+        format!("{} is {}", self.proxy, not_ready(self.gate, &missing))
     }
 }
 
@@ -146,7 +148,7 @@ fn proxy(ready: bool) -> (Peer, Arc<AtomicBool>) {
 #[track_caller]
 fn assert_ended(done: &Done, code: i32, stdout: &str, lines: &[String]) {
     assert_eq!((done.code(), done.stdout.as_str()), (code, stdout), "{done:?}");
-    assert_eq!(done.lines(), lines);
+    assert_eq!(done.lines().into_iter().map(without_time).collect::<Vec<_>>(), lines);
 }
 
 /// Ends of a program, and their exit codes.

@@ -74,6 +74,20 @@ pub fn misconfigured(hook: &str, words: &str) -> String {
     format!("wrapper: hook \"{hook}\": misconfigured: it reports: {words}")
 }
 
+/// What a gate logs whose time is over, as [`without_time`] returns it.
+pub fn not_ready(hook: &str, missing: &str) -> String {
+    let setting = format!("HOOK_{}_TIMEOUT", hook.to_uppercase().replace('-', "_"));
+    format!("not ready after … s: {missing}; {setting} gives it more time")
+}
+
+/// A line without the time that a gate has waited, if there is one.
+pub fn without_time(line: &str) -> String {
+    let parts = line.split_once("not ready after ").and_then(|(start, rest)| Some((start, rest.split_once(" s: ")?)));
+    let Some((start, (time, rest))) = parts else { return line.into() };
+    time.parse::<f64>().unwrap_or_else(|_| panic!("{line}"));
+    format!("{start}not ready after … s: {rest}")
+}
+
 /// The line about a hook's settings that are known to be wrong before anything starts.
 pub fn unfit(hook: &str, words: &str) -> String {
     format!("wrapper: hook \"{hook}\": misconfigured: {words}")

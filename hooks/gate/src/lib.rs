@@ -83,6 +83,7 @@ pub fn wait(cx: &Context, gate: &Gate) -> Result {
     let on_timeout = cx.choice(&name("ON_TIMEOUT"), &["start", "fail"])?.unwrap_or("fail");
     let absent = cx.choice(&name("ABSENT"), &["wait", "start", "fail"])?.unwrap_or("wait");
     let left = waiting_time(cx);
+    let waited = left();
     let (mut reached, mut why) = (false, String::new());
     loop {
         let mut responded = false;
@@ -112,7 +113,7 @@ pub fn wait(cx: &Context, gate: &Gate) -> Result {
             return decide(absent, text!("{} is considered absent: {why}", gate.name));
         }
         if expired {
-            return decide(on_timeout, text!("{} is not ready: {why}", gate.name));
+            return decide(on_timeout, text!("{} is {}", gate.name, not_ready(cx, waited, &why)));
         }
     }
 }
@@ -121,6 +122,13 @@ pub fn wait(cx: &Context, gate: &Gate) -> Result {
 pub fn waiting_time(cx: &Context) -> impl Fn() -> u64 {
     let end = REPORT_MARGIN.min(milliseconds(cx.time_left()) / 4);
     move || milliseconds(cx.time_left()).saturating_sub(end)
+}
+
+/// What a gate that has waited for so many milliseconds logs.
+pub fn not_ready(cx: &Context, waited: u64, why: &str) -> String {
+    let tenths = waited.saturating_add(50) / 100;
+    let setting = cx.setting_name("TIMEOUT");
+    text!("not ready after {}.{} s: {why}; {setting} gives it more time", tenths / 10, tenths % 10)
 }
 
 /// The result of a gate that does not open, by the setting for it: `start` or `fail`.

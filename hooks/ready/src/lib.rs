@@ -5,7 +5,7 @@
 #![cfg_attr(target_family = "wasm", no_std)]
 
 use core::time::Duration;
-use gate::{LEAST_PROBE_TIMEOUT, PERIOD, PROBE_TIMEOUT, decide, waiting_time};
+use gate::{LEAST_PROBE_TIMEOUT, PERIOD, PROBE_TIMEOUT, decide, not_ready, waiting_time};
 use wrapper_hook::{
     Context, Error, Result, String, Vec, log, milliseconds,
     probe::{self, Failure},
@@ -31,45 +31,50 @@ const PREFIX: &str = "HOOK_READY";
 /// Milliseconds between two lines that say what is missing.
 const PAUSE: u64 = 1000;
 
-/// Waits until all targets are ready. One that was ready is not probed again.
+/// Waits until all targets are ready. One that was ready is not probed again, and one that is listed twice is one.
 ///
 /// Settings: `HOOK_READY_FOR` has the targets, separated by commas or white space; `HOOK_READY_PERIOD` is the pause
 /// between two rounds; `HOOK_READY_ON_TIMEOUT` is `fail` or `start`. The time to wait is that of the hook:
 /// `HOOK_READY_TIMEOUT`, or `--plugin-timeout`.
 fn run(cx: &Context) -> Result {
     let name = |setting: &str| cx.setting_name_or(setting, PREFIX);
-    let mut missing = cx.list(&name("FOR"));
+    // Each with the reason why it is not ready.
+    let mut missing: Vec<(String, String)> = Vec::new();
+    for target in cx.list(&name("FOR")) {
+        if missing.iter().all(|(other, _)| *other != target) {
+            missing.push((target, String::new()));
+        }
+    }
     if missing.is_empty() {
         return Err(Error::Misconfigured(text!("{} is not set", cx.setting_name("FOR"))));
     }
     let period = cx.positive_duration(&name("PERIOD"))?.unwrap_or(PERIOD);
     let on_timeout = cx.choice(&name("ON_TIMEOUT"), &["start", "fail"])?.unwrap_or("fail");
     let left = waiting_time(cx);
-    let mut reasons: Vec<String> = missing.iter().map(|_| String::new()).collect();
+    let waited = left();
     let mut logged = (String::new(), 0);
     loop {
         let timeout = left().clamp(LEAST_PROBE_TIMEOUT, PROBE_TIMEOUT);
-        let results = probe::all(&missing, Duration::from_millis(timeout));
-        let probed = missing.into_iter().zip(reasons).zip(results);
+        let targets: Vec<String> = missing.iter().map(|(target, _)| target.clone()).collect();
+        let results = probe::all(&targets, Duration::from_millis(timeout));
         let mut why = String::new();
-        (missing, reasons) = (Vec::new(), Vec::new());
-        for ((target, mut reason), result) in probed {
-            let shown = without_query(&target);
+        for ((target, reason), result) in missing.iter_mut().zip(results) {
+            let shown = without_query(target);
             match result {
                 Ok(()) => {
                     log::info(&text!("{shown} is ready"));
+                    target.clear();
                     continue;
                 }
                 Err(Failure::Invalid(why) | Failure::Denied(why)) => return Err(Error::Misconfigured(why)),
                 // Because the time is nearly up: an earlier reason says more.
                 Err(Failure::TimedOut(_)) if timeout < PROBE_TIMEOUT && !reason.is_empty() => {}
-                Err(failure) => reason = failure.reason().into(),
+                Err(failure) => *reason = failure.reason().into(),
             }
             let separator = if why.is_empty() { "" } else { ", " };
             why += &text!("{separator}{shown} ({reason})");
-            missing.push(target);
-            reasons.push(reason);
         }
+        missing.retain(|(target, _)| !target.is_empty());
         if missing.is_empty() {
             return Ok(());
         }
@@ -80,7 +85,7 @@ fn run(cx: &Context) -> Result {
         }
         sleep(Duration::from_millis(milliseconds(period).min(left())));
         if left() == 0 {
-            return decide(on_timeout, text!("not ready: {why}"));
+            return decide(on_timeout, not_ready(cx, waited, &why));
         }
     }
 }
