@@ -35,6 +35,32 @@ fn a_program_in_go_reports_the_result_of_the_command() {
 }
 
 #[test]
+fn a_copy_of_the_program_in_go_passes_its_tests_and_may_use_more_of_its_library() {
+    let directory = tempfile::tempdir().unwrap();
+    let copied = Command::new("cp").arg("-r").arg(repository("hooks/examples/go/.")).arg(directory.path()).status();
+    assert!(copied.unwrap().success());
+    // A program of this size needs more memory than Go's linker gives it.
+    let json = "package main\n\nimport (\n\t\"encoding/json\"\n\t\"fmt\"\n)\n\nfunc init() {\n\
+                \ttext, err := json.Marshal(map[string]any{\"phase\": 1})\n\tfmt.Println(string(text), err)\n}\n";
+    fs::write(directory.path().join("json.go"), json).unwrap();
+    let hook = directory.path().join("go.wasm");
+    let mut build = Command::new(directory.path().join("build"));
+    build.arg(&hook).env("WRAPPER_CLONE", repository(""));
+    if !built("go", build) {
+        return;
+    }
+    let peer = Peer::with_status(200);
+    let done = run("go", &hook, "exit 7", &peer);
+    let lines = ["wrapper: go: {\"phase\":1} <nil>", "wrapper: go: \"sh\" exited with 7"];
+    assert_eq!((done.code(), done.lines(), peer.requests().len()), (7, lines.to_vec(), 1), "{done:?}");
+
+    let mut test = Command::new("go");
+    test.current_dir(directory.path()).args(["test", "."]).envs([("CGO_ENABLED", "0"), ("GOTOOLCHAIN", "local")]);
+    let tested = test.output().unwrap();
+    assert!(tested.status.success(), "{tested:?}");
+}
+
+#[test]
 fn a_hook_in_javascript_sends_a_request_and_fits_into_a_config_map() {
     let Some(hook) = build("javascript-http") else { return };
     assert!(hook.metadata().unwrap().len() <= CONFIG_MAP, "{:?}", hook.metadata());
@@ -144,7 +170,12 @@ fn build(language: &str) -> Option<PathBuf> {
     // Two tests may want the same one.
     static BUILDING: Mutex<()> = Mutex::new(());
     let _one = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut build = Command::new(repository(&format!("hooks/examples/{language}/build")));
+    let build = Command::new(repository(&format!("hooks/examples/{language}/build")));
+    built(language, build).then(|| repository(&format!("target/examples/{language}.wasm")))
+}
+
+/// Runs a language's build script; returns whether its tools can be had.
+fn built(language: &str, mut build: Command) -> bool {
     // Cargo's variables for the build of the tests do not belong to this one.
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CARGO_") && name != "CARGO_HOME") {
         build.env_remove(name);
@@ -152,10 +183,10 @@ fn build(language: &str) -> Option<PathBuf> {
     let output = build.output().expect("the script runs");
     let errors = String::from_utf8_lossy(&output.stderr);
     match output.status.code() {
-        Some(0) => Some(repository(&format!("target/examples/{language}.wasm"))),
+        Some(0) => true,
         Some(NO_TOOLS) => {
             skipped(&format!("a hook in {language}, its tools cannot be had here: {}", errors.trim()));
-            None
+            false
         }
         _ => panic!("{language} does not build: {errors}{}", String::from_utf8_lossy(&output.stdout)),
     }

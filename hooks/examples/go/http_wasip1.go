@@ -1,6 +1,7 @@
 package main
 
-// A request through wasi:http. Go has no sockets in WebAssembly, so that net/http does not work.
+// A request through wasi:http. Go has no sockets in WebAssembly, so that net/http does not work. http_native.go has the
+// same for tests.
 
 import (
 	"errors"
@@ -10,12 +11,15 @@ import (
 )
 
 // post sends a request and returns the status of the response.
-func post(target *url.URL, text string) (int, error) {
+func post(target *url.URL, headers map[string]string, text string) (int, error) {
 	const methodPost, schemeHTTP, schemeHTTPS = 2, 0, 1
 	at := unsafe.Pointer(&result)
 	fields := newFields()
 	// Without a length the body is sent in chunks.
 	appendField(fields, "Content-Length", fmt.Sprint(len(text)), at)
+	for name, value := range headers {
+		appendField(fields, name, value, at)
+	}
 	request := newRequest(fields)
 	setMethod(request, methodPost, "")
 	scheme := int32(schemeHTTP)

@@ -34,7 +34,7 @@ func report(address, text string) error {
 	if err != nil {
 		return err
 	}
-	status, err := post(target, text)
+	status, err := post(target, map[string]string{"Content-Type": "text/plain; charset=utf-8"}, text)
 	if err == nil && (status < 200 || status > 299) {
 		err = fmt.Errorf("answered %d", status)
 	}
