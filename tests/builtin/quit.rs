@@ -586,7 +586,7 @@ fn one_that_is_waited_for_and_never_listens_is_a_failure_at_the_end_of_the_hooks
             let settings = [("STARTUP", "0"), ("ABSENT", "wait")];
             let done = sidecar.quit(&settings).with(&["--plugin-timeout", "4s", "true"]).done();
             let (name, refused) = (sidecar.name, sidecar.refused(&sidecar.urls()));
-            let more = "--plugin-timeout gives it more time";
+            let more = format!("{} gives it more time", sidecar.variable("TIMEOUT"));
             sidecar.assert_failure(&done, &format!("{name} is not listening yet: {refused}; {more}"));
             assert_took(&done, 3.0, 10.0);
         });
@@ -658,11 +658,11 @@ fn a_startup_time_that_is_longer_than_the_hooks_ends_before_it_and_is_no_success
         network::alone(|| {
             let done = sidecar.quit(&[("STARTUP", "2m")]).with(&["--plugin-timeout", "4s", "true"]).done();
             let (name, refused) = (sidecar.name, sidecar.refused(&sidecar.urls()));
-            let limit = format!("--plugin-timeout is shorter than {}", sidecar.variable("STARTUP"));
+            let more = format!("{} gives it more time", sidecar.variable("TIMEOUT"));
             // Which it says at the start, too.
             let warning = format!("{} (2m) is not less than --plugin-timeout 4s: ", sidecar.variable("STARTUP"));
             assert!(done.lines()[0].contains(&warning), "{done:?}");
-            let failure = sidecar.failure(&format!("{name} is not listening yet: {refused}; {limit}"));
+            let failure = sidecar.failure(&format!("{name} is not listening yet: {refused}; {more}"));
             assert_eq!((done.code(), &done.lines()[1..]), (125, &[failure.as_str()][..]));
             assert_took(&done, 3.0, 10.0);
         });

@@ -95,13 +95,12 @@ pub fn quit_all(cx: &Context, prefix: &str, sidecars: &[Sidecar]) -> Result {
             comma = ", ";
         }
         return match if_absent {
-            _ if is_young => Err(text!("{text}; --plugin-timeout is shorter than {}", name("STARTUP")).into()),
+            _ if waits => Err(text!("{text}; {} gives it more time", cx.setting_name("TIMEOUT")).into()),
             "fail" => Err(text.into()),
             _ if stopped => {
                 log::warn(&text!("{text}; it may have been stopped together with the command"));
                 Ok(())
             }
-            "wait" => Err(text!("{text}; --plugin-timeout gives it more time").into()),
             _ => {
                 log::warn(&text!("{text}; if it is only late, set {}=wait", name("ABSENT")));
                 Ok(())

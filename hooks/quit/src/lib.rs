@@ -207,8 +207,7 @@ pub fn quit(cx: &Context, sidecar: &Sidecar, with_header: impl Fn(Request) -> Re
         let fix = match state {
             State::Absent if stopped => "; it may have been stopped together with the command".into(),
             State::Absent if if_absent == "ok" => text!("; if it is only late, set {}=wait", name("ABSENT")),
-            State::NotListening if waits => "; --plugin-timeout gives it more time".into(),
-            State::NotListening => text!("; --plugin-timeout is shorter than {}", name("STARTUP")),
+            State::NotListening => text!("; {} gives it more time", cx.setting_name("TIMEOUT")),
             _ => String::new(),
         };
         if let State::Absent | State::NotListening = state {
