@@ -122,9 +122,9 @@ def hangs(space, job="my-job"):
     """All but the sidecar has ended, and the Job has not. It does when somebody asks the sidecar to quit."""
     space.until_log_has(images.sidecar()[2], SIDECAR, job)
     expect(space.job(job)["status"].get("active") == 1, f"the Job: {space.job(job)['status']}")
-    # Killed with the container, perhaps before its own end.
     asked = space.exec(SIDECAR, "/wrapper", "--after", "istio-quit", "--", "/wrapper", "--version", job=job)
-    expect(QUIT in asked.stderr, f"{asked.stdout}{asked.stderr}")
+    # Killed with the container, perhaps before it has logged anything.
+    expect(QUIT in asked.stderr or asked.returncode == 137, f"{asked.stdout}{asked.stderr}")
     space.completes(job)
 
 
@@ -539,7 +539,7 @@ def a_node_is_drained_within_the_grace_period(space):
 
 @case
 def a_pod_that_uses_too_much_disk_is_evicted_with_its_sidecar_within_a_second(space):
-    job = job_of("job-command.yaml", args=["fill", "/data/file", "20", "3"])
+    job = job_of("job-command.yaml", args=["fill", "/data/file", "20"])
     add_data(job, sizeLimit="10Mi")
     space.apply(job)
     space.until_log_has("ready")
@@ -547,7 +547,7 @@ def a_pod_that_uses_too_much_disk_is_evicted_with_its_sidecar_within_a_second(sp
     space.fails("BackoffLimitExceeded")
     status = Api.get(f"/api/v1/namespaces/{space.name}/pods/{pod}")["status"]
     expect(status.get("reason") == "Evicted", status)
-    # The program takes a second to stop, which is all that the kubelet grants: no time is left for hooks.
+    # The program does not stop, and a second is all that the kubelet grants: no time is left for hooks.
     expect("istio-quit" not in log.communicate()[0], "a hook ran")
     ended = {one["name"]: one["state"]["terminated"]["exitCode"] for one in status["containerStatuses"]}
     expect(ended == {"my-job": 137, SIDECAR: 137}, ended)

@@ -4,7 +4,7 @@
 //! `my-job until-stopped CODE` prints `ready`, at SIGTERM `stopping`, a second later `done TIME`, and exits with CODE.
 //! `my-job deaf` prints `ready` and does nothing at SIGTERM.
 //! `my-job third-time FILE CODE` prints `ready` and `done TIME`, and exits with CODE, the third time with 0. FILE counts.
-//! `my-job fill FILE MIB CODE` writes so many MiB to FILE, and goes on as until-stopped.
+//! `my-job fill FILE MIB` writes so many MiB to FILE, and goes on as deaf.
 //! `my-job eat` prints `ready` and takes memory until it is killed.
 //! `my-job confined` prints `ready`, /proc/self/status and what comes of writing to the root, and exits with 0.
 //! `my-job pause` keeps a pod until SIGTERM.
@@ -37,13 +37,11 @@ fn main() {
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["exit", code] => done(code),
         ["until-stopped", code] => when_stopped(code),
-        ["fill", file, mib, code] => {
+        ["fill", file, mib] => {
             fs::write(file, vec![b'.'; mib.parse::<usize>().expect("a number") << 20]).unwrap();
-            when_stopped(code);
+            deaf();
         }
-        ["deaf"] => loop {
-            until_stopped();
-        },
+        ["deaf"] => deaf(),
         ["third-time", file, code] => {
             let starts = fs::read(file).unwrap_or_default().len();
             fs::write(file, vec![b'.'; starts + 1]).unwrap();
@@ -62,6 +60,12 @@ fn main() {
         }
         ["pause"] => until_stopped(),
         _ => done("0"),
+    }
+}
+
+fn deaf() -> ! {
+    loop {
+        until_stopped();
     }
 }
 
