@@ -41,15 +41,16 @@ def is_built(module):
 
 
 def missing():
-    """What a cluster lacks."""
+    """What a cluster lacks, each with the command that adds it."""
     lacking = [module for module in CLUSTER if not is_built(module)]
     lacking += [package for program, package in PACKAGES.items() if not shutil.which(program)]
     tools = {"kubectl": "kubernetes/bin/kubectl", "Envoy": "envoy/envoy/_bin/envoy"}
-    return lacking + [name for name, path in tools.items() if not (images.TOOLS / path).exists()]
+    tools = [name for name, path in tools.items() if not (images.TOOLS / path).exists()]
+    return [f"{name} (tests/cluster/run --build)" for name in lacking] + [f"{name} (tests/run tools)" for name in tools]
 
 
-def install():
-    if lacking := [package for program, package in PACKAGES.items() if not shutil.which(program)]:
+def install(programs=PACKAGES):
+    if lacking := [PACKAGES[program] for program in programs if not shutil.which(program)]:
         install = f"apt-get update -qq && apt-get install -y -qq --no-install-recommends {' '.join(lacking)}"
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
         subprocess.run(install, shell=True, check=True, env=environment, stdout=subprocess.DEVNULL)

@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -62,7 +63,10 @@ def envoy_config(admin_port):
 
 def wrapper_binary():
     built = REPOSITORY / f"target/{platform.machine()}-unknown-linux-gnu/release/wrapper"
-    return Path(os.environ.get("WRAPPER_UNDER_TEST", built)).resolve()
+    binary = Path(os.environ.get("WRAPPER_UNDER_TEST", built)).resolve()
+    if not binary.exists():
+        sys.exit(f"there is no {binary}; build it, or set WRAPPER_UNDER_TEST")
+    return binary
 
 
 def job_binary():
