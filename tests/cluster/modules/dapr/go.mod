@@ -1,4 +1,4 @@
-module wrapper/tests/cluster/dapr
+module wrapper/tests/cluster/daprd
 
 go 1.26.0
 
