@@ -87,7 +87,7 @@ const SIDECARS: [Sidecar; 7] = [
         ports: &[8200],
         path: "/agent/v1/quit",
         headers: &["x-vault-request: true"],
-        enabled_by: "enable_quit = true",
+        enabled_by: "vault.hashicorp.com/agent-enable-quit: \"true\"",
     },
 ];
 

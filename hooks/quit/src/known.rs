@@ -64,7 +64,7 @@ pub const VAULT: Sidecar = Sidecar {
     prefix: "HOOK_VAULT_QUIT",
     urls: &["http://localhost:8200/agent/v1/quit"],
     elsewhere: &["http://localhost:8100/"],
-    hint: "`agent_api { enable_quit = true }` in the agent's listener enables the endpoint",
+    hint: "the annotation vault.hashicorp.com/agent-enable-quit: \"true\" or `enable_quit = true` enables the endpoint",
     header: Some(("X-Vault-Request", "true")),
 };
 
