@@ -241,7 +241,7 @@ fn dapr_is_sent_its_token_where_there_is_one() {
 }
 
 #[test]
-fn dapr_is_found_by_the_variables_that_its_injector_sets_and_by_settings_before_them() {
+fn dapr_is_found_by_its_own_variables_and_by_settings_before_them() {
     let dapr = sidecar("dapr-shutdown");
     let (injected, named) = (Peer::with_status(204), Peer::with_status(204));
     let port = injected.port().to_string();

@@ -22,7 +22,7 @@ CLUSTER = {
 }
 SIDECARS = {
     "cloud-sql-proxy": (["github.com/GoogleCloudPlatform/cloud-sql-proxy/v2"], ["cloud-sql-proxy"]),
-    "dapr": (["."], ["daprd"]),
+    "dapr": ([".", "./dapr-injector"], ["daprd", "dapr-injector"]),
     "istio": (["istio.io/istio/pilot/cmd/pilot-agent"], ["pilot-agent"]),
     "vault": (["."], ["vault"]),
 }

@@ -70,10 +70,11 @@ pub const VAULT: Sidecar = Sidecar {
 
 /// Calls this with Dapr's sidecar.
 ///
-/// Dapr's injector sets `DAPR_HTTP_PORT` in the job's container, and `DAPR_API_TOKEN` if its API requires a token;
-/// wrapper passes them to these hooks alone. `HOOK_DAPR_SHUTDOWN_URL` and `HOOK_DAPR_SHUTDOWN_TOKEN` override them.
+/// Dapr's injector sets `DAPR_HTTP_PORT` in the job's container. If the API requires a token, the user sets
+/// `DAPR_API_TOKEN` there, as Dapr's documentation says. wrapper passes both to these hooks alone.
+/// `HOOK_DAPR_SHUTDOWN_URL` and `HOOK_DAPR_SHUTDOWN_TOKEN` override them.
 pub fn with_dapr(cx: &Context, then: impl FnOnce(Sidecar) -> Result) -> Result {
-    /// The default port; the annotation `dapr.io/sidecar-http-port` (or `--dapr-http-port`) sets another.
+    /// The default port; daprd's option `--dapr-http-port` sets another.
     const PORT: &str = "3500";
     const PREFIX: &str = "HOOK_DAPR_SHUTDOWN";
 
