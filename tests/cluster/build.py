@@ -23,7 +23,7 @@ CLUSTER = {
 SIDECARS = {
     "cloud-sql-proxy": (["github.com/GoogleCloudPlatform/cloud-sql-proxy/v2"], ["cloud-sql-proxy"]),
     "dapr": ([".", "./dapr-injector"], ["daprd", "dapr-injector"]),
-    "istio": (["istio.io/istio/pilot/cmd/pilot-agent"], ["pilot-agent"]),
+    "istio": (["istio.io/istio/pilot/cmd/pilot-agent", "./istio-injector"], ["pilot-agent", "istio-injector"]),
     "vault": (["."], ["vault"]),
 }
 # The files of Vault's package `command` that its agent consists of.
