@@ -143,9 +143,12 @@ impl Rule {
     }
 
     fn names_address(&self, address: IpAddr) -> bool {
+        // A loopback address is not meant as a translated one (NAT64): the translator's loopback is not ours.
         match &self.hosts {
-            // Not a translated address (NAT64): the translator's loopback is not ours.
             HostPattern::Exact(Host::Localhost) => address.to_canonical().is_loopback(),
+            HostPattern::Exact(Host::Ip(ip)) if ip.to_canonical().is_loopback() => {
+                ip.to_canonical() == address.to_canonical()
+            }
             HostPattern::Exact(Host::Ip(ip)) => embedded_ipv4(*ip) == embedded_ipv4(address),
             HostPattern::Exact(Host::Name(_)) | HostPattern::Subdomains(_) => false,
         }
@@ -397,8 +400,11 @@ mod tests {
             ("http://localhost", "localhost:8080", false),
             ("http://127.0.0.1:*", "127.0.0.1:9", true),
             ("http://127.0.0.1:*", "127.0.0.2:9", false),
+            ("http://127.0.0.1:*", "[::ffff:127.0.0.1]:9", true),
+            ("http://127.0.0.1:*", "[64:ff9b::7f00:1]:9", false),
             ("http://10.0.0.1:*", "10.0.0.1:9", true),
             ("http://10.0.0.1:*", "[::ffff:10.0.0.1]:9", true),
+            ("http://10.0.0.1:*", "[64:ff9b::a00:1]:9", true),
             ("http://[::1]:9", "[::1]:9", true),
             ("http://[::1]:9", "[0:0:0:0:0:0:0:1]:9", true),
             ("http://[::1]:9", "127.0.0.1:9", false),
