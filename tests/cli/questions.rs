@@ -234,6 +234,29 @@ fn inspect_shows_a_program_and_a_file_that_no_config_map_holds() {
 }
 
 #[test]
+fn inspect_says_that_its_answer_has_not_all_of_very_many_imports() {
+    let import =
+        |number: u64| format!(r#"(import "wasi:sockets/instance-network@0.2.{}" (instance))"#, 10_u64.pow(18) + number);
+    let answer_for = |count| {
+        let imports: String = (0..count).map(import).collect();
+        let program = r#"(core module $m (func (export "run") (result i32) i32.const 0))
+            (core instance $i (instantiate $m))
+            (func $run (result (result)) (canon lift (core func $i "run")))
+            (instance $interface (export "run" (func $run)))
+            (export "wasi:cli/run@0.2.0" (instance $interface))"#;
+        let file = guests::text(&format!("(component {imports} {program})"));
+        let (code, answer, _) = answer(wrapper().with(&["--inspect", file.to_str().unwrap()]));
+        assert_eq!(code, 0, "{answer}");
+        let shown = answer["imports"].as_array().unwrap().len();
+        assert!(answer["compile-time"].as_str().unwrap().ends_with(" ms"), "{answer}");
+        (shown, answer["truncated"].clone())
+    };
+    assert_eq!(answer_for(100), (100, json!(null)));
+    let (shown, truncated) = answer_for(900);
+    assert!((400..900).contains(&shown) && truncated == json!(true), "{shown}, {truncated}");
+}
+
+#[test]
 fn inspect_shows_a_built_in_hook_and_its_copy_alike() {
     for hook in ["istio-quit".to_owned(), repository("hooks/dist/istio-quit.wasm").display().to_string()] {
         let (code, answer, _) = answer(wrapper().with(&["--inspect", &hook]));

@@ -10,7 +10,7 @@ use rustix::{
         SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
     },
 };
-use std::{fs::File, io, mem::MaybeUninit, os::fd::AsRawFd};
+use std::{borrow::Cow, fs::File, io, mem::MaybeUninit, os::fd::AsRawFd};
 
 /// A message of the compiler, one byte each.
 #[derive(Clone, Copy)]
@@ -36,10 +36,22 @@ pub fn send(socket: &OwnedFd, message: Message) {
 /// The most bytes of a report.
 const REPORT_LIMIT: usize = 32 << 10;
 
-/// A message with what `--check` or `--inspect` asks for.
+/// The last line of a report whose other lines have no room.
+const TRUNCATED: &str = "truncated\tyes\n";
+
+/// A message with what `--check` or `--inspect` asks for: lines, the last of which are left out if they are too long.
 pub fn send_report(socket: &OwnedFd, message: Message, report: &str) {
-    let bytes: Vec<u8> = [message as u8].into_iter().chain(truncate(report, REPORT_LIMIT).bytes()).collect();
+    let bytes: Vec<u8> = [message as u8].into_iter().chain(fitting(report).bytes()).collect();
     let _ = write(socket, &bytes);
+}
+
+fn fitting(report: &str) -> Cow<'_, str> {
+    if report.len() <= REPORT_LIMIT {
+        return report.into();
+    }
+    let start = truncate(report, REPORT_LIMIT - TRUNCATED.len());
+    let lines = start.rsplit_once('\n').map_or("", |(lines, _)| lines);
+    format!("{lines}\n{TRUNCATED}").into()
 }
 
 /// The same, received. Its text is shown, and nothing else depends on it.

@@ -31,7 +31,7 @@ fn overview(listed: &Listed, hook: Option<&Hook>, phase: Phase, common: &Common)
     let settings = &listed.settings;
     let mut fields = names(listed);
     let report = hook.map(|hook| hook.report.as_str()).unwrap_or_default();
-    fields.extend(told(report, "about").next().map(|about| ("about", about.into())));
+    fields.extend(values(report, "about").next().map(|about| ("about", about.into())));
     if phase == Phase::After {
         fields.push(("on", settings.run_on.as_str().into()));
         fields.push(("on-last", Item::Flag(settings.on_last)));
@@ -42,11 +42,12 @@ fn overview(listed: &Listed, hook: Option<&Hook>, phase: Phase, common: &Common)
     fields.push(("digest-checked", Item::Flag(settings.sha256.is_some())));
     fields.push(("allow-http", Item::texts(settings.allow_http.value.rules())));
     fields.push(("variables", Item::texts(names_of_variables(listed, hook, common))));
-    fields.push(("needs", Item::texts(told(report, "needs"))));
-    let reads: Vec<_> = told(report, "reads").map(|read| row(read, &["name", "state"])).collect();
+    fields.push(("needs", Item::texts(values(report, "needs"))));
+    let reads: Vec<_> = values(report, "reads").map(|read| row(read, &["name", "state"])).collect();
     if !reads.is_empty() {
         fields.push(("reads", Item::List(reads)));
     }
+    fields.extend(values(report, "truncated").next().map(|_| ("truncated", Item::Flag(true))));
     fields.push(("valid", Item::Flag(hook.is_some_and(|hook| hook.valid))));
     fields
 }
@@ -76,19 +77,20 @@ pub fn inspected(listed: &Listed, hooks: &Hooks) -> Vec<(&'static str, Item)> {
         fields.push(("fits-configmap", fits.into()));
     }
     for key in ["sha256", "world", "compile-time", "code-size", "about", "phase"] {
-        fields.extend(told(report, key).next().map(|value| (key, value.into())));
+        fields.extend(values(report, key).next().map(|value| (key, value.into())));
     }
     if let Some(Hook { code: Code::BuiltIn(_), .. }) = hook {
         fields.push(("compile-time", "none: compiled when wrapper was built".into()));
     }
     for (key, name) in [("import", "imports"), ("reads", "reads")] {
-        let values: Vec<_> = told(report, key).collect();
+        let values: Vec<_> = values(report, key).collect();
         if !values.is_empty() {
             fields.push((name, Item::texts(values)));
         }
     }
-    let settings = told(report, "setting").map(|setting| row(setting, &["name", "values", "default"]));
+    let settings = values(report, "setting").map(|setting| row(setting, &["name", "values", "default"]));
     fields.push(("settings", Item::List(settings.collect())));
+    fields.extend(values(report, "truncated").next().map(|_| ("truncated", Item::Flag(true))));
     fields.push(("valid", Item::Flag(hook.is_some_and(|hook| hook.valid))));
     fields
 }
@@ -159,7 +161,7 @@ fn names_of_variables(listed: &Listed, hook: Option<&Hook>, common: &Common) -> 
 }
 
 /// The values of a key in a report.
-fn told<'a>(report: &'a str, key: &str) -> impl Iterator<Item = &'a str> {
+fn values<'a>(report: &'a str, key: &str) -> impl Iterator<Item = &'a str> {
     report
         .lines()
         .filter_map(move |line| line.split_once('\t'))

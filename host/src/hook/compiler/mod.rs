@@ -110,7 +110,7 @@ fn validate_hook(hook: &Hook, component: &File, variables: &Variables, common: &
                 "" => (true, String::new()),
                 text => hook.fits(&Description::parse(text), &readable, &is_set, common.purpose),
             };
-            (valid, if common.purpose == Purpose::Inspect { inspect(&contents, &bytes) + &report } else { report })
+            (valid, if common.purpose == Purpose::Inspect { inspect(&contents, &bytes, &report) } else { report })
         }
         Err(why) => {
             Line::new(Level::Error, truncate(&why, REASON_LIMIT)).about_source(&hook.label).write();
@@ -119,10 +119,10 @@ fn validate_hook(hook: &Hook, component: &File, variables: &Variables, common: &
     }
 }
 
-/// The lines that `--inspect` shows of a component.
-fn inspect(contents: &Contents, bytes: &[u8]) -> String {
-    let imports = contents.imports.iter().map(|(name, _)| format!("import\t{name}\n"));
-    format!("sha256\t{}\nworld\t{}\n", Digest::of(bytes), contents.world()) + &imports.collect::<String>()
+/// The lines that `--inspect` shows of a component. Those of which there can be many come last.
+fn inspect(contents: &Contents, bytes: &[u8], report: &str) -> String {
+    let imports = contents.imports.iter().map(|(name, _)| format!("import\t{name}\n")).collect::<String>();
+    format!("sha256\t{}\nworld\t{}\n{report}{imports}", Digest::of(bytes), contents.world())
 }
 
 /// The lines about compiling it.
