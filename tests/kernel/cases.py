@@ -1,5 +1,6 @@
-"""What wrapper does on the kernel that tests/kernel/run boots, and the kernel's behaviour that it depends on. Each case
-is a function that raises if it fails. Lines that begin with `fact: ` are shown even if it passes."""
+"""What wrapper does on the kernels that tests/kernel/run and tests/kernel/machines boot, and their behaviour that it
+depends on. Each case is a function that raises if it fails. Lines that begin with `fact: ` are shown even if it
+passes."""
 
 import errno
 import json
@@ -33,6 +34,12 @@ def case(function):
 
 def fact(text):
     print(f"fact: {text}")
+
+
+def need(cgroup, file, since):
+    """Ends a case that is about something that older kernels lack: it has then neither passed nor failed."""
+    if not cgroup.has(file):
+        raise NotImplementedError(f"no {file} before Linux {since}")
 
 
 class Sidecar:
@@ -85,21 +92,10 @@ def wrapper(*arguments, cgroup=None, oom_score_adj=0, starter=ORDINARY):
 
 
 @case
-def a_hook_runs_without_landlock():
-    code, log = finish(wrapper("--plugin", "echo", "--", "true"))
-    assert code == 0
-    sandbox = "no capabilities, rlimits, no_new_privs, no landlock (not in this kernel), seccomp, W^X"
-    assert f"wrapper: sandbox (runner): {sandbox}\n" in log
-    assert 'wrapper: echo: "true" exited with 0' in log
-    assert 'wrapper: hook "echo": succeeded' in log
-
-
-@case
-def istio_quit_asks_a_server_on_loopback_with_seccomp_alone():
+def istio_quit_asks_a_server_on_loopback():
     sidecar = Sidecar()
     code, log = finish(wrapper("--plugin", "istio-quit", "--", "sh", "-c", "exit 3"))
     assert code == 3
-    assert "no landlock" in log
     assert "asked istio-proxy to quit (200)" in log
     assert sidecar.requests == ["POST /quitquitquit HTTP/1.1"]
 
@@ -113,7 +109,7 @@ def a_hook_runs_when_the_oom_killer_killed_the_command():
     assert "wrapper: the command was killed by signal 9" in log
     assert sidecar.requests == ["POST /quitquitquit HTTP/1.1"]
     assert container.count("memory.events", "oom_kill") >= 1
-    assert container.count("memory.events", "oom_group_kill") == 0
+    assert container.group_kills() in (0, None)
 
 
 @case
@@ -123,7 +119,7 @@ def no_hook_runs_when_the_oom_killer_killed_the_whole_container():
     code, log = finish(wrapper("--plugin", "istio-quit", "--", *EATER, cgroup=container))
     assert code == -SIGKILL
     assert "the command was killed" not in log
-    assert container.count("memory.events", "oom_group_kill") == 1
+    assert container.group_kills() in (1, None)
     # Processes leave their cgroup a moment after their files are closed.
     while container.count("cgroup.events", "populated"):
         time.sleep(0.01)
@@ -139,7 +135,7 @@ def a_witness_in_another_container_runs_the_hook_when_the_whole_container_was_ki
     code, log = finish(wrapper(*options, "--", *EATER, cgroup=container))
     assert code == -SIGKILL
     assert "registered with the witness" in log
-    assert container.count("memory.events", "oom_group_kill") == 1
+    assert container.group_kills() in (1, None)
     while not sidecar.requests:
         time.sleep(0.01)
     # As the kubelet does when all other containers have ended. What the witness has begun, it completes.
@@ -162,7 +158,7 @@ def with_cap_sys_resource_wrapper_survives_its_container_and_the_command_does_no
     assert code == 128 + SIGKILL
     assert "\n321\n" in log
     assert "wrapper: the command was killed by signal 9" in log
-    assert container.count("memory.events", "oom_group_kill") == 1
+    assert container.group_kills() in (1, None)
     assert sidecar.requests == ["POST /quitquitquit HTTP/1.1"]
 
 
@@ -222,12 +218,12 @@ def in_a_writable_cgroup_the_command_alone_is_killed_and_hooks_know_why():
     code, log, message, cgroup = spared()
     assert code == 128 + SIGKILL
     assert message["cause"] == "out-of-memory"
-    # The container's limit without the reserve.
-    assert abs(message["peak_memory"] - 48 * MIB) < MIB
+    # The container's limit without the reserve. Without memory.peak it is the command's, with pages of its files.
+    assert abs(message["peak_memory"] - 48 * MIB) < 2 * MIB
     assert message["cpu_time"] > 0
     assert "the OOM killer spares wrapper: the command has the cgroup /sys/fs/cgroup/command-1, limited to 48" in log
-    assert cgroup.count("memory.events", "oom_group_kill") == 1
-    assert cgroup.count("memory.events.local", "oom_group_kill") == 0
+    assert cgroup.group_kills() in (1, None)
+    assert cgroup.group_kills("memory.events.local") in (0, None)
 
 
 @case
@@ -292,6 +288,7 @@ def a_container_without_memory_for_the_reserve_runs_its_command():
 @case
 def what_the_command_leaves_behind_is_killed_with_all_of_its_cgroup():
     cgroup = Cgroup("container", {"memory.max": 64 * MIB})
+    need(cgroup, "cgroup.kill", "5.14")
     command = ("sh", "-c", "trap '' TERM; sleep 600 & until [ -e /run/go ]; do sleep 0.1; done; exit 3")
     options = ("--memory-reserve", "0", "--leftovers", "stop", "--leftovers-timeout", "1s", "--plugin", "echo")
     running = container(cgroup, *options, "--", *command)
@@ -425,7 +422,7 @@ def a_child_cgroup_confines_an_oom_kill():
     eater = command.start(*EATER)
     assert (eater.wait(), sleeper.wait()) == (-SIGKILL, -SIGKILL)
 
-    assert command.count("memory.events", "oom_group_kill") == 1
+    assert command.group_kills() in (1, None)
     kills = command.count("memory.events", "oom_kill")
     assert kills >= 2
     assert container.count("memory.events", "oom_kill") == kills, "the parent's count includes its children's"
@@ -434,10 +431,12 @@ def a_child_cgroup_confines_an_oom_kill():
     assert beside.read("cgroup.procs") == str(bystander.pid)
 
     fact(f"memory.events has oom_kill {kills} for 2 processes")
-    fact(f"memory.max {32 * MIB}, memory.peak after the OOM kill {command.read('memory.peak')}")
+    if command.has("memory.peak"):
+        fact(f"memory.max {32 * MIB}, memory.peak after the OOM kill {command.read('memory.peak')}")
     fact(f"cpu.stat without the cpu controller: {' '.join(command.read('cpu.stat').split())}")
-    beside.write("cgroup.kill", 1)
-    assert bystander.wait() == -SIGKILL
+    if beside.has("cgroup.kill"):
+        beside.write("cgroup.kill", 1)
+        assert bystander.wait() == -SIGKILL
 
 
 @case
@@ -447,7 +446,7 @@ def an_oom_kill_by_the_limit_of_the_parent_takes_all_of_its_children():
     command, beside = container.child("command", {"memory.oom.group": 1}), container.child("beside")
     bystander, eater = beside.start(*SLEEPER), command.start(*EATER)
     assert (eater.wait(), bystander.wait()) == (-SIGKILL, -SIGKILL)
-    assert container.count("memory.events", "oom_group_kill") == 1
+    assert container.group_kills() in (1, None)
 
 
 @case
@@ -520,7 +519,7 @@ def oom_score_adj_minus_1000_survives_memory_oom_group():
     almost = container.start(*SLEEPER, oom_score_adj=-999)
     eater = container.start(*EATER)
     assert (eater.wait(), almost.wait()) == (-SIGKILL, -SIGKILL)
-    assert container.count("memory.events", "oom_group_kill") == 1
+    assert container.group_kills() in (1, None)
     assert container.read("cgroup.procs") == str(spared.pid)
 
 
@@ -569,6 +568,7 @@ def memory_peak_is_what_was_touched():
         memory.close()
         print(read("memory.peak") - before, read("memory.current") - before)"""
     container = Cgroup("container")
+    need(container, "memory.peak", "5.19")
     output = container.start(sys.executable, "-S", "-c", touch, stdout=subprocess.PIPE, text=True).communicate()[0]
     peak, left = map(int, output.split())
     fact(f"touched {16 * MIB}: memory.peak grew by {peak}, and {left} is still counted after munmap")

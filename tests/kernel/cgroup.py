@@ -37,6 +37,13 @@ class Cgroup:
         """One number of a file that has a name and a number in each line."""
         return int(dict(line.split() for line in self.read(file).splitlines())[key])
 
+    def group_kills(self, file="memory.events"):
+        """How often it was killed as a whole, or None before Linux 5.17, which does not say."""
+        return self.count(file, "oom_group_kill") if "oom_group_kill" in self.read(file) else None
+
+    def has(self, file):
+        return os.path.exists(f"{self.folder}/{file}")
+
     def start(self, *command, oom_score_adj=None, **options):
         """Starts a command that is in this cgroup before it is executed."""
 

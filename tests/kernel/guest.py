@@ -107,6 +107,7 @@ def main():
     prepare()
     # Not before there are the file systems.
     import cases
+    import layers  # adds to the cases
 
     cases.WRAPPER, tests = sys.argv[1], sys.argv[2:]
     # hostfs forgets a file's pages when no process has it open, and a cgroup is charged for those that it reads again.
