@@ -41,7 +41,8 @@ fn the_message_for_a_command_that_is_not_found_has_a_hint() {
         ("set -e\nfor i in 1 2 3; do echo $i; done\nfor i in 4 5 6; do echo $i; done\nexec /my-job --verbose", SCRIPT),
         ("help", " (wrapper has no subcommands; see wrapper --help)"),
         ("./nosuch", ""),
-        ("", ""),
+        ("", " (it is an empty string)"),
+        ("/bin/true\n", " (it begins or ends with white space)"),
     ] {
         let done = wrapper().with(&[command]).done();
         assert_eq!(done.code(), 127, "{command}");

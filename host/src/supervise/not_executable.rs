@@ -85,8 +85,14 @@ fn not_found(name: &str) -> Option<String> {
             _ => "it is a single argument; run a script with sh -c".into(),
         });
     }
-    // Not where it was searched: the reason is for hooks too, which see no variable that is not theirs.
-    (!name.is_empty() && !name.contains('/')).then(|| "not found in PATH".into())
+    Some(match name {
+        "" => "it is an empty string".into(),
+        // As a block scalar of YAML leaves it.
+        _ if name != name.trim_ascii() => "it begins or ends with white space".into(),
+        _ if name.contains('/') => return None,
+        // Not where it was searched: the reason is for hooks too, which see no variable that is not theirs.
+        _ => "not found in PATH".into(),
+    })
 }
 
 fn forbidden(file: &CStr) -> Option<String> {
