@@ -12,9 +12,9 @@
 ///     phase: after,
 ///     // The other names of its settings, as with `Context::setting_name_or`.
 ///     prefix: "HOOK_DASHBOARD",
-///     // Variables that it reads besides `HOOK_…`, with `--plugin-env`. They can have kinds as settings have; with
-///     // `unless` a value does not count where that setting replaces it.
-///     reads: ["POD_NAME", "DASHBOARD_TIMEOUT": milliseconds unless TIMEOUT_TRY],
+///     // Variables that it reads besides `HOOK_…`, which needs `--plugin-env`. They may be meant for the command, so
+///     // their values are not checked.
+///     reads: ["POD_NAME"],
 ///     // Where it connects besides its settings: URLs, of which it needs one, and variables that replace them.
 ///     connects: ["http://localhost:8080", "{DASHBOARD_URL}"],
 ///     // Each without the prefix: `HOOK_DASHBOARD_URL`.
@@ -28,20 +28,14 @@
 /// }
 /// ```
 ///
-/// The kinds of settings are `url`, `urls` (separated by commas), `time`, `switch` and `one_of`, as the [`Context`]
-/// reads them, and `text`. Further ones say more about a value:
+/// The kinds of settings are `url`, `time`, `switch` and `one_of`, as the [`Context`] reads them, and `text`. Further
+/// ones say more about a value:
 ///
 /// - `positive_time`: a time that is more than 0.
-/// - `startup`: a time in which a peer has to start. It is a warning if it is not less than the hook's time limit,
+/// - `startup`: a time in which a peer has to start. It is a warning if the hook's time limit leaves no room for it,
 ///   unless a setting `ABSENT` has another value than its default.
-/// - `base_url("/a|/b")`: a URL to which the hook appends one of these paths.
 /// - `targets`: targets of [probes](crate::probe), separated by commas or white space.
 /// - `method`: the method of a request.
-/// - `milliseconds`: a number.
-/// - `pairs`: `name=value,name=value` with percent-encoded values.
-/// - `otlp_protocol`: that of `OTEL_EXPORTER_OTLP_…PROTOCOL`. It is not `grpc` if the endpoint is set, because hooks
-///   have HTTP only.
-/// - `disables`: with `true` the hook does nothing, and nothing else is checked.
 ///
 /// With a part `placeholders: ["exit_code"]` before the settings, URLs may contain these placeholders in braces, and
 /// variables in capitals; so may a `template`, and `headers`, one `Name: value` per line.
@@ -55,9 +49,7 @@ macro_rules! describe {
         about: $about:expr
         $(, phase: $phase:ident)?
         $(, prefix: $prefix:expr)?
-        $(, reads: [
-            $($variable:literal $(: $variable_kind:ident $(($variable_words:expr))? $(unless $unless:ident)?)?),* $(,)?
-        ])?
+        $(, reads: [$($variable:literal),* $(,)?])?
         $(, connects: [$($connects:expr),* $(,)?])?
         $(, placeholders: [$($placeholder:expr),* $(,)?])?
         $(, settings: [$($setting:ident: $($kind:ident)+ $(($words:expr))? $(= $default:expr)?),* $(,)?])?
@@ -68,14 +60,7 @@ macro_rules! describe {
                 "about\t", $about, "\n",
                 $("phase\t", ::core::stringify!($phase), "\n",)?
                 $("prefix\t", $prefix, "\n",)?
-                $($(
-                    "reads\t", $variable,
-                    $(
-                        "\t", $crate::__kind!($variable_kind), $($variable_words,)?
-                        $("\t", ::core::stringify!($unless),)?
-                    )?
-                    "\n",
-                )*)?
+                $($("reads\t", $variable, "\n",)*)?
                 $($("connects\t", $connects, "\n",)*)?
                 $($("placeholder\t", $placeholder, "\n",)*)?
                 $($(
@@ -102,9 +87,6 @@ macro_rules! __kind {
     (url) => {
         "url"
     };
-    (urls) => {
-        "urls"
-    };
     (time) => {
         "time"
     };
@@ -119,18 +101,6 @@ macro_rules! __kind {
     };
     (method) => {
         "method"
-    };
-    (milliseconds) => {
-        "milliseconds"
-    };
-    (pairs) => {
-        "pairs"
-    };
-    (otlp_protocol) => {
-        "otlp-protocol"
-    };
-    (disables) => {
-        "disables"
     };
     (switch) => {
         "switch"
@@ -148,16 +118,12 @@ macro_rules! __kind {
     (one_of) => {
         "="
     };
-    (base_url) => {
-        "base-url="
-    };
     ($($other:tt)+) => {
         ::core::compile_error!(::core::concat!(
             "`",
             ::core::stringify!($($other)+),
-            "` is not a kind of setting; the kinds are url, urls, time, positive_time, startup, switch, text, \
-             template, headers, targets, method, milliseconds, pairs, one_of(\"a|b\") and base_url(\"/a|/b\"), each \
-             also with `required` before it"
+            "` is not a kind of setting; the kinds are url, targets, time, positive_time, startup, switch, text, \
+             template, headers, method and one_of(\"a|b\"), each also with `required` before it"
         ))
     };
 }

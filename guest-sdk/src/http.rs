@@ -287,13 +287,7 @@ impl Failure {
 
     fn at(self, url: &str) -> Error {
         let Self { kind, reason } = self;
-        let fix = match split(url) {
-            Ok((scheme, authority, _)) if reason == "not allowed" => {
-                text!("; to allow it: --allow-http {scheme}{authority}")
-            }
-            _ => String::new(),
-        };
-        let text = text!("\"{url}\": {}{fix}", &*reason);
+        let text = text!("\"{url}\": {}", &*reason);
         // The reason begins behind the URL, two quotes, a colon and a space.
         Error { kind, text, reason: url.len() + 4 }
     }

@@ -12,6 +12,7 @@ use std::{
     fs::File,
     io::Read,
     iter::from_fn,
+    os::unix::ffi::OsStrExt,
     path::Path,
     ptr::{null_mut, write_bytes},
 };
@@ -81,6 +82,18 @@ pub fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     open_regular(path)?.take(limit + 1).read_to_end(&mut bytes).map_err(strerror)?;
     Ok(bytes)
+}
+
+/// Bytes of a path that are repeated in a line: file systems have names of at most 255.
+const LONGEST_PATH: usize = 255;
+
+/// The problem with a file that a variable names. A key in the place of its path is not repeated.
+pub fn problem_of_file(variable: &str, path: &Path, why: &str) -> String {
+    let shown = path.as_os_str().as_bytes();
+    if shown.len() > LONGEST_PATH || shown.contains(&b'\n') {
+        return format!("{variable} has the content of a file; it takes the file's path");
+    }
+    format!("{variable} {path:?}: {why}")
 }
 
 /// The problem with a file of more bytes than this, a number of MiB.

@@ -589,7 +589,7 @@ fn a_server_with_tls_that_is_not_allowed_is_not_notified_and_the_log_names_the_o
     let mut run = telling(&format!("{rule}/{{exit_code}}"), &[]);
     run.env("SSL_CERT_FILE", ca.path());
     let done = run.with(&["true"]).done();
-    let line = unfit("http", &format!("not allowed: {rule}; to allow it: --allow-http {rule}"));
+    let line = unfit("http", &format!("not allowed: {rule}; to allow it: HOOK_HTTP_ALLOW={rule}"));
     assert_eq!((done.code(), done.line()), (125, line.as_str()));
     assert_eq!(server.requests(), [""; 0]);
 }

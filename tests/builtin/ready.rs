@@ -173,7 +173,7 @@ fn one_that_is_never_ready_is_125_and_the_command_is_not_started_and_the_after_h
         let done = run.done();
         assert_eq!((done.code(), done.stdout.as_str()), (125, ""));
         let why = gate.not_ready(&peer.url(gate.path), "answered 503");
-        let lines = [failed(gate.hook, &why), "wrapper: echo: \"sh\" was not started: a hook before it failed".into()];
+        let lines = [failed(gate.hook, &why), "wrapper: echo: \"sh\" was not started: a --before hook failed".into()];
         assert_eq!(done.lines().into_iter().map(without_time).collect::<Vec<_>>(), lines);
         assert_took(&done, 2.0, 10.0);
     });
@@ -284,7 +284,7 @@ fn a_stop_signal_ends_the_wait_at_once_and_the_command_is_not_started() {
                 assert_eq!((done.code(), done.stdout.as_str()), (code, ""), "{role:?}: {done:?}");
                 let lines = done.lines();
                 assert_eq!(lines[0], "wrapper: hook \"istio-ready\": ended-early: wrapper was asked to stop");
-                assert!(lines[1].ends_with("was not started: asked to stop before the start"), "{lines:?}");
+                assert!(lines[1].ends_with("was not started: stopped by a signal before it was started"), "{lines:?}");
             }
         }
     });
@@ -393,7 +393,8 @@ fn any_one_of_several_addresses_opens_a_gate() {
 fn an_address_that_was_not_granted_is_named_at_once() {
     let done = HTTP.before(&[("URL", "http://10.1.2.3/ready")]).with(&COMMAND).done();
     assert_eq!((done.code(), done.stdout.as_str()), (125, ""), "{done:?}");
-    assert!(done.lines()[0].ends_with("not allowed: http://10.1.2.3:80; to allow it: --allow-http http://10.1.2.3:80"));
+    let words = "not allowed: http://10.1.2.3:80; to allow it: HOOK_HTTP_READY_ALLOW=http://10.1.2.3:80";
+    assert!(done.lines()[0].ends_with(words), "{done:?}");
     assert_took(&done, 0.0, 5.0);
 }
 

@@ -296,7 +296,9 @@ fn the_message_for_a_hook_that_is_not_found_has_the_name_that_was_meant_or_a_hin
         ("cloud-sql", "did you mean cloudsql-quit? (there are: "),
         ("“echo”", "no such built-in hook; the name begins with a typographic quotation mark (U+201C) ("),
         ("slack", "no such built-in hook (there are: "),
-        ("https://a.example/x.wasm", "No such file or directory; hooks are files, and nothing is downloaded: "),
+        // Of a URL in the variable, which is split at colons.
+        ("https", "no such built-in hook; hooks are not downloaded (there are: "),
+        ("https://a.example/x.wasm", "No such file or directory; hooks are not downloaded; put "),
         ("echo,http", "several are separated by \":\" in the variable, or the option is repeated (there are: "),
         ("x=y=http", "NAME=HOOK takes a NAME of letters, digits, - and _ (there are: "),
         ("echo.wasm", "No such file or directory; the built-in hook is called echo"),

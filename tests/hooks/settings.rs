@@ -91,7 +91,7 @@ fn a_hook_connects_where_it_alone_may_and_no_other_does() {
         done.lines(),
         [
             denied("one-too", &others_at, &format!("HOOK_ONE_TOO_ALLOW_HTTP={others_at}")),
-            denied("other", &mine_at, &format!("--allow-http {mine_at}")),
+            denied("other", &mine_at, &format!("HOOK_OTHER_ALLOW={mine_at}")),
             told("one", &mine_at),
             told("other-too", &others_at),
         ]

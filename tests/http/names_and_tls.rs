@@ -7,7 +7,7 @@ use crate::harness::{
     network,
     peer::Peer,
     tls::{Ca, OLDER, Settings, TlsServer},
-    unfit, wrapper,
+    wrapper,
 };
 use std::{fs, io::Write, net::TcpListener, path::Path, process::Command, thread, time::Duration};
 
@@ -69,7 +69,7 @@ fn a_name_that_turns_out_to_be_loopback_opens_nothing() {
 fn a_name_that_is_not_allowed_is_not_even_looked_up() {
     with_name_server(3, &["127.0.0.1"], |server| {
         let done = post(server.wrapper("").with(&["--allow-http", "http://good.example"]), "http://evil.example/");
-        let words = "not allowed: http://evil.example:80; to allow it: --allow-http http://evil.example:80";
+        let words = "not allowed: http://evil.example:80; to allow it: HOOK_HTTP_POST_ALLOW=http://evil.example:80";
         assert!(done.stderr.contains(words), "{done:?}");
         assert_eq!(server.asked(), [""; 0]);
     });
@@ -396,15 +396,13 @@ fn roots_that_cannot_be_read_are_reported_and_https_works_without_them() {
     nix::unistd::mkfifo(&path("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
     let server = TlsServer::start("localhost", false);
     let (url, origin) = server.url();
-    for (name, words) in
-        [("nope.pem", "No such file or directory"), ("", "not a regular file"), ("fifo", "not a regular file")]
-    {
-        // Known at the start.
-        let done = trusting(&path(name)).plugin(guests::hook("http_post")).with(&["true"]).done();
-        let line = unfit("http_post", &format!("SSL_CERT_FILE {:?}: {words}", path(name)));
-        assert_eq!((done.code(), done.line()), (125, line.as_str()));
-    }
-    for (name, words) in [("large", "larger than 4 MiB"), ("text", "no certificate in the file")] {
+    for (name, words) in [
+        ("nope.pem", "No such file or directory"),
+        ("", "not a regular file"),
+        ("fifo", "not a regular file"),
+        ("large", "larger than 4 MiB"),
+        ("text", "no certificate in the file"),
+    ] {
         let done = post(trusting(&path(name)), &url);
         let line = format!("SSL_CERT_FILE {:?}: {words}", path(name));
         assert!(done.lines()[0].ends_with(&line), "{line}: {done:?}");

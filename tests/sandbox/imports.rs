@@ -159,9 +159,9 @@ fn hosts_are_judged_by_what_they_are_and_not_by_how_they_are_written() {
 }
 
 #[test]
-fn a_denied_host_is_logged_with_the_option_that_would_allow_it() {
+fn a_denied_host_is_logged_with_the_setting_that_would_allow_it() {
     let done = finish(trying(&["http://10.1.2.3:8080/path"]));
-    let words = "not allowed: http://10.1.2.3:8080; to allow it: --allow-http http://10.1.2.3:8080";
+    let words = "not allowed: http://10.1.2.3:8080; to allow it: HOOK_HTTP_GET_ALLOW=http://10.1.2.3:8080";
     let line = format!("wrapper: hook \"http_get\": {words}");
     assert!(done.stderr.lines().any(|said| said == line), "{line:?} is missing in {done:?}");
     assert_says(&done, "http_get", "http://10.1.2.3:8080/path failed: Denied");

@@ -31,7 +31,7 @@ macro_rules! hook {
             phase: before,
             prefix: $prefix,
             settings: [
-                URL: urls = ::core::concat!($($url, " "),*),
+                URL: targets = ::core::concat!($($url, " "),*),
                 PERIOD: positive_time = "250ms",
                 STARTUP: time = "5s",
                 ON_TIMEOUT: one_of("start|fail") = "fail",
@@ -65,7 +65,7 @@ const REPORT_MARGIN: u64 = 500;
 
 /// Waits until one of the addresses is ready.
 ///
-/// Settings: `HOOK_…_URL` replaces the addresses, separated by commas; `HOOK_…_PERIOD` is the pause between two probes;
+/// Settings: `HOOK_…_URL` replaces the addresses, targets of probes, separated by commas; `HOOK_…_PERIOD` is the pause between two probes;
 /// `HOOK_…_ON_TIMEOUT` is `fail` or `start`; `HOOK_…_ABSENT` is what to do if all connections were refused for
 /// `HOOK_…_STARTUP`: `wait` for the timeout, `start` the command, or `fail`. The time to wait is that of the hook:
 /// `HOOK_<NAME>_TIMEOUT`, or `--plugin-timeout`.
@@ -83,7 +83,7 @@ pub fn wait(cx: &Context, gate: &Gate) -> Result {
     let on_timeout = cx.choice(&name("ON_TIMEOUT"), &["start", "fail"])?.unwrap_or("fail");
     let absent = cx.choice(&name("ABSENT"), &["wait", "start", "fail"])?.unwrap_or("wait");
     let left = waiting_time(cx);
-    let waited = left();
+    let limit = left();
     let (mut reached, mut why) = (false, String::new());
     loop {
         let mut responded = false;
@@ -113,7 +113,7 @@ pub fn wait(cx: &Context, gate: &Gate) -> Result {
             return decide(absent, text!("{} is considered absent: {why}", gate.name));
         }
         if expired {
-            return decide(on_timeout, text!("{} is {}", gate.name, not_ready(cx, waited, &why)));
+            return decide(on_timeout, text!("{} is {}", gate.name, not_ready(cx, limit, &why)));
         }
     }
 }

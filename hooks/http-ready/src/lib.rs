@@ -10,10 +10,11 @@ use wrapper_hook::{Context, Result};
 wrapper_hook::hook!(run);
 
 wrapper_hook::describe! {
-    about: "waits until a URL, or one of several, has a 2xx response",
+    about: "waits until a URL, or one of several, responds with 2xx",
+    phase: before,
     prefix: "HOOK_HTTP_READY",
     settings: [
-        URL: required urls,
+        URL: required targets,
         PERIOD: positive_time = "250ms",
         STARTUP: time = "5s",
         ON_TIMEOUT: one_of("start|fail") = "fail",

@@ -31,23 +31,23 @@ wrapper_hook::describe! {
     about: "sends a span and metrics of the command to an OpenTelemetry collector",
     phase: after,
     reads: [
-        "OTEL_SDK_DISABLED": disables,
+        "OTEL_SDK_DISABLED",
         "OTEL_TRACES_EXPORTER",
         "OTEL_METRICS_EXPORTER",
         "OTEL_SERVICE_NAME",
         "OTEL_RESOURCE_ATTRIBUTES",
-        "OTEL_EXPORTER_OTLP_ENDPOINT": base_url("/v1/traces|/v1/metrics") unless URL,
-        "OTEL_EXPORTER_OTLP_HEADERS": pairs,
-        "OTEL_EXPORTER_OTLP_TIMEOUT": milliseconds unless TRY_TIMEOUT,
-        "OTEL_EXPORTER_OTLP_PROTOCOL": otlp_protocol unless URL,
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_HEADERS",
+        "OTEL_EXPORTER_OTLP_TIMEOUT",
+        "OTEL_EXPORTER_OTLP_PROTOCOL",
         "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
-        "OTEL_EXPORTER_OTLP_TRACES_HEADERS": pairs,
-        "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT": milliseconds unless TRY_TIMEOUT,
-        "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": otlp_protocol unless URL,
+        "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
+        "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT",
+        "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
         "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
-        "OTEL_EXPORTER_OTLP_METRICS_HEADERS": pairs,
-        "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT": milliseconds unless TRY_TIMEOUT,
-        "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL": otlp_protocol unless URL,
+        "OTEL_EXPORTER_OTLP_METRICS_HEADERS",
+        "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT",
+        "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL",
         "TRACEPARENT",
         "TRACESTATE",
     ],
@@ -55,7 +55,7 @@ wrapper_hook::describe! {
         "http://localhost:4318 {OTEL_EXPORTER_OTLP_ENDPOINT}",
         "{OTEL_EXPORTER_OTLP_TRACES_ENDPOINT} {OTEL_EXPORTER_OTLP_METRICS_ENDPOINT}",
     ],
-    settings: [URL: base_url("/v1/traces|/v1/metrics"), TRY_TIMEOUT: positive_time],
+    settings: [URL: url, TRY_TIMEOUT: positive_time],
 }
 
 /// Names of a signal in variables, in the path of its URL, and in its body.
@@ -112,7 +112,7 @@ fn export(cx: &Context, names: &Names, resource: &str, items: &dyn Fn() -> Optio
     let response = response.map_err(|error| match error {
         Error::Failed(why) => {
             let is_grpc = origin.ends_with(":4317");
-            let hint = if is_grpc { "; port 4317 is usually for gRPC, and that for HTTP 4318" } else { "" };
+            let hint = if is_grpc { "; port 4317 is usually for gRPC; for HTTP it is usually 4318" } else { "" };
             text!("{name}: {why}{hint}").into()
         }
         error => error,

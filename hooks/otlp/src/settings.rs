@@ -46,12 +46,11 @@ pub fn signal(cx: &Context, name: &str, path: &str) -> Result<Option<Signal>> {
         }
         (None, None) => (of_hook, ENDPOINT.into()),
     };
-    // The URL for all signals is completed, a signal's own is used as it is.
+    // The URL for all signals is completed, a signal's own is not. People copy either into the hook's.
     if variable != text!("OTEL_EXPORTER_OTLP_{name}_ENDPOINT") {
-        while url.ends_with('/') {
-            url.pop();
-        }
-        url.push_str(path);
+        let base = url.trim_end_matches('/');
+        let base = base.strip_suffix("/v1/traces").or_else(|| base.strip_suffix("/v1/metrics")).unwrap_or(base);
+        url = text!("{base}{path}");
     }
     let origin = http::origin(&url).ok_or_else(|| not_a_url(&variable))?.into();
     let headers = match own("HEADERS") {

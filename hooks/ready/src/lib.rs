@@ -15,7 +15,7 @@ use wrapper_hook::{
 wrapper_hook::hook!(run);
 
 wrapper_hook::describe! {
-    about: "waits until all of several servers and names are there",
+    about: "waits until all listed servers and names are available",
     phase: before,
     prefix: "HOOK_READY",
     settings: [
@@ -28,6 +28,14 @@ wrapper_hook::describe! {
 /// The prefix of the variables if none is set under the hook's own name.
 const PREFIX: &str = "HOOK_READY";
 
+/// A target that was not ready when it was last probed.
+struct Missing {
+    target: String,
+    /// Why not; empty before the first probe.
+    reason: String,
+    is_ready: bool,
+}
+
 /// Milliseconds between two lines that say what is missing.
 const PAUSE: u64 = 1000;
 
@@ -38,11 +46,10 @@ const PAUSE: u64 = 1000;
 /// `HOOK_READY_TIMEOUT`, or `--plugin-timeout`.
 fn run(cx: &Context) -> Result {
     let name = |setting: &str| cx.setting_name_or(setting, PREFIX);
-    // Each with the reason why it is not ready.
-    let mut missing: Vec<(String, String)> = Vec::new();
+    let mut missing: Vec<Missing> = Vec::new();
     for target in cx.list(&name("FOR")) {
-        if missing.iter().all(|(other, _)| *other != target) {
-            missing.push((target, String::new()));
+        if missing.iter().all(|other| other.target != target) {
+            missing.push(Missing { target, reason: String::new(), is_ready: false });
         }
     }
     if missing.is_empty() {
@@ -51,19 +58,19 @@ fn run(cx: &Context) -> Result {
     let period = cx.positive_duration(&name("PERIOD"))?.unwrap_or(PERIOD);
     let on_timeout = cx.choice(&name("ON_TIMEOUT"), &["start", "fail"])?.unwrap_or("fail");
     let left = waiting_time(cx);
-    let waited = left();
+    let limit = left();
     let mut logged = (String::new(), 0);
     loop {
         let timeout = left().clamp(LEAST_PROBE_TIMEOUT, PROBE_TIMEOUT);
-        let targets: Vec<String> = missing.iter().map(|(target, _)| target.clone()).collect();
+        let targets: Vec<String> = missing.iter().map(|missing| missing.target.clone()).collect();
         let results = probe::all(&targets, Duration::from_millis(timeout));
         let mut why = String::new();
-        for ((target, reason), result) in missing.iter_mut().zip(results) {
+        for (Missing { target, reason, is_ready }, result) in missing.iter_mut().zip(results) {
             let shown = without_query(target);
             match result {
                 Ok(()) => {
                     log::info(&text!("{shown} is ready"));
-                    target.clear();
+                    *is_ready = true;
                     continue;
                 }
                 Err(Failure::Invalid(why) | Failure::Denied(why)) => return Err(Error::Misconfigured(why)),
@@ -74,7 +81,7 @@ fn run(cx: &Context) -> Result {
             let separator = if why.is_empty() { "" } else { ", " };
             why += &text!("{separator}{shown} ({reason})");
         }
-        missing.retain(|(target, _)| !target.is_empty());
+        missing.retain(|missing| !missing.is_ready);
         if missing.is_empty() {
             return Ok(());
         }
@@ -85,7 +92,7 @@ fn run(cx: &Context) -> Result {
         }
         sleep(Duration::from_millis(milliseconds(period).min(left())));
         if left() == 0 {
-            return decide(on_timeout, not_ready(cx, waited, &why));
+            return decide(on_timeout, not_ready(cx, limit, &why));
         }
     }
 }

@@ -121,7 +121,11 @@ impl Defaults {
         Ok(Settings {
             timeout: timeout.unwrap_or_else(|| self.timeout.clone()),
             memory: memory.unwrap_or_else(|| self.memory.clone()),
-            allow_http: allow_http.unwrap_or_else(|| self.allow_http.clone()),
+            // What would allow more to this hook: the option would take the default from the other hooks.
+            allow_http: allow_http.unwrap_or_else(|| Setting {
+                value: self.allow_http.value.clone(),
+                by: own("ALLOW").map_or_else(|| self.allow_http.by.clone(), Into::into),
+            }),
             sha256,
             run_on: run_on.map_or(self.run_on, |run_on| run_on.value),
             optional: optional.is_some_and(|optional| optional.value),

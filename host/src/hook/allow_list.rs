@@ -329,7 +329,7 @@ fn number(port: &str) -> Result<u16> {
     let digits = port.bytes().all(|byte| byte.is_ascii_digit());
     match port.parse() {
         Ok(port @ 1..) if digits => Ok(port),
-        _ => bail!("port {port:?} is not a number from 1 to 65535"),
+        _ => bail!("the port is not a number from 1 to 65535"),
     }
 }
 

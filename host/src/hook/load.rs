@@ -172,7 +172,7 @@ fn load_one(listed: &Listed, phase: Phase, common: &Common) -> Option<Hook> {
         (Source::BuiltIn(built_in), _) | (_, Code::BuiltIn(built_in)) => Some(Description::parse(built_in.description)),
         (_, Code::Component(_)) => None,
     };
-    let variables = description.iter().flat_map(|description| &description.reads).map(|read| read.name).collect();
+    let variables = description.iter().flat_map(|description| description.reads.clone()).collect();
     let hook = Hook {
         label: label.clone(),
         phase,
@@ -184,21 +184,23 @@ fn load_one(listed: &Listed, phase: Phase, common: &Common) -> Option<Hook> {
         valid: true,
         report: String::new(),
     };
-    let valid = hook.may_run_with(&unreadable_files(settings));
-    let hook = Hook { valid, ..hook };
+    for problem in unreadable_files(settings) {
+        Line::new(Level::Warn, problem).about_hook(label).write();
+    }
     match (&hook.code, description) {
         (Code::BuiltIn(_), Some(description)) => {
             let readable: Vec<_> = readable(&settings.variables, &hook.granted(common)).collect();
             let is_set = |name: &str| environment::variable(name).is_some();
             let (fits, report) = hook.fits(&description, &readable, &is_set, common.purpose);
-            Some(Hook { valid: valid && fits, report, ..hook })
+            Some(Hook { valid: fits, report, ..hook })
         }
         // Its description is for the compiler to read.
         _ => Some(hook),
     }
 }
 
-/// The files with certificates that cannot be opened. The hook reads them when it runs.
+/// The files with certificates that cannot be opened. The hook reads them when it runs; a sidecar or the command may
+/// write them until then.
 fn unreadable_files(settings: &Settings) -> Vec<String> {
     if !settings.allow_http.value.any_https() {
         return Vec::new();
@@ -206,7 +208,7 @@ fn unreadable_files(settings: &Settings) -> Vec<String> {
     let own = ["TLS_CERT", "TLS_KEY"].map(|setting| settings.variables.named(setting));
     let problem = |name: String| {
         let path = environment::variable(&name)?;
-        environment::open_regular(path).err().map(|why| format!("{name} {path:?}: {why}"))
+        environment::open_regular(path).err().map(|why| environment::problem_of_file(&name, path.as_ref(), &why))
     };
     own.into_iter().chain(["SSL_CERT_FILE".into()]).filter_map(problem).collect()
 }

@@ -26,7 +26,7 @@ pub use compiler::contract::VERSION as CONTRACT;
 pub use load::load;
 pub use overview::{built_in as built_in_hooks, built_in_as_text, inspected, listed as overview, summary};
 pub use report::{Report, Verdict};
-pub use settings::{Common, Digest, Purpose, Setting, Settings, Variables};
+pub use settings::{Common, Digest, FORBIDDEN_METHODS, Purpose, Setting, Settings, Variables};
 pub use spec::{Listed, Spec};
 pub use unknown::variables as unknown_variables;
 

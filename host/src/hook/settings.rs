@@ -1,6 +1,6 @@
 //! All processes: what a hook may do and use, which variables are its own, and what holds for all hooks of a run.
 
-use super::allow_list::{AllowList, Origin, Scheme};
+use super::allow_list::{AllowList, Origin};
 use crate::outcome::RunOn;
 use anyhow::ensure;
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};
@@ -27,6 +27,10 @@ pub struct Settings {
 /// The settings of any hook that wrapper itself reads.
 pub const OF_WRAPPER: [&str; 10] =
     ["TIMEOUT", "MEMORY", "ALLOW", "ALLOW_HTTP", "SHA256", "ON", "OPTIONAL", "ON_LAST", "TLS_CERT", "TLS_KEY"];
+
+/// Methods that no hook can use, in any case, as in browsers: they make a proxy a tunnel to where no rule applies, or
+/// have a server repeat headers that others added.
+pub const FORBIDDEN_METHODS: [&str; 3] = ["CONNECT", "TRACE", "TRACK"];
 
 impl Settings {
     /// Compares the digest of the hook's component with the one that it must have.
@@ -111,13 +115,9 @@ impl<T> Setting<T> {
 }
 
 impl Setting<AllowList> {
-    /// The message for a place that is not allowed, with the setting that would allow it. The name with HTTP reads
-    /// badly for a probe; its other one means the same.
+    /// The message for a place that is not allowed, with the setting that would allow it.
     pub fn refusal(&self, origin: &Origin) -> String {
-        let is_http = matches!(origin.scheme, Scheme::Http | Scheme::Https);
-        let option =
-            if !is_http && &*self.by == "--allow-http" { format!("--allow {origin}") } else { self.written(origin) };
-        format!("not allowed: {origin}; to allow it: {option}")
+        format!("not allowed: {origin}; to allow it: {}", self.written(origin))
     }
 }
 

@@ -42,7 +42,7 @@ impl FromStr for Target {
             (Origin::parse(Scheme::Tcp, rest)?, Kind::Tcp)
         } else if is("grpc") {
             let (authority, service) = rest.split_once('/').unwrap_or((rest, ""));
-            ensure!(service.bytes().all(|byte| byte.is_ascii_graphic()), "{service:?} is not the name of a service");
+            ensure!(service.bytes().all(|byte| byte.is_ascii_graphic()), "the path is not the name of a service");
             (Origin::parse(Scheme::Grpc, authority)?, Kind::Grpc(service.into()))
         } else if is("dns") {
             let origin = Origin::parse(Scheme::Dns, rest)?;
@@ -56,11 +56,16 @@ impl FromStr for Target {
 }
 
 /// A target for a message: without the password of a database's URL, and without a query, in which tokens are. A
-/// password can have the characters that begin a query, so what stands between these and an `@` may be either.
+/// password can have the characters that begin a query, so what stands between these and an `@` may be either. One with
+/// a comma or a space is cut where a list is; of a scheme that is not for targets there is nothing but the scheme.
 pub fn without_secrets(target: &str) -> String {
+    const SCHEMES: [&str; 5] = ["http", "https", "tcp", "grpc", "dns"];
     let is_scheme = |scheme: &str| scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
     let (start, rest) = match target.split_once("://") {
-        Some((scheme, rest)) if is_scheme(scheme) => (format!("{scheme}://"), rest),
+        Some((scheme, rest)) if SCHEMES.iter().any(|known| known.eq_ignore_ascii_case(scheme)) => {
+            (format!("{scheme}://"), rest)
+        }
+        Some((scheme, _)) if is_scheme(scheme) => return format!("{scheme}://…"),
         _ => (String::new(), target),
     };
     let (rest, query) = rest.split_at_checked(rest.find(['?', '#']).unwrap_or(rest.len())).unwrap_or_default();
@@ -120,9 +125,12 @@ mod tests {
     fn no_message_contains_a_password_or_a_query() {
         for (target, shown) in [
             ("tcp://db:5432", "tcp://db:5432"),
-            ("postgres://user:p@ss@db:5432/x?sslmode=off", "postgres://…@db:5432/x"),
+            ("postgres://user:p@ss@db:5432/x?sslmode=off", "postgres://…"),
+            // Cut at a comma.
+            ("postgres://user:secr", "postgres://…"),
+            ("tcp://user:p@ss@db:5432/x", "tcp://…@db:5432/x"),
             ("user:secret@db", "…@db"),
-            ("postgres://user:p#ss@db:5432/x", "postgres://…"),
+            ("https://user:p#ss@db:5432/x", "https://…"),
             ("user:p?ss@db", "…"),
             ("https://db/ready?mail=a@b", "https://…"),
             ("db/ready?next=http://secret", "db/ready"),

@@ -21,6 +21,8 @@ pub fn explain(name: &str) -> String {
     let names = built_in::names();
     let meant = closest(name, names.iter().copied()).map(|meant| format!("; did you mean {meant}?"));
     let form = match name {
+        // What is left of a URL in the variable, which is split at colons; a line about the rest follows.
+        "https" | "oci" => "; hooks are not downloaded".into(),
         _ if let Some(character) = typographic(name) => format!("; the name begins with {character}"),
         _ if let Some(meant) = meant => meant,
         _ if name.contains('=') => "; NAME=HOOK takes a NAME of letters, digits, - and _".into(),
@@ -49,9 +51,8 @@ pub fn hint(path: &Path) -> String {
         return String::new();
     }
     let text = path.to_string_lossy();
-    // The variable is split at colons.
-    if text.contains("://") || text.starts_with("//") {
-        return "; hooks are files, and nothing is downloaded: put it into the image or mount it".into();
+    if text.contains("://") {
+        return "; hooks are not downloaded; put the file into the image or mount it".into();
     }
     match text.strip_suffix(".wasm").filter(|name| built_in::names().contains(name)) {
         Some(name) => format!("; the built-in hook is called {name}"),

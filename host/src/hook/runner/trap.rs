@@ -50,10 +50,7 @@ pub fn explain(error: &Error, memory_by: &str) -> Option<String> {
 fn too_much_memory(cause: &str, memory_by: &str) -> Option<String> {
     let pages = cause.strip_prefix("memory minimum size of ")?.strip_suffix(" pages exceeds memory limits")?;
     let kib = pages.parse::<u64>().ok()?.checked_mul(64)?;
-    Some(format!(
-        "a memory of {:.1} MiB exceeds the limit on all of its memories; raise {memory_by}",
-        kib as f64 / 1024.0
-    ))
+    Some(format!("a memory of {:.1} MiB exceeds its total memory limit; raise {memory_by}", kib as f64 / 1024.0))
 }
 
 /// The root cause, without the layers that led to it.

@@ -14,7 +14,7 @@ pub use connector::{Connector, Files};
 use super::{output::Output, state::bindings::wrapper::hook::probe::Failure};
 use crate::{
     hook::{
-        Setting,
+        FORBIDDEN_METHODS, Setting,
         allow_list::{AllowList, Origin},
     },
     log::{self, Label, Level, Line},
@@ -47,10 +47,6 @@ const REPORT_MARGIN: Duration = Duration::from_millis(200);
 /// Bytes that hyper may buffer of a response's head: twice the 8 KiB that servers usually send at most. Besides, hyper
 /// accepts at most a hundred headers.
 const HEAD_LIMIT: usize = 16 * 1024;
-
-/// Methods that no hook can use, in any case, as in browsers: they make a proxy a tunnel to where no rule applies, or
-/// have a server repeat headers that others added.
-const FORBIDDEN: [&str; 3] = ["CONNECT", "TRACE", "TRACK"];
 
 /// Bytes of a request's body that are taken from the hook at once. Two such pieces are kept for every request that is
 /// not sent, and a hook can have hundreds of those.
@@ -186,7 +182,7 @@ impl Outbound {
     }
 
     fn check_method(&self, method: &Method) -> Result<(), Error> {
-        match FORBIDDEN.iter().find(|forbidden| forbidden.eq_ignore_ascii_case(method.as_str())) {
+        match FORBIDDEN_METHODS.iter().find(|forbidden| forbidden.eq_ignore_ascii_case(method.as_str())) {
             Some(forbidden) => {
                 self.log(Some(format!("not allowed: the method {forbidden}; no option allows it")));
                 Err(Error::HttpRequestMethodInvalid)

@@ -4,7 +4,7 @@
 
 use super::tls_errors;
 use crate::{
-    environment,
+    environment::{self, problem_of_file},
     hook::allow_list::{Host, Origin},
     log::{Label, Level, Line},
 };
@@ -76,7 +76,9 @@ impl TlsFiles {
     fn read_folder(&mut self, folder: &Path) {
         let entries = match fs::read_dir(folder) {
             Ok(entries) => entries,
-            Err(error) => return self.problems.push(problem(ROOTS_FOLDER, folder, &crate::text::strerror(error))),
+            Err(error) => {
+                return self.problems.push(problem_of_file(ROOTS_FOLDER, folder, &crate::text::strerror(error)));
+            }
         };
         let mut files: Vec<PathBuf> =
             entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()).collect();
@@ -86,7 +88,7 @@ impl TlsFiles {
             let read: usize = self.roots.iter().map(|pem| pem.bytes.len()).sum();
             if read as u64 >= FILES_LIMIT {
                 let rest = format!("only the first {} MiB of its files are read", FILES_LIMIT >> 20);
-                return self.problems.push(problem(ROOTS_FOLDER, folder, &rest));
+                return self.problems.push(problem_of_file(ROOTS_FOLDER, folder, &rest));
             }
             match Pem::read(ROOTS_FOLDER, &file) {
                 Ok(pem) => self.roots.push(pem),
@@ -98,16 +100,12 @@ impl TlsFiles {
 
 impl Pem {
     fn read(variable: &str, path: &Path) -> Result<Self, String> {
-        let bytes = environment::read_file(path, FILE_LIMIT).map_err(|why| problem(variable, path, &why))?;
+        let bytes = environment::read_file(path, FILE_LIMIT).map_err(|why| problem_of_file(variable, path, &why))?;
         if bytes.len() as u64 > FILE_LIMIT {
-            return Err(problem(variable, path, &environment::larger_than(FILE_LIMIT)));
+            return Err(problem_of_file(variable, path, &environment::larger_than(FILE_LIMIT)));
         }
         Ok(Self { source: format!("{variable} {path:?}"), bytes })
     }
-}
-
-fn problem(variable: &str, path: &Path, why: &str) -> String {
-    format!("{variable} {path:?}: {why}")
 }
 
 /// The value of a variable without white space around it; an empty one counts as not set.

@@ -86,8 +86,8 @@ fn chain(error: &webpki::Error) -> &'static str {
         CaUsedAsEndEntity => "it is a CA certificate used as a server certificate (CA:TRUE)",
         EndEntityUsedAsCa => "its issuer's certificate is not a CA certificate (CA:FALSE)",
         UnsupportedCertVersion => "it is not an X.509 version 3 certificate",
-        NameConstraintViolation => "its CA must not issue it for this name (name constraints)",
-        PathLenConstraintViolated => "its CA must not have another CA below it (path length)",
+        NameConstraintViolation => "its CA may not issue certificates for this name (name constraints)",
+        PathLenConstraintViolated => "its CA may not issue intermediate CAs (path length)",
         MaximumPathDepthExceeded | MaximumPathBuildCallsExceeded | MaximumSignatureChecksExceeded => {
             "the chain from its CA is too long"
         }
