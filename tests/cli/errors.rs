@@ -120,7 +120,9 @@ fn every_error_that_keeps_a_command_from_starting_is_on_the_page() {
 fn every_message_on_the_page_occurs_in_the_sources_or_in_a_test() {
     let page = fs::read_to_string(repository("docs/errors.md")).unwrap().replace("\\|", "|");
     let folders = ["host/src", "guest-sdk/src", "hooks", "tests"].map(|folder| files(&repository(folder)));
-    let sources: String = folders.iter().flatten().map(|file| source(file).replace("\\\"", "\"")).collect();
+    // Not this file: a message in it is no proof.
+    let files = folders.iter().flatten().filter(|file| !file.ends_with("cli/errors.rs"));
+    let sources: String = files.map(|file| source(file).replace("\\\"", "\"")).collect();
     let (mut checked, mut unknown) = (0, Vec::new());
     for row in page.lines().filter(|line| line.starts_with("| `")) {
         let quoted = row.split(" | ").next().unwrap();

@@ -130,15 +130,22 @@ fn a_mistake_in_the_command_line_is_explained() {
             "must be one URL; the option is repeated, and several are separated by \",\" in the variable",
         ),
         (&["--hooks", "echo"], "unknown option --hooks; did you mean --after?"),
+        (&["--hook-timeout", "5s"], "unknown option --hook-timeout; did you mean --plugin-timeout?"),
+        (&["-after", "echo"], "unknown option -after; did you mean --after?"),
+        (
+            &["--after echo"],
+            "unknown option \"--after echo\": it is a single argument; in a manifest write [\"--after\", \"echo\"]",
+        ),
+        (&["--", "--after", "echo"], "--after comes after --, which ends wrapper's options; put it in front of the --"),
         (&["--before-hook", "echo"], "unknown option --before-hook; did you mean --before?"),
         (
             &["—after", "echo"],
-            "\"—after\" begins with an em dash (U+2014); an option begins with two ASCII hyphens: --",
+            "\"—after\" begins with an em dash (U+2014); write it in ASCII, an option with two hyphens: --",
         ),
-        (&["––after", "echo"], "begins with an en dash (U+2013); an option begins with two ASCII hyphens: --"),
+        (&["––after", "echo"], "begins with an en dash (U+2013); write it in ASCII, an option with two hyphens: --"),
         (
             &["“/my-job”"],
-            "begins with a typographic quotation mark (U+201C); an option begins with two ASCII hyphens: --",
+            "begins with a typographic quotation mark (U+201C); write it in ASCII, an option with two hyphens: --",
         ),
         (&["--allow-http", "http://a/b"], "must end after the host and port; paths cannot be restricted"),
         (&["--allow-http", "http://*"], "cannot allow every host, only subdomains (*.example.com) and every port (:*)"),
@@ -152,7 +159,7 @@ fn a_mistake_in_the_command_line_is_explained() {
 #[test]
 fn an_allow_list_has_two_names_and_the_variable_is_set_under_one_of_them() {
     let run = |options: &[&str], variables: &[(&str, &str)]| {
-        let mut run = wrapper().with(&["--plugin", "http-ready"]).with(options).with(&["true"]);
+        let mut run = wrapper().with(&["--before", "http-ready"]).with(options).with(&["true"]);
         run.env("HOOK_HTTP_READY_URL", "http://localhost:1/").envs(variables.iter().copied());
         run.env("HOOK_HTTP_READY_ABSENT", "start").env("HOOK_HTTP_READY_STARTUP", "0");
         run.done()
@@ -160,10 +167,10 @@ fn an_allow_list_has_two_names_and_the_variable_is_set_under_one_of_them() {
     let (here, elsewhere) = ("http://localhost:1", "http://10.1.2.3:1");
     for (options, variables, denied_by) in [
         (&["--allow", here][..], &[][..], None),
-        (&["--allow", elsewhere], &[], Some("--allow-http ")),
+        (&["--allow", elsewhere], &[], Some("HOOK_HTTP_READY_ALLOW=")),
         (&["--allow", elsewhere, "--allow-http", here], &[], None),
         (&[], &[("WRAPPER_ALLOW", here)], None),
-        (&[], &[("WRAPPER_ALLOW", elsewhere)], Some("--allow-http ")),
+        (&[], &[("WRAPPER_ALLOW", elsewhere)], Some("HOOK_HTTP_READY_ALLOW=")),
         (&["--allow", here], &[("WRAPPER_ALLOW", "x"), ("WRAPPER_ALLOW_HTTP", "x")], None),
         (&[], &[("WRAPPER_ALLOW", ""), ("WRAPPER_ALLOW_HTTP", here)], None),
         (&[], &[("HOOK_HTTP_READY_ALLOW", elsewhere)], Some("HOOK_HTTP_READY_ALLOW=")),
@@ -293,6 +300,8 @@ fn a_variable_with_a_typo_is_125_and_names_the_one_that_was_meant() {
         ("WRAPPER_BEFORE", "WRAPPER_BEFORE_PLUGIN_PATH"),
         ("WRAPPER_BEFORE_HOOK", "WRAPPER_BEFORE_PLUGIN_PATH"),
         ("WRAPPER_PLUGIN_TIMOUT", "WRAPPER_PLUGIN_TIMEOUT"),
+        ("WRAPPER_HOOK_TIMEOUT", "WRAPPER_PLUGIN_TIMEOUT"),
+        ("WRAPPER_AFTER_ON", "WRAPPER_PLUGIN_ON"),
         ("WRAPPER_ALLOW_HTTPS", "WRAPPER_ALLOW_HTTP"),
     ] {
         let mut run = wrapper().with(&["echo", "started"]);

@@ -25,7 +25,7 @@ fn check_says_what_would_run_with_which_access_and_runs_nothing() {
     let file = guests::official("istio-quit");
     let run = run.arg("--after").arg(format!("quit={}", file.display()));
     run.args(["--after", "slack=http", "--allow-http", "http://localhost:*", "--", "echo", "started"]);
-    run.env("HOOK_QUIT_URL", peer.url("/S3CRET")).env("HOOK_QUIT_ON", "failure").env("HOOK_QUIT_MEMORY", "1MiB");
+    run.env("HOOK_QUIT_URL", peer.url("/S3CRET")).env("HOOK_QUIT_ON", "success").env("HOOK_QUIT_MEMORY", "1MiB");
     run.env("HOOK_SLACK_URL", "https://hooks.example/S3CRET")
         .env("HOOK_SLACK_ALLOW_HTTP", "https://*.example:*,http://[::1]");
     run.env("HOOK_SLACK_TIMEOUT", "30s");
@@ -45,7 +45,7 @@ fn check_says_what_would_run_with_which_access_and_runs_nothing() {
             "after": [
                 {
                     "name": "quit", "source": file, "built-in": false, "about": "asks istio-proxy to quit",
-                    "on": "failure", "on-last": false, "optional": false, "timeout": 10.0, "memory": 1 << 20,
+                    "on": "success", "on-last": false, "optional": false, "timeout": 10.0, "memory": 1 << 20,
                     "digest-checked": false, "allow-http": ["http://localhost:*"],
                     "variables": ["HOOK_QUIT_MEMORY", "HOOK_QUIT_ON", "HOOK_QUIT_URL"],
                     "needs": [format!("{origin} (HOOK_QUIT_URL)")], "valid": true,
@@ -163,8 +163,9 @@ fn check_warns_of_a_command_that_cannot_be_started_here_and_is_valid() {
         (empty.to_str().unwrap(), "Exec format error (its #! line names no interpreter)".into()),
     ] {
         let done = wrapper().with(&["--check", command]).done();
-        let line =
-            format!("wrapper: the command cannot be started here: {command:?}: {why}; in its own image it may be");
+        let line = format!(
+            "wrapper: the command cannot be started here: {command:?}: {why}; ignore this if the job uses another image"
+        );
         assert_eq!((done.code(), done.line()), (0, line.as_str()));
         // It is what happens.
         let run = wrapper().with(&[command]).done();
@@ -318,7 +319,7 @@ fn a_question_takes_no_command_and_no_other_option() {
     ] {
         let done = wrapper().with(args).done();
         assert_eq!((done.code(), done.stdout.as_str()), (125, ""), "{args:?}");
-        assert!(done.line().ends_with("takes no command and no other option than --log and --log-format"), "{done:?}");
+        assert!(done.line().ends_with("takes no command, and no options except --log and --log-format"), "{done:?}");
     }
 }
 

@@ -135,7 +135,7 @@ fn a_failed_gate_is_reported_with_the_hooks_that_followed() {
     let mut run = telling(&log.path).with(&["--before", "gate=http-ready", "--plugin", "echo", "true"]);
     run.env("HOOK_GATE_URL", "http://127.0.0.1:9/").env("HOOK_GATE_ABSENT", "fail").env("HOOK_GATE_STARTUP", "0");
     assert_eq!(run.done().code(), 125);
-    let words = r#"exit code 125: "true" was not started: a hook before it failed; hooks: gate failed, echo succeeded"#;
+    let words = r#"exit code 125: "true" was not started: a --before hook failed; hooks: gate failed, echo succeeded"#;
     assert_eq!(log.line(), words);
 }
 

@@ -39,6 +39,7 @@ fn the_message_for_a_command_that_is_not_found_has_a_hint() {
         ("nosuch", " (not found in PATH)"),
         ("ls -l", r#" (it is a single argument; in a manifest write ["ls", "-l"])"#),
         ("set -e\nfor i in 1 2 3; do echo $i; done\nfor i in 4 5 6; do echo $i; done\nexec /my-job --verbose", SCRIPT),
+        ("echo a && echo b", SCRIPT),
         ("help", " (wrapper has no subcommands; see wrapper --help)"),
         ("./nosuch", ""),
         ("", " (it is an empty string)"),

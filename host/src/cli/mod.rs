@@ -62,7 +62,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request> {
         arguments.ensure_alone(options::LIST_HOOKS)?;
         return Ok(Request::ListHooks(log_format(&arguments)?));
     }
-    ensure_ascii(&arguments)?;
+    ensure_is_command(&arguments)?;
     let purpose = match (arguments.has(options::INSPECT), arguments.has(options::CHECK)) {
         (true, _) => Purpose::Inspect,
         (_, true) => Purpose::Check,
@@ -76,12 +76,16 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request> {
     })
 }
 
-/// Refuses a command that begins with a dash or a quotation mark that is not ASCII: an option, or a quoted command, was
-/// copied from a page that has changed it. A `--` shows that it is meant so.
-fn ensure_ascii(arguments: &Arguments) -> Result<()> {
+/// Refuses a command that is one of wrapper's options behind a `--`, or begins with a dash or a quotation mark that is
+/// not ASCII: an option, or a quoted command, was copied from a page that has changed it. A `--` shows that it is meant
+/// so.
+fn ensure_is_command(arguments: &Arguments) -> Result<()> {
     let word = arguments.program().map(|word| word.to_string_lossy()).unwrap_or_default();
+    if word.strip_prefix("--").is_some_and(|option| options::exists(option.split('=').next().unwrap_or_default())) {
+        bail!("{word} comes after --, which ends wrapper's options; put it in front of the --");
+    }
     match typographic(&word).filter(|_| !is_behind_separator(&arguments.command())) {
-        Some(character) => bail!("{word:?} begins with {character}; an option begins with two ASCII hyphens: --"),
+        Some(character) => bail!("{word:?} begins with {character}; write it in ASCII, an option with two hyphens: --"),
         None => Ok(()),
     }
 }
@@ -247,6 +251,13 @@ pub fn error_report(args: impl IntoIterator<Item = OsString>) -> ErrorReport {
     }
 }
 
+/// The argument with an option's name behind one hyphen, of which clap reports the first letter.
+fn with_one_hyphen(reported: &str) -> Option<String> {
+    let arguments = env::args_os().filter_map(|argument| argument.into_string().ok());
+    let mut arguments = arguments.filter(|argument| !argument.starts_with("--") && argument.starts_with(reported));
+    arguments.find(|argument| options::exists(argument.trim_start_matches('-').split('=').next().unwrap_or_default()))
+}
+
 /// A message of one line for clap's error, whose own fill a screen with tips and usage.
 fn in_one_line(error: &clap::Error) -> String {
     let argument = match error.get(ContextKind::InvalidArg) {
@@ -259,7 +270,14 @@ fn in_one_line(error: &clap::Error) -> String {
         ErrorKind::MissingRequiredArgument => {
             format!("no command given; usage: {}, {}", options::USAGE, options::SEE_HELP)
         }
-        ErrorKind::UnknownArgument => format!("unknown option {argument}; {}", options::meant(argument)),
+        ErrorKind::UnknownArgument if argument.contains(' ') => {
+            let words: Vec<_> = argument.split_whitespace().collect();
+            format!("unknown option {argument:?}: it is a single argument; in a manifest write {words:?}")
+        }
+        ErrorKind::UnknownArgument => {
+            let argument = with_one_hyphen(argument).unwrap_or_else(|| argument.into());
+            format!("unknown option {argument}; {}", options::meant(&argument))
+        }
         ErrorKind::InvalidValue => format!("{argument} needs a value"),
         ErrorKind::TooManyValues => format!("{option} takes no value"),
         ErrorKind::ArgumentConflict if option == "--install" => "--install takes no command and no other option".into(),

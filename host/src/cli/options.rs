@@ -472,12 +472,25 @@ fn list_called(name: &str) -> Option<&'static Opt> {
     OTHER_NAMES.iter().find(|(names, _)| names.iter().any(is_name)).map(|(_, option)| *option)
 }
 
+/// The name of an option for hooks as it is: people write `--hook-timeout` and `WRAPPER_AFTER_TIMEOUT`.
+fn of_hooks(name: &str, prefix: &str) -> String {
+    let others = ["hook-", "hooks-", "after-", "HOOK_", "HOOKS_", "AFTER_"];
+    let rest = others.iter().find_map(|other| name.strip_prefix(other));
+    rest.map_or_else(|| name.into(), |rest| format!("{prefix}{rest}"))
+}
+
+/// Whether there is an option of this name.
+pub fn exists(flag: &str) -> bool {
+    ALL.iter().flat_map(|option| [Some(option.flag), option.alias]).flatten().any(|known| known == flag)
+}
+
 /// The option that was probably meant by one that does not exist, for its message.
 pub fn meant(unknown: &str) -> String {
     let bare = unknown.trim_start_matches('-');
     if let Some(option) = list_called(&bare.replace('-', "_")) {
         return format!("did you mean --{}?", option.flag);
     }
+    let bare = &of_hooks(bare, "plugin-");
     let options = ALL
         .iter()
         .flat_map(|option| [Some(option.flag), option.alias])
@@ -496,6 +509,7 @@ fn meant_variable(unknown: &str) -> Option<&'static str> {
     if let Some(option) = list_called(bare) {
         return Some(option.variable);
     }
+    let bare = &of_hooks(bare, "PLUGIN_");
     let names = |option: &Opt| {
         let flags = [Some(option.flag), option.alias].into_iter().flatten().map(|flag| flag.replace('-', "_"));
         flags.chain(option.variable.strip_prefix("WRAPPER_").map(str::to_owned)).collect::<Vec<_>>()
@@ -706,7 +720,7 @@ impl Arguments {
         let others = others.filter(|other| ![name, LOG.flag, LOG_FORMAT.flag].contains(other));
         ensure!(
             !others.into_iter().any(|other| self.has(other)),
-            "--{name} takes no command and no other option than --log and --log-format"
+            "--{name} takes no command, and no options except --log and --log-format"
         );
         Ok(())
     }

@@ -50,7 +50,7 @@ fn size(value: &OsStr) -> Result<u64> {
 
 /// A name or a path of so many bytes.
 pub fn at_most(value: &OsStr, limit: usize) -> Result<OsString> {
-    ensure!((1..=limit).contains(&value.len()), "must have 1 to {limit} bytes");
+    ensure!((1..=limit).contains(&value.len()), "must be 1 to {limit} bytes long");
     Ok(value.to_owned())
 }
 
