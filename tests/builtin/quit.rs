@@ -111,6 +111,17 @@ impl Sidecar {
         format!("HOOK_{}_{end}", self.hook.to_uppercase().replace('-', "_"))
     }
 
+    /// The line about one that is waited for.
+    fn waiting(&self) -> String {
+        format!("wrapper: {}: waiting for {}: connection refused", self.hook, self.name)
+    }
+
+    /// What the log advises if it has not started in time.
+    fn more(&self) -> String {
+        let [url, timeout] = ["URL", "TIMEOUT"].map(|setting| self.variable(setting));
+        format!("{url} is for another address, {timeout} gives it more time")
+    }
+
     /// Runs its hook with these settings; 125 is then the code of a hook that failed. The command is still to be named.
     fn quit(&self, settings: &[(&str, &str)]) -> Command {
         // On a busy machine a hook waits for the compiler, which has the lowest priority; these tests measure time.
@@ -351,7 +362,7 @@ fn with_wait_gone_a_sidecar_that_resets_every_connection_is_not_gone() {
     });
     let settings = [("WAIT_GONE", "true"), ("STARTUP", "0")];
     let done = istio.quit_at(&peer, &settings).with(&["--plugin-timeout", "3s", "true"]).done();
-    let stays = format!("istio-proxy is still running: \"{}\" does not refuse connections yet", peer.url("/"));
+    let stays = format!("istio-proxy is still running: \"{}\" still accepts connections", peer.url("/"));
     assert_eq!(done.lines(), [istio.asked(200), istio.failure(&stays)]);
     assert_eq!(done.code(), 125);
 }
@@ -423,7 +434,7 @@ fn an_answer_that_there_is_no_such_endpoint_names_what_enables_it_and_the_variab
             assert_eq!(done.code(), 125, "{done:?}");
             let words = format!("\"{}\": answered {status}; ", peer.url(sidecar.path));
             let start = misconfigured(sidecar.hook, &words);
-            let end = format!("; set {} if it listens elsewhere", sidecar.variable("URL"));
+            let end = format!("; check the port and the path in {}", sidecar.variable("URL"));
             let middle = done.line().strip_prefix(&start).and_then(|line| line.strip_suffix(&end));
             assert!(middle.is_some_and(|words| words.contains(sidecar.enabled_by)), "{done:?}");
             assert_eq!(peer.requests().len(), 1);
@@ -572,7 +583,8 @@ fn one_that_listens_after_the_startup_time_is_asked_if_waiting_was_chosen() {
                 eventually("the startup time is over", || since.elapsed() > Duration::from_secs(2));
                 assert!(!run.has_ended(), "{}", run.stderr_so_far());
                 let late = listening("127.0.0.1", *sidecar.ports.last().unwrap());
-                sidecar.assert_success(&run.done());
+                let done = run.done();
+                assert_eq!((done.code(), done.lines()), (0, vec![sidecar.waiting().as_str(), &sidecar.asked(200)]));
                 assert_eq!(late.requests().len(), 1);
             });
         }
@@ -586,8 +598,9 @@ fn one_that_is_waited_for_and_never_listens_is_a_failure_at_the_end_of_the_hooks
             let settings = [("STARTUP", "0"), ("ABSENT", "wait")];
             let done = sidecar.quit(&settings).with(&["--plugin-timeout", "4s", "true"]).done();
             let (name, refused) = (sidecar.name, sidecar.refused(&sidecar.urls()));
-            let more = format!("{} gives it more time", sidecar.variable("TIMEOUT"));
-            sidecar.assert_failure(&done, &format!("{name} is not listening yet: {refused}; {more}"));
+            let more = sidecar.more();
+            let failure = sidecar.failure(&format!("{name} is not listening yet: {refused}; {more}"));
+            assert_eq!((done.code(), done.lines()), (125, vec![sidecar.waiting().as_str(), &failure]));
             assert_took(&done, 3.0, 10.0);
         });
     });
@@ -631,7 +644,8 @@ fn another_address_of_the_product_that_listens_is_named_and_not_asked_to_quit() 
                 let listens = format!("{refused}; but \"{}\" accepts connections; ", other.url("/"));
                 let (line, variable) = (done.line(), sidecar.variable("URL"));
                 assert!(line.contains(&listens) && line.contains(sidecar.enabled_by), "{done:?}");
-                assert!(line.contains(&format!("; set {variable} if it listens elsewhere; ")), "{done:?}");
+                let url = other.url(sidecar.path);
+                assert!(line.contains(&format!("; if that is it, set {variable}={url}; ")), "{done:?}");
                 assert_eq!(done.code(), 0, "{done:?}");
                 assert!(other.requests().iter().all(|request| request.starts_with("GET / ")), "{:?}", other.requests());
                 gone(vec![other]);
@@ -658,9 +672,9 @@ fn a_startup_time_that_is_longer_than_the_hooks_ends_before_it_and_is_no_success
         network::alone(|| {
             let done = sidecar.quit(&[("STARTUP", "2m")]).with(&["--plugin-timeout", "4s", "true"]).done();
             let (name, refused) = (sidecar.name, sidecar.refused(&sidecar.urls()));
-            let more = format!("{} gives it more time", sidecar.variable("TIMEOUT"));
+            let more = sidecar.more();
             // Which it says at the start, too.
-            let warning = format!("{} (2m) is not less than --plugin-timeout 4s: ", sidecar.variable("STARTUP"));
+            let warning = format!("{} (2m) does not fit into --plugin-timeout 4s: ", sidecar.variable("STARTUP"));
             assert!(done.lines()[0].contains(&warning), "{done:?}");
             let failure = sidecar.failure(&format!("{name} is not listening yet: {refused}; {more}"));
             assert_eq!((done.code(), &done.lines()[1..]), (125, &[failure.as_str()][..]));
@@ -727,8 +741,7 @@ fn with_wait_gone_one_that_stays_is_reported_before_the_hooks_deadline() {
         });
         for (peer, run) in peers.iter().zip(runs) {
             let done = run.done();
-            let stays =
-                format!("{} is still running: \"{}\" does not refuse connections yet", sidecar.name, peer.url("/"));
+            let stays = format!("{} is still running: \"{}\" still accepts connections", sidecar.name, peer.url("/"));
             assert_eq!(done.code(), 125, "{done:?}");
             assert_eq!(done.lines(), [sidecar.asked(200), sidecar.failure(&stays)]);
             assert_took(&done, 2.0, 6.0);

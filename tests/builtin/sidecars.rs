@@ -124,6 +124,8 @@ fn a_real_envoy_quits_wherever_its_interface_is() {
     });
 }
 
+const WAITING: &str = "wrapper: sidecars: waiting for a sidecar: connections are refused";
+
 #[test]
 fn a_pod_without_a_sidecar_waits_once_for_all_of_them_and_the_setting_decides() {
     network::alone(|| {
@@ -152,10 +154,12 @@ fn a_pod_without_a_sidecar_waits_once_for_all_of_them_and_the_setting_decides() 
         for (run, settings, code, line, at_least, at_most) in runs {
             let done = run.done();
             // A startup time that is too long is a warning at the start.
-            let warning = "HOOK_SIDECARS_STARTUP (5s) is not less than HOOK_SIDECARS_TIMEOUT=2s";
+            let warning = "HOOK_SIDECARS_STARTUP (5s) does not fit into HOOK_SIDECARS_TIMEOUT=2s";
+            let waits = settings.contains(&("ABSENT", "wait"));
+            assert_eq!(done.lines()[0] == WAITING, waits, "{done:?}");
             let warns = done.lines()[0].contains(warning);
             assert_eq!(warns, settings == [("TIMEOUT", "2s")], "{done:?}");
-            assert_eq!((done.code(), &done.lines()[usize::from(warns)..]), (code, &[line.as_str()][..]));
+            assert_eq!((done.code(), &done.lines()[usize::from(warns || waits)..]), (code, &[line.as_str()][..]));
             assert_took(&done, at_least, at_most);
         }
     });
@@ -184,7 +188,7 @@ fn with_absent_wait_one_that_comes_after_the_window_is_asked() {
         let run = quit(&[("STARTUP", "0"), ("ABSENT", "wait"), ("TIMEOUT", "2m")]).running();
         eventually("all were asked more than once", || network::refusals() > 60);
         let _linkerd = answering(4191, 200);
-        assert_lines(&run.done(), 0, &[asked("linkerd-proxy")]);
+        assert_lines(&run.done(), 0, &[WAITING.into(), asked("linkerd-proxy")]);
     });
 }
 
@@ -206,7 +210,7 @@ fn with_absent_wait_those_that_refuse_after_the_window_are_absent_if_the_contain
 fn another_program_at_an_address_is_reported_and_counts_only_if_there_is_no_sidecar() {
     let why = "cloud-sql-proxy, or another program at its address: \"http://localhost:9091/quitquitquit\": answered 404; \
         the proxy's option --quitquitquit enables the endpoint; set HOOK_CLOUDSQL_QUIT_URL if it listens elsewhere; to \
-        leave it out: HOOK_SIDECARS_EXCEPT";
+        skip it, set HOOK_SIDECARS_EXCEPT";
     network::alone(|| {
         let other = answering(9091, 404);
         assert_lines(&quit_at_once().done(), 125, &[misconfigured("sidecars", why)]);
@@ -218,7 +222,7 @@ fn another_program_at_an_address_is_reported_and_counts_only_if_there_is_no_side
         assert_lines(&except.done(), 0, &[asked("istio-proxy")]);
         assert_eq!(other.requests().len(), 2, "it was left out");
         let done = quit(&[("EXCEPT", "istio")]).done();
-        let words = "HOOK_SIDECARS_EXCEPT: \"istio\" is no hook of a known sidecar";
+        let words = "HOOK_SIDECARS_EXCEPT: \"istio\" is not the hook of a known sidecar";
         assert_lines(&done, 125, &[misconfigured("sidecars", words)]);
     });
 }
@@ -265,7 +269,7 @@ fn with_wait_gone_the_ports_have_to_be_closed_afterwards() {
         assert_lines(&run.done(), 0, &[asked("linkerd-proxy"), "wrapper: sidecars: linkerd-proxy is gone".into()]);
         let _stays = answering(4191, 200);
         let done = quit(&[("STARTUP", "0"), ("TIMEOUT", "2s"), ("WAIT_GONE", "true")]).done();
-        let why = "linkerd-proxy is still running: \"http://localhost:4191/\" does not refuse connections yet";
+        let why = "linkerd-proxy is still running: \"http://localhost:4191/\" still accepts connections";
         assert_lines(&done, 125, &[asked("linkerd-proxy"), failed("sidecars", why)]);
     });
 }

@@ -62,7 +62,10 @@ pub fn quit_all(cx: &Context, prefix: &str, sidecars: &[Sidecar]) -> Result {
     let except = cx.list(&name("EXCEPT"));
     for hook in &except {
         if !sidecars.iter().any(|sidecar| is_of(hook, sidecar)) {
-            return Err(Error::Misconfigured(text!("{}: \"{hook}\" is no hook of a known sidecar", name("EXCEPT"))));
+            return Err(Error::Misconfigured(text!(
+                "{}: \"{hook}\" is not the hook of a known sidecar",
+                name("EXCEPT")
+            )));
         }
     }
 
@@ -73,6 +76,7 @@ pub fn quit_all(cx: &Context, prefix: &str, sidecars: &[Sidecar]) -> Result {
     if candidates.is_empty() {
         return Err(Error::Misconfigured(text!("{} lists every sidecar", name("EXCEPT"))));
     }
+    let mut is_wait_logged = false;
     loop {
         ask(&mut candidates);
         let is_young = cx.uptime() < startup;
@@ -81,6 +85,10 @@ pub fn quit_all(cx: &Context, prefix: &str, sidecars: &[Sidecar]) -> Result {
         let open = candidates.iter().any(|candidate| candidate.state == State::NoAnswer && !candidate.is_settled());
         let missing = candidates.iter().any(Candidate::is_missing);
         if (open || missing && waits) && cx.time_left() > REPORT_MARGIN {
+            if !open && !is_young && !is_wait_logged {
+                log::info("waiting for a sidecar: connections are refused");
+                is_wait_logged = true;
+            }
             sleep(PERIOD);
             continue;
         }
@@ -148,7 +156,7 @@ fn report(cx: &Context, candidates: &mut [Candidate], wait_gone: bool, name: &im
         }
         let error = match (candidate.rejection.take(), candidate.state) {
             (Some(Error::Misconfigured(why)), _) => Error::Misconfigured(text!(
-                "{sidecar}, or another program at its address: {why}; to leave it out: {}",
+                "{sidecar}, or another program at its address: {why}; to skip it, set {}",
                 name("EXCEPT")
             )),
             (Some(error), _) => error,

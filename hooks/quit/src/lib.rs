@@ -180,6 +180,7 @@ pub fn quit(cx: &Context, sidecar: &Sidecar, with_header: impl Fn(Request) -> Re
 
     let mut requests = Requests { sidecar, urls, why: String::new() };
     let mut state = State::NotListening;
+    let mut is_wait_logged = false;
     loop {
         state = match state.then(requests.ask(&with_header)?) {
             State::NotListening if !waits && cx.uptime() >= startup => State::Absent,
@@ -197,6 +198,10 @@ pub fn quit(cx: &Context, sidecar: &Sidecar, with_header: impl Fn(Request) -> Re
             State::Asked => "is still running",
             State::Absent => "is considered absent",
             _ if cx.time_left() > REPORT_MARGIN => {
+                if state == State::NotListening && cx.uptime() >= startup && !is_wait_logged {
+                    log::info(&text!("waiting for {}: connection refused", sidecar.name));
+                    is_wait_logged = true;
+                }
                 sleep(PERIOD);
                 continue;
             }
@@ -207,7 +212,9 @@ pub fn quit(cx: &Context, sidecar: &Sidecar, with_header: impl Fn(Request) -> Re
         let fix = match state {
             State::Absent if stopped => "; it may have been stopped together with the command".into(),
             State::Absent if if_absent == "ok" => text!("; if it is only late, set {}=wait", name("ABSENT")),
-            State::NotListening => text!("; {} gives it more time", cx.setting_name("TIMEOUT")),
+            State::NotListening => {
+                text!("; {} is for another address, {} gives it more time", name("URL"), cx.setting_name("TIMEOUT"))
+            }
             _ => String::new(),
         };
         if let State::Absent | State::NotListening = state {
@@ -277,7 +284,7 @@ impl<'a> Requests<'a> {
             }
             // Overloaded, or still starting.
             408 | 429 | 500..600 => Ok(State::NoAnswer),
-            401 | 403 | 404 | 405 | 412 => Err(Error::Misconfigured(text!("{}{}", self.why, &*self.hint()))),
+            401 | 403 | 404 | 405 | 412 => Err(Error::Misconfigured(text!("{}{}", self.why, &*self.hint(url)))),
             _ => Err(Error::Failed(self.why.clone())),
         }
     }
@@ -291,7 +298,7 @@ impl<'a> Requests<'a> {
                 _ => sleep(PERIOD),
             }
         }
-        self.why = text!("\"{root}\" does not refuse connections yet");
+        self.why = text!("\"{root}\" still accepts connections");
         State::Asked
     }
 
@@ -308,19 +315,36 @@ impl<'a> Requests<'a> {
                 Err(error) => matches!(error.kind, ErrorKind::Closed | ErrorKind::Protocol),
             };
             if listens {
-                self.why += &text!("; but \"{url}\" accepts connections{}", &*self.hint());
+                let Sidecar { hint, prefix, urls, .. } = self.sidecar;
+                let path = urls.first().map(|url| path(url)).unwrap_or_default();
+                self.why +=
+                    &text!("; but \"{url}\" accepts connections; {hint}; if that is it, set {prefix}_URL={url}{path}");
             }
         }
     }
 
-    fn hint(&self) -> String {
-        text!("; {}; set {}_URL if it listens elsewhere", self.sidecar.hint, self.sidecar.prefix)
+    /// What is probably wrong where the endpoint does not exist, or rejects the request.
+    fn hint(&self, url: &str) -> String {
+        let Sidecar { hint, prefix, urls, .. } = self.sidecar;
+        if urls.contains(&url) {
+            text!("; {hint}; set {prefix}_URL if it listens elsewhere")
+        } else {
+            text!("; {hint}; check the port and the path in {prefix}_URL")
+        }
     }
+}
+
+/// Where the path of a URL begins.
+fn slash(url: &str) -> usize {
+    url.bytes().enumerate().filter(|(_, byte)| *byte == b'/').nth(2).map_or(url.len(), |(place, _)| place)
 }
 
 /// The URL without its path: a GET of it has no effect.
 fn root(url: &str) -> String {
-    let slash = url.bytes().enumerate().filter(|(_, byte)| *byte == b'/').nth(2);
-    let end = slash.map_or(url.len(), |(place, _)| place);
-    text!("{}/", url.get(..end).unwrap_or(url))
+    text!("{}/", url.get(..slash(url)).unwrap_or(url))
+}
+
+/// The path of a URL, without its first slash.
+fn path(url: &str) -> &str {
+    url.get(slash(url) + 1..).unwrap_or_default()
 }
