@@ -72,3 +72,5 @@ def unpack(file, folder, *options):
     """What tar's options choose of a package."""
     with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", file], stdout=subprocess.PIPE) as package:
         subprocess.run(["tar", "x", "-C", folder, *options], stdin=package.stdout, check=True)
+    if package.returncode:
+        raise Unavailable(f"dpkg-deb cannot read {file}")

@@ -29,6 +29,11 @@ func main() {
 		length, n := binary.Uvarint(module[at+1:])
 		end := at + 1 + n + int(length)
 		if module[at] == memorySection {
+			// The number of memories, flags, and the minimum.
+			old, _ := binary.Uvarint(module[at+1+n+2:])
+			if module[at+1+n+1] != 0 || old > pages {
+				log.Fatalf("the memory has a maximum, or starts with more than %d pages", pages)
+			}
 			header := binary.AppendUvarint([]byte{memorySection}, uint64(len(section)))
 			module = bytes.Join([][]byte{module[:at], header, section, module[end:]}, nil)
 			if err := os.WriteFile(os.Args[1], module, 0o644); err != nil {

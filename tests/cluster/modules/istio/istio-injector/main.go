@@ -3,7 +3,6 @@
 package main
 
 import (
-	"fmt"
 	"log"
 	"os"
 
@@ -26,7 +25,13 @@ func main() {
 			}
 		}
 	}
-	text := func(name, key string) string { return fmt.Sprint(data[name][key]) }
+	text := func(name, key string) string {
+		value, found := data[name][key].(string)
+		if !found {
+			log.Fatalf("the chart has no %s in a ConfigMap %s", key, name)
+		}
+		return value
+	}
 	config, err := inject.UnmarshalConfig([]byte(text("istio-sidecar-injector", "config")))
 	if err != nil {
 		log.Fatal(err)
