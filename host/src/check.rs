@@ -16,7 +16,7 @@ use std::time::Duration;
 pub fn check(config: &Config, supervisor: Supervisor) -> (String, u8) {
     if let Some(reason) = reason_not_to_start(&config.command) {
         // Where a manifest is checked, the image need not be the one of the Job.
-        log::warn(format!("the command cannot be started here: {reason}; in its own image it may be"));
+        log::warn(format!("the command cannot be started here: {reason}; ignore this if the job uses another image"));
     }
     let (hooks, valid) = checked(config, supervisor);
     let of = |phase, listed| Item::List(hook::overview(listed, &hooks, phase, &config.common));

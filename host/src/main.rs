@@ -151,8 +151,8 @@ fn why_not_started(hooks: &Hooks, before: &[Report], supervisor: &Supervisor) ->
         return Some(Outcome::not_started(format!("hook {hook} cannot be run"), WRAPPER_FAILED));
     }
     match supervisor.stop_signal() {
-        Some(signal) => Some(Outcome::not_started("asked to stop before the start", killed_by(signal))),
-        _ if before.iter().any(Report::failed) => Some(Outcome::not_started("a hook before it failed", WRAPPER_FAILED)),
+        Some(signal) => Some(Outcome::not_started("a stop signal arrived first", killed_by(signal))),
+        _ if before.iter().any(Report::failed) => Some(Outcome::not_started("a --before hook failed", WRAPPER_FAILED)),
         _ => None,
     }
 }

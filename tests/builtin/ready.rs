@@ -284,7 +284,7 @@ fn a_stop_signal_ends_the_wait_at_once_and_the_command_is_not_started() {
                 assert_eq!((done.code(), done.stdout.as_str()), (code, ""), "{role:?}: {done:?}");
                 let lines = done.lines();
                 assert_eq!(lines[0], "wrapper: hook \"istio-ready\": ended-early: wrapper was asked to stop");
-                assert!(lines[1].ends_with("was not started: stopped by a signal before it was started"), "{lines:?}");
+                assert!(lines[1].ends_with("was not started: a stop signal arrived first"), "{lines:?}");
             }
         }
     });

@@ -171,8 +171,7 @@ fn a_memory_larger_than_the_limit_from_the_start_is_refused() {
     let module =
         |pages: u32| as_program(&format!(r#"(memory {pages}) (func (export "run") (result i32) i32.const 0)"#));
     assert_eq!(run(module(1024), &[], &[]).stderr, "");
-    let message =
-        |mib| format!("a memory of {mib} MiB exceeds the limit on all of its memories; raise --plugin-memory");
+    let message = |mib| format!("a memory of {mib} MiB exceeds its total memory limit; raise --plugin-memory");
     assert_fails(&run(module(1025), &[], &[]), &message("64.1"));
     assert_fails(&run(module(65536), &[], &[]), &message("4096.0"));
     assert_eq!(run(module(1025), &["--plugin-memory", "65MiB"], &[]).stderr, "");
@@ -184,7 +183,7 @@ fn the_memories_of_one_hook_share_its_limit() {
         as_program(&format!(r#"{} (func (export "run") (result i32) i32.const 0)"#, "(memory 300) ".repeat(count)))
     };
     assert_eq!(run(in_one_module(3), &[], &[]).stderr, "");
-    assert_fails(&run(in_one_module(4), &[], &[]), "exceeds the limit on all of its memories");
+    assert_fails(&run(in_one_module(4), &[], &[]), "exceeds its total memory limit");
 
     let in_instances = |count: usize| {
         guests::text(&format!(
@@ -200,7 +199,7 @@ fn the_memories_of_one_hook_share_its_limit() {
         ))
     };
     assert_eq!(run(in_instances(3), &[], &[]).stderr, "");
-    assert_fails(&run(in_instances(4), &[], &[]), "exceeds the limit on all of its memories");
+    assert_fails(&run(in_instances(4), &[], &[]), "exceeds its total memory limit");
 
     // Each grows by 16 MiB at a time until it is refused; together they never had more than the limit.
     let growing = r#"(memory $a 0) (memory $b 0) (memory $c 0)

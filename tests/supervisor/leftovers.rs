@@ -105,7 +105,8 @@ fn those_that_stay_longer_than_their_time_are_logged_and_left_alone() {
         // At first it can still be the shell that is about to become `sleep`.
         let [waiting, over] = lines(&done)[..] else { panic!("{done:?}") };
         assert!(waiting.starts_with("wrapper: the command left 1 process (s"), "{waiting}");
-        let message = "wrapper: 1 process (sleep) that the command left behind did not exit; the hooks run beside them";
+        let message =
+            "wrapper: 1 process (sleep) that the command left behind did not exit in time; running the hooks anyway";
         assert_eq!(over, message);
         assert!(ran_hook(&done), "{done:?}");
         assert_took(&done, 0.5, 9.0);

@@ -95,7 +95,7 @@ fn a_rewritten_stop_signal_before_the_command_keeps_it_from_starting_and_another
     let run = waiting("25000");
     run.signal(SIGTERM);
     let done = run.done();
-    assert!(done.code() == 143 && done.stderr.contains("was not started: asked to stop"), "{done:?}");
+    assert!(done.code() == 143 && done.stderr.contains("was not started: a stop signal arrived first"), "{done:?}");
     assert_took(&done, 0.0, 15.0);
     // USR1 does not become a stop signal of wrapper.
     let run = waiting("1000");

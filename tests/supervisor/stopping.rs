@@ -199,7 +199,7 @@ fn a_stop_signal_before_the_command_ends_what_comes_before_it_and_the_command_is
             kill(role.pid(&run), signal);
             let done = run.done();
             assert_eq!((done.code(), done.stdout.as_str()), (128 + signal, ""), "{done:?}");
-            assert!(done.stderr.contains("was not started: asked to stop before the start"), "{done:?}");
+            assert!(done.stderr.contains("was not started: a stop signal arrived first"), "{done:?}");
             assert_took(&done, 0.0, 10.0);
         }
     });

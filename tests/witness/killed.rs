@@ -268,11 +268,11 @@ fn a_witness_needs_the_option_and_hooks_that_can_be_loaded() {
     for (args, words) in [
         (&["--witness", "/nosuch/socket", "--plugin", "/nosuch.wasm"][..], "No such file or directory"),
         (&["--witness", "/nosuch/socket"], "cannot listen on \"/nosuch/socket\": No such file or directory"),
-        (&["--witness", ""], "must have 1 to 107 bytes"),
+        (&["--witness", ""], "must be 1 to 107 bytes long"),
         (&["--witness", "/s", "--witness-containers", "0"], "must be a number between 1 and 64"),
         (&["--witness", "/s", "--witness-containers", "65"], "must be a number between 1 and 64"),
-        (&["--witness", "/s", "--witness-name", &"n".repeat(64)], "must have 1 to 63 bytes"),
-        (&["--witness", &"s".repeat(108)], "must have 1 to 107 bytes"),
+        (&["--witness", "/s", "--witness-name", &"n".repeat(64)], "must be 1 to 63 bytes long"),
+        (&["--witness", &"s".repeat(108)], "must be 1 to 107 bytes long"),
     ] {
         let done = wrapper().with(args).done();
         assert_eq!(done.code(), 125, "{args:?}");

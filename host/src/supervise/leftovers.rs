@@ -108,7 +108,7 @@ impl Supervisor {
                 }
                 let left = format!("{} that the command left behind", descendants::display(&left));
                 if step != Step::Stop {
-                    log::warn(format!("{left} did not exit; the hooks run beside them"));
+                    log::warn(format!("{left} did not exit in time; running the hooks anyway"));
                     return count;
                 }
                 log::warn(format!("{left} did not exit within --leftovers-timeout; killing them"));
