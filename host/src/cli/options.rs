@@ -23,7 +23,7 @@ pub struct Opt {
     alias: Option<&'static str>,
     variable: &'static str,
     takes: Takes,
-    /// Value if it is not given.
+    /// Value if it is not set.
     default: Option<&'static str>,
     help: &'static str,
 }
@@ -48,7 +48,7 @@ impl Opt {
         format!("--{}", self.flag)
     }
 
-    /// Whether a word of the command line can be it.
+    /// Whether an argument on the command line can be this option.
     fn is_among(&self, args: &[OsString]) -> bool {
         let is_name = |word: &[u8]| [Some(self.flag), self.alias].contains(&str::from_utf8(word).ok());
         let mut words = args.iter().filter_map(|arg| arg.as_bytes().strip_prefix(b"--"));
@@ -150,7 +150,7 @@ pub const PLUGIN_PREPARE: Opt = Opt {
     takes: Takes::One("on|off"),
     default: Some("on"),
     help: "Compile hooks while the command runs, at the lowest priority; off: compile them only\n\
-           when the command has exited (less memory beside it, slower hooks)",
+           when the command has exited (less memory while it runs, slower hooks)",
 };
 
 pub const PLUGIN_FAILURE: Opt = Opt {
@@ -236,7 +236,7 @@ pub const LEFTOVERS: Opt = Opt {
     variable: "WRAPPER_LEFTOVERS",
     takes: Takes::One("ignore|wait|stop"),
     default: Some("ignore"),
-    help: "What to do before the after-hooks about processes that the command leaves behind:\n\
+    help: "What to do about processes that the command leaves behind, before the after-hooks run:\n\
            wait for them, or stop them with SIGTERM, and SIGKILL after --leftovers-timeout",
 };
 
@@ -247,7 +247,7 @@ pub const LEFTOVERS_TIMEOUT: Opt = Opt {
     takes: Takes::One("TIME"),
     // As long as each hook.
     default: Some("10s"),
-    help: "Time that processes which the command leaves behind have to exit",
+    help: "How long processes that the command leaves behind may take to exit",
 };
 
 pub const REWRITE_SIGNAL: Opt = Opt {
@@ -256,7 +256,7 @@ pub const REWRITE_SIGNAL: Opt = Opt {
     variable: "WRAPPER_REWRITE_SIGNAL",
     takes: Takes::Several("FROM=TO", b','),
     default: None,
-    help: "Forward signal FROM as TO, such as TERM=QUIT; TO is 0: do not forward it; repeatable",
+    help: "Forward signal FROM as TO, such as TERM=QUIT; with 0 as TO it is not forwarded; repeatable",
 };
 
 pub const SUCCESS_CODES: Opt = Opt {
@@ -331,7 +331,7 @@ pub const WITNESS_NAME: Opt = Opt {
     variable: "WRAPPER_WITNESS_NAME",
     takes: Takes::One("NAME"),
     default: None,
-    help: "Name of this container for the witness, where a pod has several",
+    help: "Name of this container for the witness, if several report to it",
 };
 
 pub const WITNESS_CONTAINERS: Opt = Opt {
@@ -340,7 +340,7 @@ pub const WITNESS_CONTAINERS: Opt = Opt {
     variable: "WRAPPER_WITNESS_CONTAINERS",
     takes: Takes::One("NUMBER"),
     default: Some("1"),
-    help: "For the witness: number of containers that have it",
+    help: "For the witness: number of containers that report to it",
 };
 
 pub const LOG: Opt = Opt {
@@ -404,7 +404,7 @@ const WITNESS_USAGE: &str = "wrapper [OPTIONS] --witness SOCKET";
 /// commands from starting.
 const INSTALL: &str = "install";
 
-/// The same for these, which ask for something else than running a command.
+/// The same for these, with which no command is run.
 pub const CHECK: &str = "check";
 pub const INSPECT: &str = "inspect";
 pub const LIST_HOOKS: &str = "list-hooks";
@@ -415,7 +415,7 @@ const COMMANDS: [(&str, Option<&str>, &str); 4] = [
         CHECK,
         None,
         "Print what would run, when and with which access, and exit;\n\
-         with 0 if all of it is valid, otherwise with 125; a command may follow and is not run",
+         the exit code is 0 if all is valid, otherwise 125; a command may be given, and is not run",
     ),
     (INSPECT, Some("HOOK"), "Print a hook's world, imports, settings, size and digest, and exit"),
     (LIST_HOOKS, None, "Print the built-in hooks and their settings, and exit"),
@@ -430,9 +430,9 @@ const OURS: &[u8] = b"WRAPPER_";
 /// Prefix and suffix of the variable of a hook's digest.
 const DIGEST: (&[u8], &[u8]) = (b"HOOK_", b"_SHA256");
 
-/// Names of variables that look like ours and are not, most often because of a typo, each with the one that was probably
-/// meant. For every Service whose name begins with `wrapper` Kubernetes makes some as well (`WRAPPER_SERVICE_HOST`,
-/// `WRAPPER_PORT_80_TCP`); they are left out.
+/// Names of variables that look like ours but are not, usually because of a typo, each with the one that was probably
+/// meant. Those that Kubernetes sets for every Service whose name begins with `wrapper` (`WRAPPER_SERVICE_HOST`,
+/// `WRAPPER_PORT_80_TCP`) are left out.
 pub fn unknown_variables() -> impl Iterator<Item = (String, Option<&'static str>)> {
     let names = environment::variables().filter(|variable| variable.starts_with(OURS)).map(|variable| {
         let name = variable.split(|byte| *byte == b'=').next().unwrap_or_default();
@@ -466,7 +466,7 @@ const OTHER_NAMES: [(&[&str], &Opt); 2] = [
     (&["BEFORE_HOOK", "BEFORE_HOOKS", "BEFORE_HOOK_PATH", "BEFORE_PLUGIN", "BEFORE_PLUGINS", "GATE", "GATES"], &BEFORE),
 ];
 
-/// The list of hooks that is called by one of those names, in capital or small letters.
+/// The list of hooks that one of these names stands for, in upper or lower case.
 fn list_called(name: &str) -> Option<&'static Opt> {
     let is_name = |other: &&str| name.eq_ignore_ascii_case(other);
     OTHER_NAMES.iter().find(|(names, _)| names.iter().any(is_name)).map(|(_, option)| *option)
@@ -484,7 +484,7 @@ pub fn exists(flag: &str) -> bool {
     ALL.iter().flat_map(|option| [Some(option.flag), option.alias]).flatten().any(|known| known == flag)
 }
 
-/// The option that was probably meant by one that does not exist, for its message.
+/// The option that was probably meant by an unknown one, for its message.
 pub fn meant(unknown: &str) -> String {
     let bare = unknown.trim_start_matches('-');
     if let Some(option) = list_called(&bare.replace('-', "_")) {
@@ -544,7 +544,7 @@ pub fn digest_variables() -> Vec<String> {
     set.map(|name| String::from_utf8_lossy(name).into_owned()).collect()
 }
 
-/// Whether there may be one of the options that are not in the table.
+/// Whether the arguments may contain one of the options that are not in the table.
 fn may_ask(args: &[OsString]) -> bool {
     args.iter().any(|argument| {
         let flag = argument.as_bytes().strip_prefix(b"--").unwrap_or_default();
@@ -552,9 +552,9 @@ fn may_ask(args: &[OsString]) -> bool {
     })
 }
 
-/// clap splits the command line; values are parsed where those of variables are. It is given the options that are on
-/// the command line and no others: each takes it some time, more than all else that is done about an option. The texts
-/// of the help are there only when somebody asks.
+/// clap splits the command line; values are parsed where those of variables are. It gets only the options that are on
+/// the command line: each takes it some time, more than anything else that is done for an option. The help texts are
+/// added only for `--help`.
 pub fn command(args: &[OsString]) -> Command {
     command_with(ALL.iter().filter(|option| option.is_among(args)), may_ask(args))
 }
@@ -610,7 +610,7 @@ pub fn help() -> String {
             "If an option and its environment variable are both set, the option wins.\n\
              HOOK_<NAME>_TIMEOUT, _MEMORY, _ALLOW, _SHA256 and _ON override the options for one hook;\n\
              with HOOK_<NAME>_OPTIONAL=true its failure does not keep the command from starting;\n\
-             with HOOK_<NAME>_ON_LAST=true it runs only in the last container that the witness knows.\n\n\
+             with HOOK_<NAME>_ON_LAST=true it runs only in the last of the witness's containers to exit.\n\n\
              Built-in hooks:\n{}\n\n\
              Exit codes:\n  the command's own; 128+n if signal n killed it; 127 not found; 126 not executable;\n  \
              124 if it did not exit within --timeout;\n  \
@@ -618,7 +618,7 @@ pub fn help() -> String {
              Examples:\n  \
              Wait for the Istio sidecar, run a job, then ask the sidecar to quit:\n    \
              wrapper --before istio-ready --after istio-quit -- /my-job --verbose\n  \
-             Say what would run, and what is wrong with it:\n    \
+             Print what would run, and what is wrong with it:\n    \
              WRAPPER_PLUGIN_PATH=istio-quit:slack=http wrapper --check",
             in_columns(&built_in_names()),
         ))
@@ -647,7 +647,7 @@ pub fn short_help() -> String {
         (format!("--{name}{}", value.map(|value| format!(" {value}")).unwrap_or_default()), *help)
     });
     let others =
-        [("-h, --help".into(), "Print this, or all about the options"), ("-V, --version".into(), "Print the version")];
+        [("-h, --help".into(), "Print this, or a full description"), ("-V, --version".into(), "Print the version")];
     let mut text = format!("Usage: {USAGE}\n");
     for (option, help) in options.chain(commands).chain(others) {
         let gap = WIDTH.1.saturating_sub(option.len()).max(2);
@@ -707,7 +707,7 @@ impl Arguments {
         self.has(INSPECT).then(|| self.matches.get_one(INSPECT).cloned()).flatten()
     }
 
-    /// Whether one of the options is given that are not in the table.
+    /// Whether this option, which is not in the table, is set.
     pub fn has(&self, name: &str) -> bool {
         // clap does not know an option that is not there.
         matches!(self.matches.try_contains_id(name), Ok(true))
@@ -813,7 +813,7 @@ impl Arguments {
         }
     }
 
-    /// That no more than one of the variables of this option is set, if they count.
+    /// Checks that at most one of this option's variables is set, if they count.
     pub fn check_variables(&self, option: &Opt) -> Result<()> {
         let set: Vec<_> = option.variables().filter(|name| self.own_variable(name).is_some()).collect();
         match set.as_slice() {
