@@ -111,7 +111,8 @@ use core::time::Duration;
 /// Builds a `String` like the standard library's `format!`, in a fraction of the code.
 ///
 /// It supports `{}` and `{name}`, for values that are [`Text`]: strings, `char`, `bool`, integers and this crate's
-/// errors. For the rest, such as `{:?}` and `{:.3}`, use `alloc::format!`, which makes a hook 4 kB larger.
+/// errors. For the rest, such as `{:?}` and `{:.3}`, use `alloc::format!` (after
+/// `extern crate alloc;`), which makes a hook 4 kB larger.
 ///
 /// ```
 /// let (url, status) = ("http://localhost/", 404);
