@@ -199,7 +199,10 @@ impl<'a> Description<'a> {
             Kind::Targets if setting.required && list(value).next().is_none() => {
                 findings.errors.push(format!("{variable} is an empty list"));
             }
-            Kind::Targets => list(value).for_each(|target| check_target(target, &variable, listing, findings)),
+            Kind::Targets => {
+                let check = |target| check_target(target, &variable, listing, &mut findings.needs);
+                findings.errors.extend(list(value).filter_map(check));
+            }
             Kind::Method => findings.warnings.extend(unusual_method(&variable, value)),
             _ => {}
         }
@@ -327,6 +330,13 @@ impl<'a> Listing<'a> {
         let found = self.variables.iter().find(|(variable, _)| *variable == name);
         found.map(|(_, value)| value.trim_ascii()).filter(|value| !value.is_empty())
     }
+
+    /// Whether the hook may connect there. It is noted as this among what it needs.
+    fn allows(&self, origin: &Origin, shown: String, needs: &mut Vec<String>) -> bool {
+        let is_allowed = self.settings.allow_http.value.allows(origin);
+        needs.push(shown + if is_allowed { "" } else { " (not allowed)" });
+        is_allowed
+    }
 }
 
 impl<'a> Kind<'a> {
@@ -426,32 +436,23 @@ fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
-fn check_target(target: &str, variable: &str, listing: &Listing, findings: &mut Findings) {
+/// What is wrong with a target.
+fn check_target(target: &str, variable: &str, listing: &Listing, needs: &mut Vec<String>) -> Option<String> {
     let shown = ellipsize(&without_secrets(target), VALUE_SHOWN);
-    match target.parse::<Target>() {
-        Ok(Target { origin, .. }) => {
-            let allow = &listing.settings.allow_http;
-            let is_allowed = allow.value.allows(&origin);
-            findings.needs.push(format!("{shown} ({variable}){}", if is_allowed { "" } else { " (not allowed)" }));
-            if !is_allowed {
-                findings.errors.push(format!("{variable} {shown:?}: {}", allow.refusal(&origin)));
-            }
-        }
-        Err(why) => findings.errors.push(format!("{variable} {shown:?}: {why:#}")),
-    }
+    let origin = match target.parse::<Target>() {
+        Ok(Target { origin, .. }) => origin,
+        Err(why) => return Some(format!("{variable} {shown:?}: {why:#}")),
+    };
+    let is_allowed = listing.allows(&origin, format!("{shown} ({variable})"), needs);
+    (!is_allowed).then(|| format!("{variable} {shown:?}: {}", listing.settings.allow_http.refusal(&origin)))
 }
 
 /// A hook needs one of its usual URLs; which one is known when it runs. The problem, if none is allowed.
 fn check_defaults(urls: &str, listing: &Listing, needs: &mut Vec<String>) -> Option<String> {
-    let allow = &listing.settings.allow_http;
     let origins: Vec<_> =
         urls.split_whitespace().filter(|url| is_fixed(url)).filter_map(|url| Origin::of_url(url).ok()).collect();
-    let denied = !origins.is_empty() && !origins.iter().any(|origin| allow.value.allows(origin));
-    for origin in &origins {
-        let mark = if allow.value.allows(origin) { "" } else { " (not allowed)" };
-        needs.push(format!("{origin}{mark}"));
-    }
-    origins.first().filter(|_| denied).map(|origin| not_allowed(origin, listing))
+    let allowed = origins.iter().filter(|origin| listing.allows(origin, origin.to_string(), needs)).count();
+    origins.first().filter(|_| allowed == 0).map(|origin| not_allowed(origin, listing))
 }
 
 /// What is wrong with a URL.
@@ -469,8 +470,7 @@ fn check_url(url: &str, variable: &str, listing: &Listing, needs: &mut Vec<Strin
         };
         return Some(format!("{variable} is not a URL of the form http://host:port/path{why}"));
     };
-    let is_allowed = listing.settings.allow_http.value.allows(&origin);
-    needs.push(format!("{origin} ({variable}){}", if is_allowed { "" } else { " (not allowed)" }));
+    let is_allowed = listing.allows(&origin, format!("{origin} ({variable})"), needs);
     (!is_allowed).then(|| not_allowed(&origin, listing))
 }
 
