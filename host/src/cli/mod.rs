@@ -76,12 +76,11 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request> {
     })
 }
 
-/// Refuses a command that is one of wrapper's options behind a `--`, or begins with a dash or a quotation mark that is
-/// not ASCII: an option, or a quoted command, was copied from a page that has changed it. A `--` shows that it is meant
-/// so.
+/// Refuses a command that is one of wrapper's options, behind a `--`; and, without a `--`, one that begins with a dash or
+/// a quotation mark that is not ASCII: an option, or a quoted command, was copied from a page that has changed it.
 fn ensure_is_command(arguments: &Arguments) -> Result<()> {
     let word = arguments.program().map(|word| word.to_string_lossy()).unwrap_or_default();
-    if word.strip_prefix("--").is_some_and(|option| options::exists(option.split('=').next().unwrap_or_default())) {
+    if word.strip_prefix("--").is_some_and(options::exists) {
         bail!("{word} comes after --, which ends wrapper's options; put it in front of the --");
     }
     match typographic(&word).filter(|_| !is_behind_separator(&arguments.command())) {
@@ -255,7 +254,7 @@ pub fn error_report(args: impl IntoIterator<Item = OsString>) -> ErrorReport {
 fn with_one_hyphen(reported: &str) -> Option<String> {
     let arguments = env::args_os().filter_map(|argument| argument.into_string().ok());
     let mut arguments = arguments.filter(|argument| !argument.starts_with("--") && argument.starts_with(reported));
-    arguments.find(|argument| options::exists(argument.trim_start_matches('-').split('=').next().unwrap_or_default()))
+    arguments.find(|argument| options::exists(argument.trim_start_matches('-')))
 }
 
 /// A message of one line for clap's error, whose own fill a screen with tips and usage.

@@ -479,9 +479,15 @@ fn of_hooks(name: &str, prefix: &str) -> String {
     rest.map_or_else(|| name.into(), |rest| format!("{prefix}{rest}"))
 }
 
-/// Whether there is an option of this name.
-pub fn exists(flag: &str) -> bool {
-    ALL.iter().flat_map(|option| [Some(option.flag), option.alias]).flatten().any(|known| known == flag)
+/// The names of all options in the table.
+fn flags() -> impl Iterator<Item = &'static str> {
+    ALL.iter().flat_map(|option| [Some(option.flag), option.alias]).flatten()
+}
+
+/// Whether an argument without its hyphens is one of these options, alone or with `=value`.
+pub fn exists(argument: &str) -> bool {
+    let flag = argument.split('=').next().unwrap_or_default();
+    flags().any(|known| known == flag)
 }
 
 /// The option that was probably meant by an unknown one, for its message.
@@ -491,12 +497,7 @@ pub fn meant(unknown: &str) -> String {
         return format!("did you mean --{}?", option.flag);
     }
     let bare = &of_hooks(bare, "plugin-");
-    let options = ALL
-        .iter()
-        .flat_map(|option| [Some(option.flag), option.alias])
-        .flatten()
-        .chain(COMMANDS.map(|(name, ..)| name));
-    match closest(bare, options) {
+    match closest(bare, flags().chain(COMMANDS.map(|(name, ..)| name))) {
         Some(option) => format!("did you mean --{option}?"),
         None => SEE_HELP.into(),
     }
@@ -527,10 +528,9 @@ pub fn is_about_hooks(argument: &OsStr, next: Option<&OsStr>) -> bool {
         Some((flag, value)) => (flag, Some(OsStr::new(value))),
         None => (argument, next),
     };
-    let is_known = ALL.iter().any(|option| [Some(option.flag), option.alias].contains(&Some(flag)));
     match flag {
         "after" | "before" => value.is_some_and(|value| Spec::parse(value).is_likely()),
-        _ => is_known && (flag.starts_with("plugin") || flag.starts_with("allow")),
+        _ => exists(flag) && (flag.starts_with("plugin") || flag.starts_with("allow")),
     }
 }
 

@@ -80,11 +80,11 @@ fn not_found(name: &str) -> Option<String> {
     }
     if name.trim().contains(char::is_whitespace) {
         let words: Vec<_> = name.split_whitespace().collect();
-        if words.iter().any(|word| ["&&", "||", "|", ";", ">", ">>", "<"].contains(word) || word.ends_with(';')) {
-            return Some("it is a single argument; run a script with sh -c".into());
-        }
+        let is_of_shell = |word: &&str| ["&&", "||", "|", ";", ">", ">>", "<"].contains(word) || word.ends_with(';');
         return Some(match name.len() {
-            ..=SHORT => format!("it is a single argument; in a manifest write {words:?}"),
+            ..=SHORT if !words.iter().any(is_of_shell) => {
+                format!("it is a single argument; in a manifest write {words:?}")
+            }
             _ => "it is a single argument; run a script with sh -c".into(),
         });
     }
