@@ -92,9 +92,14 @@ const ATTACK: &str = r"
 import os, sys, time
 wrapper = os.getppid()
 opened = written = 0
+
+def children():
+    with open(f'/proc/{wrapper}/task/{wrapper}/children') as file:
+        return file.read().split()
+
 end = time.monotonic() + 1.0
 while time.monotonic() < end:
-    ours = [str(wrapper)] + open(f'/proc/{wrapper}/task/{wrapper}/children').read().split()
+    ours = [str(wrapper)] + children()
     for pid in ours:
         if pid == str(os.getpid()):
             continue
@@ -107,8 +112,9 @@ while time.monotonic() < end:
             try:
                 if 'memfd' not in os.readlink(path):
                     continue
-                opened += 1
-                os.pwrite(os.open(path, os.O_RDWR), b'\x7fELF', 0)
+                with open(path, 'r+b', buffering=0) as memory:
+                    opened += 1
+                    memory.write(b'\x7fELF')
                 written += 1
             except OSError:
                 pass
