@@ -222,6 +222,24 @@ fn a_component_without_a_run_of_the_right_form_is_refused() {
         ),
         (
             r#"(component
+                (core module $m (func (export "run") (result i32) (i32.const 0)))
+                (core instance $i (instantiate $m))
+                (func $run (result u32) (canon lift (core func $i "run")))
+                (instance $run-interface (export "run" (func $run)))
+                (export "wasi:cli/run@0.2.0" (instance $run-interface)))"#,
+            "does not export run: its `run` has another signature",
+        ),
+        (
+            r#"(component
+                (core module $m (func (export "run") (result i32) (i32.const 0)))
+                (core instance $i (instantiate $m))
+                (func $run (result (result)) (canon lift (core func $i "run")))
+                (instance $run-interface (export "run" (func $run)))
+                (export "wrapper:hook/run@0.1.0" (instance $run-interface)))"#,
+            "does not export run: its `run` has another signature",
+        ),
+        (
+            r#"(component
                 (core module $m (func (export "run")))
                 (core instance $i (instantiate $m))
                 (func $run (canon lift (core func $i "run")))

@@ -7,7 +7,7 @@ use super::{
 };
 use wasmparser::{
     ComponentExternalKind, Parser, Payload, ValidPayload, Validator, WasmFeatures,
-    component_types::ComponentEntityType,
+    component_types::{ComponentDefinedType, ComponentEntityType, ComponentFuncType, ComponentValType},
     types::{Types, TypesRef},
 };
 
@@ -54,7 +54,7 @@ impl Contents {
 /// Kind of an export.
 pub enum Export {
     Function,
-    /// An interface; whether it has a `run` that takes nothing.
+    /// An interface; whether it has a `run` of the right type.
     Interface {
         runs: bool,
     },
@@ -126,15 +126,23 @@ fn describe(types: &TypesRef<'_>, export: &str, kind: ComponentExternalKind) -> 
         (_, Some(ComponentEntityType::Instance(id))) => {
             let run = types.get(id).and_then(|instance| instance.exports.get("run")).map(|item| item.ty);
             let runs = match run {
-                Some(ComponentEntityType::Func(id)) => {
-                    types.get(id).is_some_and(|run| run.params.is_empty() && run.result.is_some())
-                }
+                Some(ComponentEntityType::Func(id)) => types.get(id).is_some_and(|run| runs(types, export, run)),
                 _ => false,
             };
             Export::Interface { runs }
         }
         _ => Export::Other,
     }
+}
+
+/// Whether it is `run: func() -> result<_, error>` of a hook or `run: func() -> result` of a program.
+fn runs(types: &TypesRef<'_>, export: &str, run: &ComponentFuncType) -> bool {
+    let result = match run.result {
+        Some(ComponentValType::Type(id)) => types.get(id),
+        _ => None,
+    };
+    let Some(ComponentDefinedType::Result { ok: None, err, .. }) = result else { return false };
+    run.params.is_empty() && err.is_some() == (Interface::parse(export).name == RUN)
 }
 
 fn check_import(name: &str, functions: &[String]) -> Result<(), String> {
