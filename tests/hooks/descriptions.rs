@@ -217,6 +217,35 @@ fn a_sidecar_that_quits_only_after_a_failure_is_a_warning() {
 }
 
 #[test]
+fn a_hook_that_connects_to_another_host_after_the_proxy_has_quit_is_a_warning() {
+    let (elsewhere, here) = ("http://192.0.2.1", "http://localhost:1");
+    for (before, url, after, warns) in [
+        ("istio-quit", elsewhere, "echo", true),
+        ("sidecars", elsewhere, "echo", true),
+        ("istio-quit", here, "echo", false),
+        ("cloudsql-quit", elsewhere, "echo", false),
+        ("echo", elsewhere, "istio-quit", false),
+    ] {
+        for listed in both("x", "http") {
+            // The same bytes as the built-in hook's.
+            let quit = repository(&format!("hooks/dist/{before}.wasm"));
+            for quit in [before, &format!("quit={}", quit.display())] {
+                let mut run = wrapper().with(&["--check", "--after", quit, "--after", &listed, "--after", after]);
+                run.env("HOOK_X_URL", url).env("HOOK_X_ALLOW_HTTP", url);
+                let done = run.with(&["true"]).done();
+                let name = if quit == before { before } else { "quit" };
+                let line = format!(
+                    "runs after \"{name}\": once the mesh's proxy has quit, the pod cannot connect to other hosts; \
+                     list \"{name}\" last"
+                );
+                assert_eq!(done.code(), 0, "{done:?}");
+                assert_eq!(done.lines().contains(&warning("x", &line).as_str()), warns, "{done:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_url_that_yaml_or_kubernetes_has_spoilt_is_explained() {
     for (url, why) in
         [("\"https://a.example\"", "it begins with a quotation mark"), ("$(URL)", "Kubernetes has not replaced $(…)")]

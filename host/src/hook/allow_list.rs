@@ -232,6 +232,15 @@ fn name(text: &str) -> Result<String> {
 }
 
 impl Origin {
+    /// Whether it is certainly in this pod.
+    pub fn is_loopback(&self) -> bool {
+        match self.host {
+            Host::Localhost => true,
+            Host::Ip(ip) => ip.to_canonical().is_loopback(),
+            Host::Name(_) => false,
+        }
+    }
+
     /// Where a request's URI points.
     pub fn of(uri: &http::Uri) -> Result<Self> {
         let scheme = match uri.scheme_str() {

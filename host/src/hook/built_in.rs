@@ -58,6 +58,11 @@ impl BuiltIn {
         found.map(|found| found.name)
     }
 
+    /// Whether it asks the proxy of a mesh to quit, through which the pod's connections go.
+    pub fn ends_proxy(&self) -> bool {
+        ["istio-quit", "linkerd-shutdown", "consul-shutdown", "sidecars"].contains(&self.name)
+    }
+
     pub fn code(&self) -> &'static [u8] {
         &self.code.0
     }

@@ -85,6 +85,8 @@ pub struct Listing<'a> {
     pub is_set: &'a dyn Fn(&str) -> bool,
     /// The built-in hook for the other phase.
     pub counterpart: &'a dyn Fn() -> Option<&'static str>,
+    /// The hook that ends the proxy of a mesh before this one runs.
+    pub after_proxy: Option<&'a str>,
 }
 
 /// The result of comparing the two.
@@ -94,9 +96,16 @@ pub struct Findings {
     pub errors: Vec<String>,
     pub warnings: Vec<String>,
     /// Where it connects.
-    pub needs: Vec<String>,
+    needs: Vec<Need>,
     /// Which of the variables that it reads are set.
     pub reads: Vec<String>,
+}
+
+/// One address that a hook connects to.
+struct Need {
+    /// With the variable that it is in, and whether it is allowed.
+    shown: String,
+    leaves_pod: bool,
 }
 
 impl<'a> Description<'a> {
@@ -133,6 +142,7 @@ impl<'a> Description<'a> {
             self.check_setting(setting, listing, &mut findings);
         }
         self.check_connections(listing, &mut findings);
+        check_order(listing, &mut findings);
         self.check_run_on(listing, &mut findings);
         for name in &self.reads {
             let state = match (listing.value(name), (listing.is_set)(name)) {
@@ -160,7 +170,8 @@ impl<'a> Description<'a> {
             None => self.reads.clone(),
         };
         let reads = reads.into_iter().map(|read| ("reads", read));
-        let needs = findings.into_iter().flat_map(|findings| &findings.needs).map(|need| ("needs", need.as_str()));
+        let needs =
+            findings.into_iter().flat_map(|findings| &findings.needs).map(|need| ("needs", need.shown.as_str()));
         let lines = about.into_iter().chain(reads).chain(needs).map(|(key, value)| format!("{key}\t{value}\n"));
         lines.chain(settings).collect()
     }
@@ -332,9 +343,10 @@ impl<'a> Listing<'a> {
     }
 
     /// Whether the hook may connect there. It is noted as this among what it needs.
-    fn allows(&self, origin: &Origin, shown: String, needs: &mut Vec<String>) -> bool {
+    fn allows(&self, origin: &Origin, shown: String, needs: &mut Vec<Need>) -> bool {
         let is_allowed = self.settings.allow_http.value.allows(origin);
-        needs.push(shown + if is_allowed { "" } else { " (not allowed)" });
+        let shown = shown + if is_allowed { "" } else { " (not allowed)" };
+        needs.push(Need { shown, leaves_pod: !origin.is_loopback() });
         is_allowed
     }
 }
@@ -436,8 +448,19 @@ fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
+/// Warns about a hook that connects to another host when a mesh's proxy, through which the pod's connections go, has
+/// been asked to quit.
+fn check_order(listing: &Listing, findings: &mut Findings) {
+    let leaves_pod = findings.needs.iter().any(|need| need.leaves_pod);
+    if let Some(quit) = listing.after_proxy.filter(|_| leaves_pod) {
+        findings.warnings.push(format!(
+            "runs after {quit:?}: once the mesh's proxy has quit, the pod cannot connect to other hosts; list {quit:?} last"
+        ));
+    }
+}
+
 /// What is wrong with a target.
-fn check_target(target: &str, variable: &str, listing: &Listing, needs: &mut Vec<String>) -> Option<String> {
+fn check_target(target: &str, variable: &str, listing: &Listing, needs: &mut Vec<Need>) -> Option<String> {
     let shown = ellipsize(&without_secrets(target), VALUE_SHOWN);
     let origin = match target.parse::<Target>() {
         Ok(Target { origin, .. }) => origin,
@@ -448,7 +471,7 @@ fn check_target(target: &str, variable: &str, listing: &Listing, needs: &mut Vec
 }
 
 /// A hook needs one of its usual URLs; which one is known when it runs. The problem, if none is allowed.
-fn check_defaults(urls: &str, listing: &Listing, needs: &mut Vec<String>) -> Option<String> {
+fn check_defaults(urls: &str, listing: &Listing, needs: &mut Vec<Need>) -> Option<String> {
     let origins: Vec<_> =
         urls.split_whitespace().filter(|url| is_fixed(url)).filter_map(|url| Origin::of_url(url).ok()).collect();
     let allowed = origins.iter().filter(|origin| listing.allows(origin, origin.to_string(), needs)).count();
@@ -456,9 +479,9 @@ fn check_defaults(urls: &str, listing: &Listing, needs: &mut Vec<String>) -> Opt
 }
 
 /// What is wrong with a URL.
-fn check_url(url: &str, variable: &str, listing: &Listing, needs: &mut Vec<String>) -> Option<String> {
+fn check_url(url: &str, variable: &str, listing: &Listing, needs: &mut Vec<Need>) -> Option<String> {
     if !is_fixed(url) {
-        needs.push(format!("the host in {variable}"));
+        needs.push(Need { shown: format!("the host in {variable}"), leaves_pod: false });
         return None;
     }
     // Not the URL itself: it may be a secret.

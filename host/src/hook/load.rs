@@ -41,6 +41,8 @@ pub struct Hook {
     /// The process that checks and compiles it.
     pub compiler: Option<Compiler>,
     pub code: Code,
+    /// The hook that ends the proxy of a mesh before this one runs.
+    after_proxy: Option<String>,
     /// The variables that it may read besides `HOOK_…`, because it is built in: those of the sidecar itself, or of a
     /// specification.
     pub variables: Vec<&'static str>,
@@ -106,6 +108,7 @@ impl Hook {
             variables,
             is_set,
             counterpart: &counterpart,
+            after_proxy: self.after_proxy.as_deref(),
         })
     }
 
@@ -130,8 +133,14 @@ pub fn readable(named: &Variables, granted: &[&str]) -> impl Iterator<Item = (&'
 /// Reads all hooks. Those that cannot be read are reported in the log.
 pub fn load(before: &[Listed], after: &[Listed], common: &Common) -> Hooks {
     let mut unusable = None;
+    let mut after_proxy = None;
     let mut read = |listed: &Listed, phase| {
-        let hook = load_one(listed, phase, common);
+        let hook = load_one(listed, phase, after_proxy.clone(), common);
+        if let Some(Hook { phase: Phase::After, code: Code::BuiltIn(built_in), label, .. }) = &hook
+            && built_in.ends_proxy()
+        {
+            after_proxy = Some(label.name.clone());
+        }
         if !hook.as_ref().is_some_and(|hook| hook.valid) {
             unusable.get_or_insert_with(|| listed.spec.label.clone());
         }
@@ -142,7 +151,7 @@ pub fn load(before: &[Listed], after: &[Listed], common: &Common) -> Hooks {
     Hooks { before, after, unusable }
 }
 
-fn load_one(listed: &Listed, phase: Phase, common: &Common) -> Option<Hook> {
+fn load_one(listed: &Listed, phase: Phase, after_proxy: Option<String>, common: &Common) -> Option<Hook> {
     let Listed { spec: Spec { source, label, .. }, settings } = listed;
     let found = match source {
         Source::BuiltIn(built_in) if are_compiled() => read_component(&component_of(built_in)).map(Code::Component),
@@ -180,6 +189,7 @@ fn load_one(listed: &Listed, phase: Phase, common: &Common) -> Option<Hook> {
         precompile,
         compiler: None,
         code,
+        after_proxy,
         variables,
         valid: true,
         report: String::new(),
