@@ -1,15 +1,18 @@
-//! Supervisor and compiler: what a hook says about itself, and whether its settings agree with it. The description of a
-//! built-in hook is part of the binary; that of a file is read and parsed only by its compiler.
+//! Supervisor and compiler: whether the settings of a listed hook agree with what the hook says about itself.
 
 use super::{
-    allow_list::{Host, Origin, Scheme},
-    settings::{FORBIDDEN_METHODS, OF_WRAPPER, Settings},
-    target::{Target, without_secrets},
+    Declared, Description,
+    kind::{Kind, VALUE_SHOWN, unusual_method},
 };
 use crate::{
+    hook::{
+        allow_list::{Host, Origin, Scheme},
+        settings::{OF_WRAPPER, Settings},
+        target::{Target, without_secrets},
+    },
     job::Phase,
     outcome::RunOn,
-    sdk_values::{self as values, DURATION, SWITCH},
+    sdk_values as values,
     text::{closest, ellipsize, list},
 };
 use humantime::format_duration;
@@ -18,62 +21,8 @@ use std::{iter::from_fn, time::Duration};
 /// Most lines about one hook: a file's description can be made to cause any number.
 const MOST_FINDINGS: usize = 20;
 
-/// Bytes of a name in a description, and of all the words of a setting.
-const NAME_LIMIT: usize = 64;
-const WORDS_LIMIT: usize = 256;
-
-/// Bytes of a variable's value that are repeated in a line.
-const VALUE_SHOWN: usize = 100;
-
 /// Time that a hook needs besides waiting for a peer: the quit hooks stop that long before their limit.
 const REPORT_MARGIN: Duration = Duration::from_millis(600);
-
-/// What a hook says about itself. Lines of unknown kinds are ignored, so that later versions can add some, and so are
-/// those whose names are not names: wrapper repeats them in lines of its own, where a sentence would pass for one of
-/// wrapper's. The first line about a setting counts.
-#[derive(Default)]
-pub struct Description<'a> {
-    /// What it does: `asks istio-proxy to quit`.
-    pub about: &'a str,
-    /// When it is of use, if not in both phases.
-    pub phase: Option<&'a str>,
-    /// Start of the other names of its settings, without the last `_`.
-    prefix: Option<&'a str>,
-    /// Variables that it reads besides `HOOK_…`.
-    pub reads: Vec<&'a str>,
-    /// Where it connects: URLs, of which it needs one, and variables in braces that replace them.
-    connects: Vec<&'a str>,
-    placeholders: Vec<&'a str>,
-    pub settings: Vec<Declared<'a>>,
-}
-
-/// A setting that a hook has.
-pub struct Declared<'a> {
-    pub name: &'a str,
-    kind: Kind<'a>,
-    pub required: bool,
-    /// Empty if there is none.
-    pub default: &'a str,
-}
-
-/// The values of a setting.
-#[derive(Clone, Copy)]
-enum Kind<'a> {
-    Url,
-    /// Of probes.
-    Targets,
-    Time,
-    PositiveTime,
-    /// A time in which a peer has to start.
-    Startup,
-    Switch,
-    /// One of these words, separated by `|`.
-    OneOf(&'a str),
-    Method,
-    Template,
-    Headers,
-    Text,
-}
 
 /// A listed hook, as far as its description is compared with it.
 pub struct Listing<'a> {
@@ -96,43 +45,19 @@ pub struct Findings {
     pub errors: Vec<String>,
     pub warnings: Vec<String>,
     /// Where it connects.
-    needs: Vec<Need>,
+    pub needs: Vec<Need>,
     /// Which of the variables that it reads are set.
     pub reads: Vec<String>,
 }
 
 /// One address that a hook connects to.
-struct Need {
+pub struct Need {
     /// With the variable that it is in, and whether it is allowed.
-    shown: String,
+    pub shown: String,
     leaves_pod: bool,
 }
 
 impl<'a> Description<'a> {
-    pub fn parse(text: &'a str) -> Self {
-        let mut description = Self::default();
-        for line in text.lines() {
-            let mut columns = line.split('\t');
-            let (key, value) = (columns.next().unwrap_or_default(), columns.next().unwrap_or_default());
-            match key {
-                "about" => description.about = value,
-                "phase" if ["before", "after"].contains(&value) => description.phase = Some(value),
-                "prefix" if is_name(value) => description.prefix = Some(value),
-                "reads" if is_name(value) => description.reads.push(value),
-                "connects" => description.connects.extend(value.split_whitespace()),
-                "placeholder" if is_name(value) => description.placeholders.push(value),
-                "setting" if is_name(value) && !description.settings.iter().any(|known| known.name == value) => {
-                    let kind = columns.next().unwrap_or_default();
-                    let (kind, required) = kind.strip_prefix('!').map_or((kind, false), |kind| (kind, true));
-                    let default = columns.next().unwrap_or_default().trim_ascii();
-                    description.settings.push(Declared { name: value, kind: Kind::parse(kind), required, default });
-                }
-                _ => {}
-            }
-        }
-        description
-    }
-
     /// Compares it with a listed hook and the container's variables. A finding contains the start of a value where that
     /// should be no secret, a time, a word or an address, and only of a variable that the hook may read.
     pub fn check(&self, listing: &Listing) -> Findings {
@@ -156,24 +81,6 @@ impl<'a> Description<'a> {
         findings.errors.truncate(MOST_FINDINGS);
         findings.warnings.truncate(MOST_FINDINGS);
         findings
-    }
-
-    /// The lines that `--check` and `--inspect` show.
-    pub fn report(&self, findings: Option<&Findings>) -> String {
-        let settings = self.settings.iter().map(|setting| {
-            let required = if setting.required { "required" } else { setting.default };
-            format!("setting\t{}\t{}\t{required}\n", setting.name, setting.values())
-        });
-        let about = [("about", self.about), ("phase", self.phase.unwrap_or("any"))];
-        let reads: Vec<_> = match findings {
-            Some(findings) => findings.reads.iter().map(String::as_str).collect(),
-            None => self.reads.clone(),
-        };
-        let reads = reads.into_iter().map(|read| ("reads", read));
-        let needs =
-            findings.into_iter().flat_map(|findings| &findings.needs).map(|need| ("needs", need.shown.as_str()));
-        let lines = about.into_iter().chain(reads).chain(needs).map(|(key, value)| format!("{key}\t{value}\n"));
-        lines.chain(settings).collect()
     }
 
     fn check_phase(&self, listing: &Listing, findings: &mut Findings) {
@@ -351,110 +258,14 @@ impl<'a> Listing<'a> {
     }
 }
 
-impl<'a> Kind<'a> {
-    /// One of a later version is text.
-    fn parse(text: &'a str) -> Self {
-        match text {
-            "url" => Self::Url,
-            "targets" => Self::Targets,
-            "time" => Self::Time,
-            "positive-time" => Self::PositiveTime,
-            "startup" => Self::Startup,
-            "switch" => Self::Switch,
-            "method" => Self::Method,
-            "template" => Self::Template,
-            "headers" => Self::Headers,
-            _ => text.strip_prefix('=').filter(|words| are_words(words)).map_or(Self::Text, Self::OneOf),
-        }
-    }
-
-    /// What is wrong with the form of a value. A value that may be a secret is left out.
-    fn problem(self, variable: &str, value: &str) -> Option<String> {
-        let is_one_of = |words: &[&str]| values::choice(value, words).is_some();
-        let unless = |fits: bool, problem: String| (!fits).then_some(problem);
-        match self {
-            Self::Time | Self::PositiveTime | Self::Startup => match values::duration(value) {
-                None => Some(format!("{}: not {DURATION}", shown(variable, value))),
-                Some(time) if time.is_zero() && matches!(self, Self::PositiveTime) => {
-                    Some(format!("{variable} must be more than 0"))
-                }
-                Some(_) => None,
-            },
-            Self::Switch => {
-                unless(is_one_of(&SWITCH), format!("{}: not one of {}", shown(variable, value), SWITCH.join(", ")))
-            }
-            Self::OneOf(words) => {
-                let all: Vec<_> = words.split('|').collect();
-                unless(is_one_of(&all), format!("{}: not one of {}", shown(variable, value), all.join(", ")))
-            }
-            Self::Method if is_one_of(&FORBIDDEN_METHODS) => {
-                Some(format!("{}: hooks may not use it", shown(variable, value)))
-            }
-            Self::Method => unless(is_token(value), format!("{}: not a method such as POST", shown(variable, value))),
-            Self::Headers => unless(value.lines().all(is_header), format!("{variable}: a line is not \"Name: value\"")),
-            _ => None,
-        }
-    }
-}
-
-impl Declared<'_> {
-    /// Its values, as people write them.
-    pub fn values(&self) -> &str {
-        match self.kind {
-            Kind::Url => "URL",
-            Kind::Targets => "targets",
-            Kind::Time | Kind::Startup => "time",
-            Kind::PositiveTime => "time, more than 0",
-            Kind::Switch => "true|false",
-            Kind::OneOf(words) => words,
-            Kind::Method => "method",
-            Kind::Template => "text with placeholders",
-            Kind::Headers => "lines of Name: value",
-            Kind::Text => "text",
-        }
-    }
-}
-
-/// Whether it can be the name of a variable, a setting or a placeholder.
-fn is_name(text: &str) -> bool {
-    let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    (1..=NAME_LIMIT).contains(&text.len()) && text.bytes().all(is_of_name)
-}
-
-/// Whether these are words, separated by `|`.
-fn are_words(text: &str) -> bool {
-    let is_of_word = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    let is_word = |word: &str| !word.is_empty() && word.bytes().all(is_of_word);
-    text.len() <= WORDS_LIMIT && text.split('|').all(is_word)
-}
-
-/// A variable with its value, or the start of a long one.
-fn shown(variable: &str, value: &str) -> String {
-    format!("{variable}={:?}", ellipsize(value, VALUE_SHOWN))
-}
-
-/// The methods of RFC 9110 and RFC 5789 that hooks can use.
-const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
-
-/// A method that looks like a typo in a usual one. Others exist, such as PURGE.
-fn unusual_method(variable: &str, value: &str) -> Option<String> {
-    let is_usable = is_token(value) && values::choice(value, &FORBIDDEN_METHODS).is_none();
-    let meant = closest(value, METHODS).filter(|meant| is_usable && !meant.eq_ignore_ascii_case(value))?;
-    Some(format!("{} is not a usual method; did you mean {meant}?", shown(variable, value)))
-}
-
-/// Whether it is a token of RFC 9110.
-fn is_token(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
-}
-
 /// Warns about a hook that connects to another host when a mesh's proxy, through which the pod's connections go, has
 /// been asked to quit.
 fn check_order(listing: &Listing, findings: &mut Findings) {
     let leaves_pod = findings.needs.iter().any(|need| need.leaves_pod);
     if let Some(quit) = listing.after_proxy.filter(|_| leaves_pod) {
         findings.warnings.push(format!(
-            "runs after {quit:?}: once the mesh's proxy has quit, the pod cannot connect to other hosts; list {quit:?} last"
+            "runs after {quit:?}: once the mesh's proxy has quit, the pod cannot connect to other hosts; list {quit:?} \
+             last"
         ));
     }
 }
@@ -512,13 +323,6 @@ fn is_fixed(url: &str) -> bool {
     !url.get(..start + rest.find(['/', '?', '#']).unwrap_or(rest.len())).unwrap_or_default().contains('{')
 }
 
-fn is_header(line: &str) -> bool {
-    let name = line.split_once(':').map(|(name, _)| name.trim_ascii());
-    let is_name =
-        |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
-    line.trim_ascii().is_empty() || name.is_some_and(is_name)
-}
-
 /// The names in braces, as the hook `http` finds them: letters, digits and `_`, and not digits alone.
 fn placeholders(template: &str) -> impl Iterator<Item = &str> {
     let mut rest = template;
@@ -562,33 +366,6 @@ mod tests {
             ("https://a", true),
         ] {
             assert_eq!(is_fixed(url), fixed, "{url}");
-        }
-    }
-
-    #[test]
-    fn a_description_of_a_later_version_is_read_as_far_as_it_is_known() {
-        let text = "about\tx\nlater\ty\nsetting\tA\tcolour\tred\nsetting\tB\t!time\nsetting\tC\t=a|b\ta\n\nsetting\n\
-                    setting\tA";
-        let description = Description::parse(text);
-        let settings: Vec<_> = description.settings.iter().map(|s| (s.name, s.required, s.default)).collect();
-        let expected = [("A", false, "red"), ("B", true, ""), ("C", false, "a")];
-        assert_eq!((description.about, settings.as_slice()), ("x", &expected[..]));
-    }
-
-    #[test]
-    fn what_is_not_a_name_is_ignored() {
-        let long = "X".repeat(NAME_LIMIT + 1);
-        for text in ["", "A is fine. B", "A\u{202e}", "HOOK-A", "É", &long] {
-            let lines = format!("prefix\t{text}\nphase\t{text}\nreads\t{text}\nplaceholder\t{text}\nsetting\t{text}");
-            let Description { phase, prefix, reads, placeholders, settings, .. } = Description::parse(&lines);
-            assert_eq!(
-                (phase, prefix, reads.len(), placeholders.len(), settings.len()),
-                (None, None, 0, 0, 0),
-                "{text}"
-            );
-        }
-        for (words, are) in [("a|b-2|c.d", true), ("a", true), ("", false), ("a||b", false), ("a b", false)] {
-            assert_eq!(are_words(words), are, "{words}");
         }
     }
 }
