@@ -157,6 +157,21 @@ fn a_mistake_in_the_command_line_is_explained() {
 }
 
 #[test]
+fn the_message_for_a_rule_with_a_password_does_not_contain_it() {
+    for (options, variable) in [
+        (&["--allow", "http://user:S3CRET@localhost"][..], "UNUSED"),
+        (&[], "WRAPPER_ALLOW_HTTP"),
+        (&[], "HOOK_ECHO_ALLOW"),
+    ] {
+        let mut run = wrapper().with(options).with(&["--after", "echo", "true"]);
+        run.env(variable, "http://user:S3CRET@localhost");
+        let done = run.done();
+        assert_eq!(done.code(), 125, "{done:?}");
+        assert!(done.line().ends_with("\"http://…@localhost\": must not contain a user name"), "{done:?}");
+    }
+}
+
+#[test]
 fn an_allow_list_has_two_names_and_the_variable_is_set_under_one_of_them() {
     let run = |options: &[&str], variables: &[(&str, &str)]| {
         let mut run = wrapper().with(&["--before", "http-ready"]).with(options).with(&["true"]);
@@ -241,7 +256,8 @@ fn an_unset_or_empty_variable_is_plain_init() {
 #[test]
 fn several_hooks_in_the_variable_run_in_their_order() {
     let mut run = wrapper().with(&["true"]);
-    run.env("WRAPPER_PLUGIN_PATH", "echo:echo").env("WRAPPER_BEFORE_PLUGIN_PATH", "echo");
+    // As YAML's block text has it.
+    run.env("WRAPPER_PLUGIN_PATH", "echo:\n  echo :\n").env("WRAPPER_BEFORE_PLUGIN_PATH", "echo");
     let done = run.done();
     let lines = done.lines();
     assert_eq!(lines.len(), 3, "{lines:?}");

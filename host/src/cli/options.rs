@@ -3,14 +3,14 @@
 use super::values::flag;
 use crate::{
     environment,
-    hook::{Spec, built_in_names},
+    hook::{Spec, built_in_names, without_secrets},
     text::{closest, ellipsize},
 };
 use anyhow::{Context, Result, ensure};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use std::{
-    env::{self, split_paths},
+    env,
     ffi::{OsStr, OsString},
     os::unix::ffi::{OsStrExt, OsStringExt},
     path::PathBuf,
@@ -81,8 +81,17 @@ pub fn both(first: &str, second: &str) -> anyhow::Error {
     anyhow::anyhow!("{first} and {second} are both set and mean the same; set one of them")
 }
 
-fn between_commas(value: &OsStr) -> impl Iterator<Item = &OsStr> {
-    value.as_bytes().split(|byte| *byte == b',').map(|part| OsStr::from_bytes(part.trim_ascii()))
+/// A name with its value. A URL with a user name in it is shown without it: there may be a password.
+fn shown(name: &str, value: &OsStr) -> String {
+    let value = value.to_string_lossy();
+    let has_user = value.contains("://") && value.contains('@');
+    let value = if has_user { without_secrets(&value) } else { value.into_owned() };
+    format!("{name} {value:?}")
+}
+
+/// The items of a list, without the white space around them.
+fn items(list: &OsStr, separator: u8) -> impl Iterator<Item = &OsStr> {
+    list.as_bytes().split(move |byte| *byte == separator).map(|item| OsStr::from_bytes(item.trim_ascii()))
 }
 
 /// Arity of an option.
@@ -777,16 +786,14 @@ impl Arguments {
 
     /// The value of a variable that is not an option's; an empty one counts as not set.
     pub fn variable<T>(&self, name: &str, parse: impl Fn(&OsStr) -> Result<T>) -> Result<Option<T>> {
-        variable(name)
-            .map(|value| parse(&value).with_context(|| format!("{name} {:?}", value.to_string_lossy())))
-            .transpose()
+        variable(name).map(|value| parse(&value).with_context(|| shown(name, &value))).transpose()
     }
 
     /// The values of such a variable, with commas between several.
     pub fn variables<T>(&self, name: &str, parse: impl Fn(&OsStr) -> Result<T>) -> Result<Vec<T>> {
         let values = variable(name).unwrap_or_default();
-        let parsed = |value: &OsStr| parse(value).with_context(|| format!("{name} {:?}", value.to_string_lossy()));
-        between_commas(&values).filter(|value| !value.is_empty()).map(parsed).collect()
+        let parsed = |value: &OsStr| parse(value).with_context(|| shown(name, value));
+        items(&values, b',').filter(|value| !value.is_empty()).map(parsed).collect()
     }
 
     /// The one value of an option, if it was given; an empty variable counts as not set.
@@ -834,11 +841,10 @@ impl Arguments {
     pub fn list<T>(&self, option: &Opt, parse: impl Fn(&OsStr) -> Result<T>) -> Result<Vec<T>> {
         let values: Vec<OsString> = match (self.is_on_command_line(option), option.takes) {
             (true, _) => self.matches.get_many::<OsString>(option.flag).into_iter().flatten().cloned().collect(),
-            (false, Takes::Several(_, b':')) => {
-                split_paths(&self.in_environment(option).unwrap_or_default()).map(Into::into).collect()
-            }
-            (false, _) => {
-                between_commas(&self.in_environment(option).unwrap_or_default()).map(ToOwned::to_owned).collect()
+            (false, takes) => {
+                let separator = if let Takes::Several(_, separator) = takes { separator } else { b',' };
+                let list = self.in_environment(option).unwrap_or_default();
+                items(&list, separator).map(ToOwned::to_owned).collect()
             }
         };
         let on_command_line = self.is_on_command_line(option);
@@ -847,7 +853,7 @@ impl Arguments {
     }
 
     fn parsed<T>(&self, option: &Opt, value: &OsStr, parse: &impl Fn(&OsStr) -> Result<T>) -> Result<T> {
-        parse(value).with_context(|| format!("{} {:?}", self.name(option), value.to_string_lossy()))
+        parse(value).with_context(|| shown(&self.name(option), value))
     }
 
     fn is_on_command_line(&self, option: &Opt) -> bool {

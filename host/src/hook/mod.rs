@@ -28,6 +28,7 @@ pub use overview::{built_in as built_in_hooks, built_in_as_text, inspected, list
 pub use report::{Report, Verdict};
 pub use settings::{Common, Digest, FORBIDDEN_METHODS, Purpose, Setting, Settings, Variables};
 pub use spec::{Listed, Spec};
+pub use target::without_secrets;
 pub use unknown::variables as unknown_variables;
 
 use crate::{
