@@ -179,6 +179,14 @@ fn a_hook_sees_no_variable_that_begins_with_the_name_of_another_listed_hook() {
 }
 
 #[test]
+fn settings_that_sidecars_reads_are_hidden_from_other_hooks() {
+    let mut run = wrapper().plugin(guests::program("print_environment")).plugin("sidecars").with(&["true"]);
+    run.env("HOOK_SIDECARS_STARTUP", "0").env("HOOK_DAPR_SHUTDOWN_TOKEN", "secret").env("HOOK_POD", "my-pod");
+    let done = run.done();
+    assert!(done.stderr.contains("variable HOOK_POD=my-pod") && !done.stderr.contains("secret"), "{done:?}");
+}
+
+#[test]
 fn of_two_names_that_a_variable_begins_with_the_longer_is_its_owner() {
     const VARIABLES: [&str; 3] = ["HOOK_SLACK_EXTRA_URL", "HOOK_SLACK_EXTRAS", "HOOK_SLACK_URL"];
     let seen = |name, other| seen(name, &["--plugin", &format!("{other}=echo")], &VARIABLES);

@@ -1,6 +1,9 @@
 //! All processes: what a hook may do and use, which variables are its own, and what holds for all hooks of a run.
 
-use super::allow_list::{AllowList, Origin};
+use super::{
+    allow_list::{AllowList, Origin},
+    built_in,
+};
 use crate::outcome::RunOn;
 use anyhow::ensure;
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};
@@ -124,11 +127,27 @@ impl Setting<AllowList> {
 /// Owners of the variables named `HOOK_…`.
 #[derive(Clone, Debug)]
 pub struct Variables {
-    /// Prefixes of each hook's: `HOOK_SLACK_`, and `HOOK_HTTP_` for the built-in hook behind that name. All hooks
-    /// share the list: wrapper keeps it for as long as the command runs.
-    all: Arc<[Vec<String>]>,
+    /// Those of each hook. All hooks share the list: wrapper keeps it for as long as the command runs.
+    all: Arc<[Owned]>,
     /// This hook's place in it.
     this: usize,
+}
+
+/// Prefixes of a hook's variables.
+#[derive(Debug)]
+struct Owned {
+    /// Those of its settings: `HOOK_SLACK_`, and `HOOK_HTTP_` for the built-in hook behind that name.
+    names: Vec<String>,
+    /// Those of the hooks that it takes the place of, some of whose settings it reads.
+    replaced: Vec<String>,
+}
+
+impl Owned {
+    /// Length of the longest that a variable begins with.
+    fn length(&self, variable: &str) -> Option<usize> {
+        let all = self.names.iter().chain(&self.replaced);
+        all.filter(|prefix| variable.starts_with(prefix.as_str())).map(String::len).max()
+    }
 }
 
 impl Variables {
@@ -136,11 +155,12 @@ impl Variables {
     /// is listed under that name.
     pub fn of(hooks: &[(&str, &str)]) -> Vec<Self> {
         let listed: Vec<String> = hooks.iter().map(|(name, _)| prefix(name)).collect();
-        let all: Arc<[Vec<String>]> = hooks
+        let unlisted = |name: &&str| Some(prefix(name)).filter(|prefix| !listed.contains(prefix));
+        let all: Arc<[Owned]> = hooks
             .iter()
-            .map(|(name, own_name)| {
-                let unlisted = Some(prefix(own_name)).filter(|own_name| !listed.contains(own_name));
-                [prefix(name)].into_iter().chain(unlisted).collect()
+            .map(|(name, own_name)| Owned {
+                names: [prefix(name)].into_iter().chain(unlisted(own_name)).collect(),
+                replaced: built_in::replaced_by(own_name).iter().filter_map(unlisted).collect(),
             })
             .collect();
         (0..all.len()).map(|this| Self { all: all.clone(), this }).collect()
@@ -155,11 +175,9 @@ impl Variables {
     /// Whether a variable belongs to another hook and not to this one: the longest matching prefix decides, so
     /// `HOOK_SLACK_EXTRA_URL` is not `slack`'s where there is a hook `slack-extra`.
     pub fn hide(&self, variable: &str) -> bool {
-        let length = |prefixes: &[String]| {
-            prefixes.iter().filter(|prefix| variable.starts_with(prefix.as_str())).map(String::len).max()
-        };
         let others = self.all.iter().enumerate().filter(|(index, _)| *index != self.this);
-        others.filter_map(|(_, prefixes)| length(prefixes)).max() > length(self.own())
+        let own = self.all.get(self.this).and_then(|own| own.length(variable));
+        others.filter_map(|(_, other)| other.length(variable)).max() > own
     }
 
     /// The setting that a variable of this hook names, and whether it names it by the name that the hook is listed
@@ -170,7 +188,7 @@ impl Variables {
     }
 
     fn own(&self) -> &[String] {
-        self.all.get(self.this).map_or(&[], Vec::as_slice)
+        self.all.get(self.this).map_or(&[], |own| &own.names)
     }
 }
 
@@ -213,6 +231,16 @@ mod tests {
         assert_eq!(seen(&[("quit", "istio-quit"), ("istio", "http")], variable), [true, false]);
         assert_eq!(seen(&[("quit", "istio-quit"), ("istio-quit", "istio-quit")], variable), [false, true]);
         assert_eq!(seen(&[("quit", "istio-quit"), ("istio-quit", "mine")], variable), [false, true]);
+    }
+
+    #[test]
+    fn sidecars_owns_the_variables_of_the_hooks_that_it_replaces_unless_they_are_listed() {
+        for variable in ["HOOK_DAPR_SHUTDOWN_TOKEN", "HOOK_ISTIO_QUIT_URL", "HOOK_SIDECARS_EXCEPT"] {
+            assert_eq!(seen(&[("mine", "mine"), ("all", "sidecars")], variable), [false, true], "{variable}");
+        }
+        assert_eq!(seen(&[("mine", "mine"), ("sidecars", "sidecars")], "HOOK_HTTP_URL"), [true, true]);
+        let listed = [("sidecars", "sidecars"), ("dapr-shutdown", "dapr-shutdown")];
+        assert_eq!(seen(&listed, "HOOK_DAPR_SHUTDOWN_TOKEN"), [false, true]);
     }
 
     #[test]
