@@ -248,6 +248,14 @@ fn a_component_without_a_run_of_the_right_form_is_refused() {
             "built for wrapper:hook 0.2.0, this wrapper supports 0.1.0; use a newer wrapper",
         ),
         (
+            r#"(component (instance $run) (export "wasi:cli/run@0.2.0-rc-2023-12-05" (instance $run)))"#,
+            r#"exports "wasi:cli/run@0.2.0-rc-2023-12-05", a draft of WASI 0.2; build it with tools of 2024 or later"#,
+        ),
+        (
+            r#"(component (instance $run) (export "wasi:cli/run@0.1.0" (instance $run)))"#,
+            "does not export run: its `run` is of another version of WASI",
+        ),
+        (
             r#"(component (instance $handler) (export "wasi:http/incoming-handler@0.2.0" (instance $handler)))"#,
             "does not export run: it is an HTTP server",
         ),

@@ -95,6 +95,11 @@ impl<'a> Interface<'a> {
         patch.is_some_and(|patch| !patch.is_empty() && patch.bytes().all(|byte| byte.is_ascii_digit()))
     }
 
+    /// Whether it is one of WASI from before 0.2.0 was final.
+    pub fn is_draft(&self) -> bool {
+        self.version.starts_with("0.2.0-")
+    }
+
     /// Whether hooks may import it.
     pub fn is_given(&self) -> bool {
         let names = WASI.iter().find(|(package, _)| *package == self.package).map(|(_, names)| *names);

@@ -151,8 +151,8 @@ fn check_import(name: &str, functions: &[String]) -> Result<(), String> {
     let unknown = functions.iter().find(|function| !declared.contains(&function.as_str()));
     match unknown {
         _ if !interface.is_given() && interface.is_ours() => Err(other_version(interface.version)),
-        _ if !interface.is_given() && interface.is_wasi() && interface.version.starts_with("0.2.0-") => {
-            Err(format!("imports {name:?}, a draft of WASI 0.2; build it with tools of 2024 or later"))
+        _ if !interface.is_given() && interface.is_wasi() && interface.is_draft() => {
+            Err(format!("imports {name:?}, {DRAFT}"))
         }
         _ if !interface.is_given() => Err(format!("imports {name:?}, which hooks cannot use")),
         Some(function) => {
@@ -161,6 +161,8 @@ fn check_import(name: &str, functions: &[String]) -> Result<(), String> {
         None => Ok(()),
     }
 }
+
+const DRAFT: &str = "a draft of WASI 0.2; build it with tools of 2024 or later";
 
 fn other_version(version: &str) -> String {
     format!("built for wrapper:hook {version}, this wrapper supports {VERSION}; use a newer wrapper")
@@ -174,6 +176,8 @@ fn check_exports(exports: &[(String, Export)]) -> Result<(), String> {
         match (interface.name, export) {
             (RUN | MAIN, Export::Interface { runs: true }) if interface.is_of_series() => return Ok(()),
             (RUN, _) if !interface.is_of_series() => return Err(other_version(interface.version)),
+            (MAIN, _) if interface.is_draft() => return Err(format!("exports {name:?}, {DRAFT}")),
+            (MAIN, _) if !interface.is_of_series() => found = "its `run` is of another version of WASI",
             (RUN | MAIN, _) => found = "its `run` has another signature",
             ("wasi:http/incoming-handler" | "wasi:http/handler", _) => found = "it is an HTTP server",
             ("run", Export::Function) => found = "its `run` is not in a versioned interface",
