@@ -49,6 +49,15 @@ pub fn variable(name: &str) -> Option<&'static str> {
     str::from_utf8(value).ok().map(str::trim_ascii).filter(|value| !value.is_empty())
 }
 
+/// The names of the variables that are set and not empty, whether their values are text or not.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    let name = |variable: &'static [u8]| {
+        let (name, value) = variable.split_at_checked(variable.iter().position(|byte| *byte == b'=')?)?;
+        str::from_utf8(name).ok().filter(|_| value.trim_ascii() != b"=")
+    };
+    variables().filter_map(name)
+}
+
 /// Overwrites all variables with zeros and empties the list of them. What is needed has been copied before.
 #[allow(unsafe_code)]
 pub fn wipe() {

@@ -2,7 +2,7 @@
 //! starts. It is the same for built-in hooks, whose description is in the binary, and for files.
 
 use crate::harness::{Done, Run, failed, guests, misconfigured, peer::Peer, repository, unfit, wrapper};
-use std::process::Command;
+use std::{ffi::OsStr, os::unix::ffi::OsStrExt, process::Command};
 
 /// Runs a command that exits with 7.
 fn finish(run: Command) -> Done {
@@ -247,13 +247,29 @@ fn a_hook_that_connects_to_another_host_after_the_proxy_has_quit_is_a_warning() 
 
 #[test]
 fn a_url_that_yaml_or_kubernetes_has_spoilt_is_explained() {
-    for (url, why) in
-        [("\"https://a.example\"", "it begins with a quotation mark"), ("$(URL)", "Kubernetes has not replaced $(…)")]
-    {
+    for (url, why) in [
+        ("\"https://a.example\"", "it begins with a quotation mark"),
+        ("$(URL)", "Kubernetes has not replaced $(…)"),
+        ("http://localhost:1/hook # the cron monitor", "it contains white space"),
+        ("http://localhost:1/a\n/b", "it contains white space"),
+        ("{HOOK_HTTP_BASE} /x", "it contains white space"),
+    ] {
         let mut run = wrapper().plugin("http");
         run.env("HOOK_HTTP_URL", url);
         let words = format!("HOOK_HTTP_URL is not a URL of the form http://host:port/path; {why}");
-        assert_eq!(finish(run).line(), unfit("http", &words));
+        assert_eq!(finish(run).lines()[0], unfit("http", &words));
+    }
+}
+
+#[test]
+fn a_header_that_is_not_for_hooks_to_set_is_an_error() {
+    for hook in both("ping", "http") {
+        for header in ["Host", "connection ", "Transfer-Encoding", "Content-Length"] {
+            let mut run = wrapper().plugin(&hook);
+            run.env("HOOK_PING_URL", "http://localhost:1/").env("HOOK_PING_HEADERS", format!("X-A: 1\n{header}: x"));
+            let words = format!("HOOK_PING_HEADERS: hooks may not set the header {}", header.trim());
+            assert_eq!(finish(run).line(), unfit("ping", &words));
+        }
     }
 }
 
@@ -352,13 +368,17 @@ fn an_unknown_placeholder_is_an_error_that_names_the_one_that_was_meant() {
             ("BODY", "{POD}", "{POD} is set, but hooks may not read it (--plugin-env POD)"),
             ("BODY", "{NO_POD}", "{NO_POD} is not set"),
             ("BODY", "{HOOK_TOKEN}", "{HOOK_TOKEN} is not set"),
+            ("BODY", "{HOOK_KEY}", "{HOOK_KEY} is not valid UTF-8"),
+            ("BODY", "{HOOK_SLACK_URL}", "{HOOK_SLACK_URL} belongs to another hook"),
         ] {
-            let mut run = wrapper().plugin(&hook);
+            let other = format!("slack={}", guests::program("nap").display());
+            let mut run = wrapper().plugin(&hook).plugin(other);
             run.env("HOOK_PING_URL", "http://localhost:1/").env("POD", "x");
+            run.env("HOOK_KEY", OsStr::from_bytes(b"\xff")).env("HOOK_SLACK_URL", "x");
             run.env(format!("HOOK_PING_{setting}"), template);
             let done = finish(run);
             let line = unfit("ping", &format!("HOOK_PING_{setting}: {words}"));
-            assert_eq!((done.code(), done.line()), (125, line.as_str()), "{hook}");
+            assert_eq!((done.code(), done.lines()[0]), (125, line.as_str()), "{hook}");
         }
     }
 }

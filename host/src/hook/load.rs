@@ -200,7 +200,7 @@ fn load_one(listed: &Listed, phase: Phase, after_proxy: Option<String>, common: 
     match (&hook.code, description) {
         (Code::BuiltIn(_), Some(description)) => {
             let readable: Vec<_> = readable(&settings.variables, &hook.granted(common)).collect();
-            let is_set = |name: &str| environment::variable(name).is_some();
+            let is_set = |name: &str| environment::names().any(|set| set == name);
             let (fits, report) = hook.fits(&description, &readable, &is_set, common.purpose);
             Some(Hook { valid: fits, report, ..hook })
         }

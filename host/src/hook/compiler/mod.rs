@@ -45,9 +45,7 @@ pub fn run(hook: &Hook, component: &File, common: &Common, report: &OwnedFd, tur
     let granted = hook.granted(common);
     let readable = readable(&hook.settings.variables, &granted);
     let readable: Vec<_> = readable.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    let set = environment::variables().filter_map(|variable| str::from_utf8(variable).ok()?.split_once('='));
-    let set = set.filter(|(_, value)| !value.trim_ascii().is_empty()).map(|(name, _)| name.to_owned());
-    let variables = Variables { readable, set: set.collect() };
+    let variables = Variables { readable, set: environment::names().map(ToOwned::to_owned).collect() };
     let for_code = file.map(|file| (file, engine::Target::allowed(), share_of_memory()));
     sandbox::enter_as_compiler(report.as_raw_fd());
     let (valid, text) = validate_hook(hook, component, &variables, common);

@@ -103,7 +103,7 @@ impl<'a> Description<'a> {
         }
         let Some(value) = found else {
             match (setting.kind, setting.required) {
-                (_, true) => findings.errors.push(format!("{variable} is not set")),
+                (_, true) => findings.errors.push(format!("{variable} {}", listing.absent(&variable))),
                 (Kind::Url | Kind::Targets, _) => {
                     findings.errors.extend(check_defaults(setting.default, listing, &mut findings.needs))
                 }
@@ -193,12 +193,7 @@ impl<'a> Description<'a> {
             if !is_variable || of_job || listing.value(name).is_some() {
                 continue;
             }
-            let state = if !name.starts_with("HOOK_") && (listing.is_set)(name) {
-                format!("is set, but hooks may not read it (--plugin-env {name})")
-            } else {
-                "is not set".into()
-            };
-            findings.errors.push(format!("{variable}: {{{name}}} {state}"));
+            findings.errors.push(format!("{variable}: {{{name}}} {}", listing.absent(name)));
         }
     }
 
@@ -249,6 +244,19 @@ impl<'a> Listing<'a> {
         found.map(|(_, value)| value.trim_ascii()).filter(|value| !value.is_empty())
     }
 
+    /// Why a variable has no value for the hook.
+    fn absent(&self, name: &str) -> String {
+        if !(self.is_set)(name) {
+            "is not set".into()
+        } else if self.settings.variables.hide(name) {
+            "belongs to another hook".into()
+        } else if name.starts_with("HOOK_") {
+            "is not valid UTF-8".into()
+        } else {
+            format!("is set, but hooks may not read it (--plugin-env {name})")
+        }
+    }
+
     /// Whether the hook may connect there. It is noted as this among what it needs.
     fn allows(&self, origin: &Origin, shown: String, needs: &mut Vec<Need>) -> bool {
         let is_allowed = self.settings.allow_http.value.allows(origin);
@@ -291,15 +299,18 @@ fn check_defaults(urls: &str, listing: &Listing, needs: &mut Vec<Need>) -> Optio
 
 /// What is wrong with a URL.
 fn check_url(url: &str, variable: &str, listing: &Listing, needs: &mut Vec<Need>) -> Option<String> {
-    if !is_fixed(url) {
+    let has_space = url.contains(|c: char| c.is_whitespace() || c.is_control());
+    if !is_fixed(url) && !has_space {
         needs.push(Need { shown: format!("the host in {variable}"), leaves_pod: false });
         return None;
     }
     // Not the URL itself: it may be a secret.
-    let Ok(origin) = Origin::of_url(url) else {
+    let origin = Origin::of_url(url).ok().filter(|_| !has_space);
+    let Some(origin) = origin else {
         let why = match url {
             _ if url.starts_with(['"', '\'']) => "; it begins with a quotation mark",
             _ if url.contains("$(") => "; Kubernetes has not replaced $(…)",
+            _ if has_space => "; it contains white space",
             _ => "",
         };
         return Some(format!("{variable} is not a URL of the form http://host:port/path{why}"));

@@ -5,6 +5,8 @@ use crate::{
     sdk_values::{self as values, DURATION, SWITCH},
     text::{closest, ellipsize},
 };
+use http::header::{CONTENT_LENGTH, HeaderName};
+use wasmtime_wasi_http::DEFAULT_FORBIDDEN_HEADERS;
 
 /// Bytes of all the words of a setting.
 const WORDS_LIMIT: usize = 256;
@@ -71,7 +73,14 @@ impl<'a> Kind<'a> {
                 Some(format!("{}: hooks may not use it", shown(variable, value)))
             }
             Self::Method => unless(is_token(value), format!("{}: not a method such as POST", shown(variable, value))),
-            Self::Headers => unless(value.lines().all(is_header), format!("{variable}: a line is not \"Name: value\"")),
+            Self::Headers if !value.lines().all(is_header) => {
+                Some(format!("{variable}: a line is not \"Name: value\""))
+            }
+            Self::Headers => {
+                let name =
+                    value.lines().filter_map(|line| line.split(':').next()).find(|name| is_of_connection(name))?;
+                Some(format!("{variable}: hooks may not set the header {}", name.trim_ascii()))
+            }
             _ => None,
         }
     }
@@ -124,6 +133,12 @@ fn is_header(line: &str) -> bool {
     let is_name =
         |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
     line.trim_ascii().is_empty() || name.is_some_and(is_name)
+}
+
+/// Whether a header is about the connection or the form of the message, which are wrapper's.
+fn is_of_connection(name: &str) -> bool {
+    let Ok(name) = name.trim_ascii().parse::<HeaderName>() else { return false };
+    name == CONTENT_LENGTH || DEFAULT_FORBIDDEN_HEADERS.contains(&name)
 }
 
 #[cfg(test)]
