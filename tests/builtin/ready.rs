@@ -269,6 +269,22 @@ fn a_question_that_hangs_is_not_the_last() {
 }
 
 #[test]
+fn a_health_check_that_takes_longer_than_the_first_question_waits_is_answered_in_the_end() {
+    for (hook, variable) in [("http-ready", "HOOK_HTTP_READY_URL"), ("ready", "HOOK_READY_FOR")] {
+        let peer = Peer::start("127.0.0.1:0", |stream, _| {
+            thread::sleep(Duration::from_millis(2_500));
+            answer(stream, 200);
+        });
+        let mut run = wrapper().with(&["--before", hook, "--plugin-timeout", "1m"]).with(&COMMAND);
+        run.env(variable, peer.url("/health"));
+        let done = run.done();
+        assert_eq!((done.code(), done.stdout.as_str()), (7, "started\n"), "{done:?}");
+        // The first has 2 s, the second 4 s.
+        assert_took(&done, 4.4, 30.0);
+    }
+}
+
+#[test]
 fn a_stop_signal_ends_the_wait_at_once_and_the_command_is_not_started() {
     in_both_roles(|role| {
         for (signal, code) in [(SIGTERM, 143), (SIGINT, 130)] {

@@ -50,8 +50,14 @@ macro_rules! hook {
 /// Default pause between two probes.
 pub const PERIOD: Duration = Duration::from_millis(250);
 
-/// Timeout of a probe in milliseconds: one that hangs must not be the last.
+/// Timeout of the first probe in milliseconds: one that hangs must not be the last.
 pub const PROBE_TIMEOUT: u64 = 2000;
+
+/// Timeout of the probes after one that this was too short for: some servers take seconds for a health check.
+pub fn longer(timeout: u64) -> u64 {
+    const MOST: u64 = 10_000;
+    (timeout * 2).min(MOST)
+}
 
 /// Timeout of a probe in milliseconds if the time is nearly up.
 pub const LEAST_PROBE_TIMEOUT: u64 = 100;
@@ -85,10 +91,11 @@ pub fn wait(cx: &Context, gate: &Gate) -> Result {
     let left = waiting_time(cx);
     let limit = left();
     let (mut reached, mut why) = (false, String::new());
+    let mut probe_timeout = PROBE_TIMEOUT;
     loop {
-        let mut responded = false;
+        let (mut responded, mut too_short) = (false, false);
         for url in &urls {
-            let timeout = Duration::from_millis(left().clamp(LEAST_PROBE_TIMEOUT, PROBE_TIMEOUT));
+            let timeout = Duration::from_millis(left().min(probe_timeout).max(LEAST_PROBE_TIMEOUT));
             let Some(Err(failure)) = probe::all(slice::from_ref(url), timeout).pop() else {
                 log::info(&text!("{} is ready", gate.name));
                 return Ok(());
@@ -99,13 +106,17 @@ pub fn wait(cx: &Context, gate: &Gate) -> Result {
             let (is_response, cut_off) = match &failure {
                 Failure::Invalid(why) | Failure::Denied(why) => return Err(Error::Misconfigured(why.clone())),
                 Failure::Answered(_) => (true, false),
-                Failure::TimedOut(_) => (false, milliseconds(timeout) < PROBE_TIMEOUT),
+                Failure::TimedOut(_) => (false, milliseconds(timeout) < probe_timeout),
                 _ => (false, false),
             };
+            too_short |= matches!(failure, Failure::TimedOut(_));
             if is_response || !responded && (!cut_off || why.is_empty()) {
                 why = text!("\"{url}\": {}", failure.reason());
             }
             responded |= is_response;
+        }
+        if too_short {
+            probe_timeout = longer(probe_timeout);
         }
         sleep(Duration::from_millis(milliseconds(period).min(left())));
         let expired = left() == 0;

@@ -5,7 +5,7 @@
 #![cfg_attr(target_family = "wasm", no_std)]
 
 use core::time::Duration;
-use gate::{LEAST_PROBE_TIMEOUT, PERIOD, PROBE_TIMEOUT, decide, not_ready, waiting_time};
+use gate::{LEAST_PROBE_TIMEOUT, PERIOD, PROBE_TIMEOUT, decide, longer, not_ready, waiting_time};
 use wrapper_hook::{
     Context, Error, Result, String, Vec, log, milliseconds,
     probe::{self, Failure},
@@ -60,13 +60,15 @@ fn run(cx: &Context) -> Result {
     let left = waiting_time(cx);
     let limit = left();
     let mut logged = (String::new(), 0);
+    let mut probe_timeout = PROBE_TIMEOUT;
     loop {
-        let timeout = left().clamp(LEAST_PROBE_TIMEOUT, PROBE_TIMEOUT);
+        let timeout = left().min(probe_timeout).max(LEAST_PROBE_TIMEOUT);
         let targets: Vec<String> = missing.iter().map(|missing| missing.target.clone()).collect();
         let results = probe::all(&targets, Duration::from_millis(timeout));
-        let mut why = String::new();
+        let (mut why, mut too_short) = (String::new(), false);
         for (Missing { target, reason, is_ready }, result) in missing.iter_mut().zip(results) {
             let shown = without_query(target);
+            too_short |= matches!(result, Err(Failure::TimedOut(_)));
             match result {
                 Ok(()) => {
                     log::info(&text!("{shown} is ready"));
@@ -75,7 +77,7 @@ fn run(cx: &Context) -> Result {
                 }
                 Err(Failure::Invalid(why) | Failure::Denied(why)) => return Err(Error::Misconfigured(why)),
                 // Because the time is nearly up: an earlier reason says more.
-                Err(Failure::TimedOut(_)) if timeout < PROBE_TIMEOUT && !reason.is_empty() => {}
+                Err(Failure::TimedOut(_)) if timeout < probe_timeout && !reason.is_empty() => {}
                 Err(failure) => *reason = failure.reason().into(),
             }
             let separator = if why.is_empty() { "" } else { ", " };
@@ -89,6 +91,9 @@ fn run(cx: &Context) -> Result {
         if why != logged.0 && now >= logged.1 {
             log::info(&text!("waiting for {why}"));
             logged = (why.clone(), now + PAUSE);
+        }
+        if too_short {
+            probe_timeout = longer(probe_timeout);
         }
         sleep(Duration::from_millis(milliseconds(period).min(left())));
         if left() == 0 {
