@@ -35,6 +35,8 @@
 /// - `startup`: a time in which a peer has to start. It is a warning if the hook's time limit leaves no room for it,
 ///   unless a setting `ABSENT` has another value than its default.
 /// - `targets`: targets of [probes](crate::probe), separated by commas or white space.
+/// - `some_of("a|b")`: some of these words, separated by commas or white space.
+/// - `pairs`: `name=value`, separated by commas or white space.
 /// - `method`: the method of a request.
 ///
 /// With a part `placeholders: ["exit_code"]` before the settings, URLs may contain these placeholders in braces, and
@@ -108,6 +110,9 @@ macro_rules! __kind {
     (text) => {
         "text"
     };
+    (pairs) => {
+        "pairs"
+    };
     (template) => {
         "template"
     };
@@ -118,12 +123,15 @@ macro_rules! __kind {
     (one_of) => {
         "="
     };
+    (some_of) => {
+        "+"
+    };
     ($($other:tt)+) => {
         ::core::compile_error!(::core::concat!(
             "`",
             ::core::stringify!($($other)+),
             "` is not a kind of setting; the kinds are url, targets, time, positive_time, startup, switch, text, \
-             template, headers, method and one_of(\"a|b\"), each also with `required` before it"
+             template, headers, method, pairs, one_of(\"a|b\") and some_of(\"a|b\"), each also with `required` before it"
         ))
     };
 }

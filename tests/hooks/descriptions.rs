@@ -55,6 +55,12 @@ fn a_value_that_the_hook_would_refuse_is_an_error_at_the_start() {
             &[("HOOK_ISTIO_READY_PERIOD", "0ms")],
             "HOOK_ISTIO_READY_PERIOD must be more than 0",
         ),
+        (
+            "--after",
+            "pushgateway",
+            &[("HOOK_X_GROUPING", "a=b,namespace")],
+            "HOOK_X_GROUPING: \"namespace\" is not of the form name=value",
+        ),
         ("--after", "pushgateway", &[("HOOK_X_TRY_TIMEOUT", "0s")], "HOOK_X_TRY_TIMEOUT must be more than 0"),
         (
             "--after",
@@ -69,6 +75,13 @@ fn a_value_that_the_hook_would_refuse_is_an_error_at_the_start() {
             "HOOK_X_METHOD=\"trace\": hooks may not use it",
         ),
         ("--before", "http-ready", &[("HOOK_X_URL", " , ")], "HOOK_X_URL is an empty list"),
+        (
+            "--after",
+            "sidecars",
+            &[("HOOK_X_EXCEPT", "Envoy-Quit, vault-quits"), ("HOOK_X_STARTUP", "0")],
+            "HOOK_X_EXCEPT: \"vault-quits\" is not one of istio-quit, envoy-quit, linkerd-shutdown, consul-shutdown, \
+             dapr-shutdown, cloudsql-quit, vault-quit; did you mean vault-quit?",
+        ),
     ] {
         for listed in both("x", hook) {
             let run = |optional: &str| {

@@ -16,7 +16,7 @@ wrapper_hook::describe! {
     settings: [
         URL: url = URL,
         JOB: text,
-        GROUPING: text,
+        GROUPING: pairs,
         TRY_TIMEOUT: positive_time = "3s",
     ],
 }

@@ -29,7 +29,9 @@ wrapper_hook::describe! {
         STARTUP: startup = "5s",
         ABSENT: one_of("ok|wait|fail") = "ok",
         WAIT_GONE: switch = "false",
-        EXCEPT: text,
+        EXCEPT: some_of(
+            "istio-quit|envoy-quit|linkerd-shutdown|consul-shutdown|dapr-shutdown|cloudsql-quit|vault-quit"
+        ),
     ],
 }
 

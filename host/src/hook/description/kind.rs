@@ -3,7 +3,7 @@
 use crate::{
     hook::settings::FORBIDDEN_METHODS,
     sdk_values::{self as values, DURATION, SWITCH},
-    text::{closest, ellipsize},
+    text::{closest, ellipsize, list},
 };
 use http::header::{CONTENT_LENGTH, HeaderName};
 use wasmtime_wasi_http::DEFAULT_FORBIDDEN_HEADERS;
@@ -27,9 +27,13 @@ pub enum Kind<'a> {
     Switch,
     /// One of these words, separated by `|`.
     OneOf(&'a str),
+    /// Some of these words.
+    SomeOf(&'a str),
     Method,
     Template,
     Headers,
+    /// `name=value`, several.
+    Pairs,
     Text,
 }
 
@@ -46,7 +50,11 @@ impl<'a> Kind<'a> {
             "method" => Self::Method,
             "template" => Self::Template,
             "headers" => Self::Headers,
-            _ => text.strip_prefix('=').filter(|words| are_words(words)).map_or(Self::Text, Self::OneOf),
+            "pairs" => Self::Pairs,
+            _ => {
+                let words = |sign| text.strip_prefix(sign).filter(|words| are_words(words));
+                words('=').map(Self::OneOf).or_else(|| words('+').map(Self::SomeOf)).unwrap_or(Self::Text)
+            }
         }
     }
 
@@ -69,10 +77,22 @@ impl<'a> Kind<'a> {
                 let all: Vec<_> = words.split('|').collect();
                 unless(is_one_of(&all), format!("{}: not one of {}", shown(variable, value), all.join(", ")))
             }
+            Self::SomeOf(words) => {
+                let known = |item: &str| words.split('|').any(|word| word.eq_ignore_ascii_case(item));
+                let unknown = list(value).find(|item| !known(item))?;
+                let meant = closest(unknown, words.split('|'));
+                let meant = meant.map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
+                let words = words.replace('|', ", ");
+                Some(format!("{variable}: {:?} is not one of {words}{meant}", ellipsize(unknown, VALUE_SHOWN)))
+            }
             Self::Method if is_one_of(&FORBIDDEN_METHODS) => {
                 Some(format!("{}: hooks may not use it", shown(variable, value)))
             }
             Self::Method => unless(is_token(value), format!("{}: not a method such as POST", shown(variable, value))),
+            Self::Pairs => {
+                let wrong = list(value).find(|item| item.find('=').is_none_or(|place| place == 0))?;
+                Some(format!("{variable}: {:?} is not of the form name=value", ellipsize(wrong, VALUE_SHOWN)))
+            }
             Self::Headers if !value.lines().all(is_header) => {
                 Some(format!("{variable}: a line is not \"Name: value\""))
             }
@@ -92,10 +112,11 @@ impl<'a> Kind<'a> {
             Self::Time | Self::Startup => "time",
             Self::PositiveTime => "time, more than 0",
             Self::Switch => "true|false",
-            Self::OneOf(words) => words,
+            Self::OneOf(words) | Self::SomeOf(words) => words,
             Self::Method => "method",
             Self::Template => "text with placeholders",
             Self::Headers => "lines of Name: value",
+            Self::Pairs => "name=value, several",
             Self::Text => "text",
         }
     }
