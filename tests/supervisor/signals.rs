@@ -410,3 +410,45 @@ fn as_pid_1_a_sigterm_at_any_moment_of_the_start_is_never_lost() {
         }
     });
 }
+
+#[test]
+fn without_job_control_a_signal_that_stops_programs_is_only_forwarded() {
+    for signal in [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU] {
+        let (mut run, wrapper) = reporting(Role::Process, &[], libc::SIGTERM);
+        kill(wrapper, signal);
+        run.until_stdout_has(&format!("child {signal}\n"));
+        // A wrapper that has stopped would not forward it.
+        kill(wrapper, libc::SIGTERM);
+        assert_eq!(run.done().code(), 42, "{signal}");
+    }
+}
+
+#[test]
+fn without_job_control_a_command_that_is_stopped_and_resumed_through_the_wrapper_goes_on() {
+    let run = wrapper().with(&["sleep", "30"]).running();
+    let command = command_of(run.pid()).pid;
+    let is_stopped = |pid| Process::find(pid).unwrap().state == 'T';
+    eventually("the command has started", || Process::find(command).unwrap().name == "sleep");
+    run.signal(libc::SIGTSTP);
+    eventually("it is stopped", || is_stopped(command));
+    assert!(!is_stopped(run.pid()));
+    run.signal(libc::SIGCONT);
+    eventually("it goes on", || !is_stopped(command));
+    run.signal(libc::SIGTERM);
+    assert_eq!(run.done().code(), 143);
+}
+
+#[test]
+fn without_job_control_a_signal_that_stops_programs_and_comes_early_is_delivered_to_the_command() {
+    let gate = guests::program("nap");
+    let options = ["--before", gate.to_str().unwrap(), child(), "report", "child", "21", "42"];
+    let mut run = wrapper().with(&options);
+    run.env("HOOK_SLEEP_MS", "500");
+    // Blocked, so that it is not lost before the command waits for it.
+    let run = run.first(|| Ok(SigSet::all().thread_block()?));
+    let mut run = run.running();
+    run.until_stderr_has("sleeping\n");
+    run.signal(libc::SIGTTIN);
+    let done = run.done();
+    assert_eq!((done.code(), done.stdout.as_str()), (42, "child ready\nchild 21\n"), "{done:?}");
+}

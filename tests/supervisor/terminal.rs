@@ -383,3 +383,30 @@ fn a_terminal_stopped_with_ctrl_s_does_not_hold_up_the_end() {
     assert!(start.elapsed().as_secs_f64() < 5.0);
     assert!(!terminal.shows().contains("wrapper: echo: "), "Ctrl-S did not stop it: {:?}", terminal.shows());
 }
+
+#[test]
+fn ctrl_z_and_fg_work_too_if_neither_input_nor_output_is_the_terminal() {
+    for way in WAYS {
+        let mut terminal = Terminal::with_shell();
+        terminal.enters(&format!("$wrapper {way} sh -c 'sleep 30; true' </dev/null >/dev/null 2>&1"));
+        terminal.process("sleep");
+        terminal.types(CTRL_Z);
+        assert_both_stop(&terminal, "sleep");
+        terminal.enters("fg");
+        assert_both_run(&terminal, "sleep");
+        terminal.types(CTRL_C);
+        assert_code(&mut terminal, 130);
+    }
+}
+
+#[test]
+fn a_command_in_a_pipeline_that_handles_a_stop_signal_sent_to_the_wrapper_goes_on_with_it() {
+    let mut terminal = Terminal::with_shell();
+    terminal.enters("$wrapper $child report child 15 42 | cat");
+    terminal.until_it_shows("child ready");
+    let wrapper = terminal.process("wrapper").pid;
+    kill(wrapper, libc::SIGTSTP);
+    terminal.until_it_shows("child 20\r\n");
+    kill(wrapper, libc::SIGTERM);
+    terminal.until_it_shows("child 15\r\n");
+}

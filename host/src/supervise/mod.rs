@@ -224,7 +224,7 @@ impl Supervisor {
                 Event::Ended(..) | Event::Stopped(..) | Event::Readable => {}
                 Event::Signal(signal) => {
                     let sent = target.forward(signal, to_group || self.is_typed(signal));
-                    if let Some(sent) = sent.filter(|sent| signals::stops(*sent)) {
+                    if let Some(sent) = sent.filter(|sent| signal.from_terminal && signals::stops(*sent)) {
                         self.stop_along(&target, sent);
                     }
                     if self.signals.asks_to_stop(signal)
@@ -336,7 +336,7 @@ impl Supervisor {
         let asks_to_stop = self.signals.asks_to_stop(signal);
         match policy {
             StopPolicy::EndOnFirst if asks_to_stop => return true,
-            StopPolicy::EndOnFirst if !signal.stops() => {
+            StopPolicy::EndOnFirst if !signal.is_job_control() => {
                 let known = signal.is_standard() && self.kept.iter().any(|kept| kept.number == signal.number);
                 if !known {
                     self.kept.push(signal);
@@ -349,7 +349,7 @@ impl Supervisor {
             }
             _ => {}
         }
-        if signal.stops() {
+        if signal.is_job_control() {
             signals::stop_self(signal.number);
         }
         false
@@ -460,18 +460,16 @@ impl Supervisor {
         signal.from_terminal || (signal.number == SIGCONT && self.terminal.is_some())
     }
 
-    /// The command was sent a signal that stops a program, and so was wrapper itself.
+    /// The terminal stops its foreground group, as by Ctrl-Z, and wrapper is in it. A stop signal from anywhere else is
+    /// only forwarded: the command may handle it, and outside of job control nothing would resume wrapper.
     fn stop_along(&self, target: &Target, signal: i32) {
-        match &self.terminal {
-            // wrapper follows when the command has stopped.
-            Some(terminal) if terminal.alone => {}
-            // Ctrl-Z in a pipeline. The shell resumes all of it at once.
-            Some(_) => {
-                signals::stop_self(signal);
-                target.resume();
-            }
-            None => signals::stop_self(signal),
+        // wrapper follows when the command has stopped.
+        if self.terminal.as_ref().is_some_and(|terminal| terminal.alone) {
+            return;
         }
+        signals::stop_self(signal);
+        // The shell resumes the whole job at once.
+        target.resume();
     }
 
     /// The command was stopped, as by Ctrl-Z, or because it reads a terminal that it does not have. The shell that

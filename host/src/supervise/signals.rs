@@ -145,9 +145,9 @@ impl Signals {
 }
 
 impl Received {
-    /// Whether it stops a process that does not handle it, until it is continued.
-    pub fn stops(self) -> bool {
-        stops(self.number)
+    /// Whether the terminal stops its foreground group, as with Ctrl-Z, or a background group that reads from it.
+    pub fn is_job_control(self) -> bool {
+        self.from_terminal && stops(self.number)
     }
 
     /// Whether several pending ones are merged into one (signal(7)); real-time signals are queued.
