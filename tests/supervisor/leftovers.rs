@@ -260,3 +260,46 @@ fn what_a_process_of_another_parent_starts_is_none_of_them() {
     other.kill().unwrap();
     other.wait().unwrap();
 }
+
+/// wrapper as the last step of an entrypoint script, which has started another process before; `$0` is wrapper.
+fn after_another(role: Role, script: &str, policy: &str, command: &str) -> Command {
+    let options = ["--leftovers", policy, "--leftovers-timeout", "30s", "--plugin", "echo", "sh", "-c", command];
+    let program = Command::new("sh").with(&["-c", script, env!("CARGO_BIN_EXE_wrapper")]);
+    let mut run = role.program(program).with(&options);
+    run.stdin(Stdio::piped());
+    run
+}
+
+#[test]
+fn those_that_an_entrypoint_script_started_before_wrapper_are_left_alone() {
+    in_both_roles(|role| {
+        for policy in ["wait", "stop"] {
+            // It has a child, which does not belong to the command either, and goes on until the input is closed.
+            let other = r#"sh -c 'sleep 60 & cat; kill $!; echo "the other goes on"' <&3 &"#;
+            let script = &format!(r#"exec 3<&0; {other} exec "$0" "$@""#);
+            let run = after_another(role, script, policy, "exit 7");
+            let mut run = run.running();
+            run.until_stderr_has(r#""sh" exited with 7"#);
+            drop(run.child.stdin.take());
+            let done = run.done();
+            assert!(done.code() == 7 && lines(&done).is_empty(), "{role:?} {policy}: {done:?}");
+            assert_took(&done, 0.0, 15.0);
+            if role == Role::Process {
+                assert_eq!(done.stdout, "the other goes on\n", "{policy}");
+            }
+        }
+    });
+}
+
+#[test]
+fn beside_those_from_before_wrapper_the_commands_own_are_stopped() {
+    in_both_roles(|role| {
+        let run = after_another(role, r#"sleep 60 & exec "$0" "$@""#, "stop", SLEEP);
+        let done = run.done();
+        assert_eq!(done.code(), 7, "{role:?}: {done:?}");
+        let [line] = lines(&done)[..] else { panic!("{role:?}: {done:?}") };
+        assert!(line.starts_with("wrapper: the command left 1 process (s"), "{line}");
+        assert!(ran_hook(&done), "{done:?}");
+        assert_took(&done, 0.0, 20.0);
+    });
+}

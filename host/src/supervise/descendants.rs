@@ -12,12 +12,21 @@ use std::fs::read_dir;
 pub struct Process {
     pub pid: Pid,
     parent: Option<Pid>,
+    /// Ticks from boot until its start: a process ID is used again.
+    started: u64,
     /// The start of its program's name.
     name: String,
 }
 
-/// All descendants of this process that still run, except for these children of its.
-pub fn list(except: impl Fn(Pid) -> bool) -> Result<Vec<Process>, String> {
+impl Process {
+    /// Whether they are one, whatever it executes or whichever parent it has by now.
+    pub fn is(&self, other: &Self) -> bool {
+        (self.pid, self.started) == (other.pid, other.started)
+    }
+}
+
+/// All descendants of this process that still run, except for these and those that descend from them.
+pub fn list(except: impl Fn(&Process) -> bool) -> Result<Vec<Process>, String> {
     let this = getpid();
     // The numbers of another PID namespace would be those of other processes.
     let own = readlink("/proc/self", Vec::new()).map_err(strerror)?;
@@ -28,7 +37,7 @@ pub fn list(except: impl Fn(Pid) -> bool) -> Result<Vec<Process>, String> {
     for entry in read_dir("/proc").map_err(strerror)?.flatten() {
         others.extend(entry.file_name().to_str().and_then(|name| name.parse().ok()).and_then(stat));
     }
-    others.retain(|process| !except(process.pid));
+    others.retain(|process| !except(process));
     let mut found: Vec<Process> = Vec::new();
     loop {
         let is_descendant = |process: &mut Process| {
@@ -44,8 +53,8 @@ pub fn list(except: impl Fn(Pid) -> bool) -> Result<Vec<Process>, String> {
 
 /// A process that runs, by its number.
 fn stat(pid: i32) -> Option<Process> {
-    /// Bytes of its line up to the parent's number: a name has at most 64, each number 20.
-    const ENOUGH: usize = 256;
+    /// Bytes of its line up to the time of its start: a name has at most 64, each of 20 numbers 21.
+    const ENOUGH: usize = 512;
     let mut line = [0; ENOUGH];
     let file = open(format!("/proc/{pid}/stat"), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
     let length = read(&file, &mut line).ok()?;
@@ -60,9 +69,11 @@ fn parse(line: &[u8]) -> Option<Process> {
     let pid = number(str::from_utf8(line.get(..name_start)?).ok()?)?;
     let mut fields = str::from_utf8(line.get(name_end + 1..)?).ok()?.split_ascii_whitespace();
     let (state, parent) = (fields.next()?, number(fields.next()?)?);
+    // The 22nd of all fields; these two are the third and the fourth.
+    let started = fields.nth(17)?.parse().ok()?;
     let name = String::from_utf8_lossy(line.get(name_start + 1..name_end)?).into_owned();
     let runs = !["Z", "X"].contains(&state);
-    runs.then_some(Process { pid: Pid::from_raw(pid)?, parent: Pid::from_raw(parent), name })
+    runs.then_some(Process { pid: Pid::from_raw(pid)?, parent: Pid::from_raw(parent), started, name })
 }
 
 /// Whether wrapper has any child.
@@ -91,21 +102,24 @@ mod tests {
         let process = |pid, parent, name: &str| Process {
             pid: Pid::from_raw(pid).unwrap(),
             parent: Pid::from_raw(parent),
+            started: 77,
             name: name.into(),
         };
+        let rest = b" 12 12 0 -1 4194304 7 0 0 0 0 0 0 0 20 0 1 0 77 8192 3";
         for (line, expected) in [
-            (&b"12 (sleep) S 1 12 12 0 -1"[..], Some(process(12, 1, "sleep"))),
-            (b"12 (a) R 7 (b c) S 3 1 1", Some(process(12, 3, "a) R 7 (b c"))),
-            (b"12 (\xff\n) D 3 1 1", Some(process(12, 3, "\u{fffd}\n"))),
-            (b"1 (init) S 0 1 1", Some(process(1, 0, "init"))),
-            (b"12 (gone) Z 1 12 12", None),
-            (b"12 (gone) X 1 12 12", None),
-            (b"12 (sleep) S", None),
+            (&b"12 (sleep) S 1"[..], Some(process(12, 1, "sleep"))),
+            (b"12 (a) R 7 (b c) S 3", Some(process(12, 3, "a) R 7 (b c"))),
+            (b"12 (\xff\n) D 3", Some(process(12, 3, "\u{fffd}\n"))),
+            (b"1 (init) S 0", Some(process(1, 0, "init"))),
+            (b"12 (gone) Z 1", None),
+            (b"12 (gone) X 1", None),
             (b"12 sleep S 1", None),
             (b"-1 (sleep) S 1", None),
-            (b"", None),
         ] {
-            assert_eq!(parse(line), expected, "{:?}", line.escape_ascii().to_string());
+            assert_eq!(parse(&[line, rest].concat()), expected, "{:?}", line.escape_ascii().to_string());
+        }
+        for line in [&b"12 (sleep) S"[..], b"12 (sleep) S 1 12 12 0 -1", b""] {
+            assert_eq!(parse(line), None);
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Supervisor: the processes that the command has left behind: waited for, or ended, before the after-hooks run.
 //!
-//! They are all descendants of wrapper but its helpers: as PID 1 or as subreaper it becomes the parent of every orphan.
-//! Processes that the container's runtime starts, as for `kubectl exec`, descend from another one.
+//! They are all descendants of wrapper but its helpers and those that it had before the command: as PID 1 or as
+//! subreaper it becomes the parent of every orphan. Processes that the container's runtime starts, as for `kubectl
+//! exec`, descend from another one.
 
 use super::{
     Event, SIGKILL, Settings, StopPolicy, Supervisor,
@@ -61,6 +62,23 @@ enum Request {
 }
 
 impl Supervisor {
+    /// Remembers the descendants that wrapper has before the command, and which are not the command's: an entrypoint
+    /// script can start some, such as a `tee` for its output, before it executes wrapper.
+    pub(super) fn remember_inherited(&mut self, leftovers: Leftovers) {
+        if leftovers != Leftovers::Ignore {
+            // An error is reported when the command has ended.
+            self.inherited = self.descendants().unwrap_or_default();
+        }
+    }
+
+    /// All of wrapper's descendants that are neither helpers nor inherited.
+    fn descendants(&self) -> Result<Vec<Process>, String> {
+        descendants::list(|process| {
+            self.helpers.iter().any(|(helper, _)| *helper == process.pid)
+                || self.inherited.iter().any(|inherited| inherited.is(process))
+        })
+    }
+
     /// Waits for the processes that the command has left behind, or ends them; returns how many there were, unless they
     /// are to be ignored. If the command was asked to stop, so are they.
     pub fn end_leftovers(&mut self, settings: &Settings, ending: &Ending) -> Option<u32> {
@@ -74,7 +92,7 @@ impl Supervisor {
         let mut end = Instant::now() + settings.leftovers_timeout;
         let (mut count, mut stopped) = (None, Vec::new());
         loop {
-            let left = match descendants::list(|pid| self.helpers.iter().any(|(helper, _)| *helper == pid)) {
+            let left = match self.descendants() {
                 Ok(left) => left,
                 Err(error) => {
                     log::warn(format!("cannot look for processes that the command left behind: {error}"));
@@ -89,7 +107,8 @@ impl Supervisor {
                 }
             }
             // While the list is made, a process can exit and leave another one, which is seen by this.
-            let hidden = left.is_empty() && !self.has_helpers() && descendants::has_children();
+            let only_the_commands = self.inherited.is_empty() && !self.has_helpers();
+            let hidden = left.is_empty() && only_the_commands && descendants::has_children();
             if left.is_empty() && !hidden {
                 return count;
             }

@@ -31,6 +31,7 @@ use crate::{
     trace::Trace,
 };
 use command_cgroup::CommandCgroup;
+use descendants::Process;
 use humantime::format_duration;
 use reap::ChildEvent;
 use rustix::{
@@ -75,6 +76,8 @@ pub struct Supervisor {
     /// Helpers that run beside the command, and how they ended once they have. A helper is any process of our own: a
     /// compiler or a runner.
     helpers: Vec<(Pid, Option<ExitStatus>)>,
+    /// Processes from before the command, if those that it leaves behind are of interest.
+    inherited: Vec<Process>,
     /// The command's own, if it has one.
     cgroup: Option<CommandCgroup>,
 }
@@ -151,6 +154,7 @@ impl Supervisor {
             stop_insisted: false,
             on_stop: None,
             helpers: Vec::new(),
+            inherited: Vec::new(),
             cgroup: None,
         }
     }
@@ -192,6 +196,7 @@ impl Supervisor {
 
     /// Starts the command and returns when it has ended.
     pub fn run_command(&mut self, command: &[OsString], trace: &Trace, settings: &Settings) -> Ending {
+        self.remember_inherited(settings.leftovers);
         let cgroup = self.cgroup.as_ref();
         let child = match spawn::spawn(command, trace, &self.signals, self.terminal.as_ref(), cgroup) {
             Ok(child) => child,
