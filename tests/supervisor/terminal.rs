@@ -3,7 +3,7 @@
 
 use crate::harness::{
     Run, eventually, guests, kill,
-    processes::Process,
+    processes::{Process, status},
     programs::child,
     pty::{CTRL_C, CTRL_D, CTRL_S, CTRL_Z, Terminal},
     role::{Role, in_both_roles},
@@ -409,4 +409,42 @@ fn a_command_in_a_pipeline_that_handles_a_stop_signal_sent_to_the_wrapper_goes_o
     terminal.until_it_shows("child 20\r\n");
     kill(wrapper, libc::SIGTERM);
     terminal.until_it_shows("child 15\r\n");
+}
+
+/// Here nothing can stop wrapper itself: it leads the session, or is PID 1.
+#[test]
+fn a_command_that_is_sent_sigstop_stays_stopped_until_sigcont() {
+    in_both_roles(|role| {
+        for to_wrapper in [false, true] {
+            let terminal = Terminal::with(role.wrapper().with(&["sleep", "30"]));
+            let (command, wrapper) = (terminal.process("sleep").pid, terminal.process("wrapper").pid);
+            kill(command, libc::SIGSTOP);
+            terminal.until_state("sleep", &['T']);
+            // What follows the stop is done when wrapper has forwarded this.
+            kill(wrapper, libc::SIGUSR1);
+            eventually("it is forwarded", || pending(command) & 1 << (libc::SIGUSR1 - 1) != 0);
+            assert_eq!(terminal.process("sleep").state, 'T', "{role:?}");
+            kill(if to_wrapper { wrapper } else { command }, libc::SIGCONT);
+            eventually("it goes on", || Process::find(command).is_none());
+        }
+    });
+}
+
+/// The signals that a process will get when it is continued.
+fn pending(pid: i32) -> u64 {
+    u64::from_str_radix(&status(pid, "ShdPnd").unwrap_or_default(), 16).unwrap_or_default()
+}
+
+#[test]
+fn a_command_that_is_sent_sigstop_stops_the_wrapper_and_fg_resumes_both() {
+    for way in WAYS {
+        let mut terminal = Terminal::with_shell();
+        terminal.enters(&format!("$wrapper {way} sleep 30"));
+        kill(terminal.process("sleep").pid, libc::SIGSTOP);
+        assert_both_stop(&terminal, "sleep");
+        terminal.enters("fg");
+        assert_both_run(&terminal, "sleep");
+        terminal.types(CTRL_C);
+        assert_code(&mut terminal, 130);
+    }
 }

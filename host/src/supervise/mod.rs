@@ -500,7 +500,10 @@ impl Supervisor {
         if gives {
             terminal.give(target.child);
         }
-        target.resume();
+        // SIGSTOP is not from the terminal: whoever sent it resumes the command, or wrapper, which forwards SIGCONT.
+        if signals::can_be_caught(signal) {
+            target.resume();
+        }
         None
     }
 
