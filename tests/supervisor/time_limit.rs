@@ -4,10 +4,11 @@
 use crate::harness::{
     Done, Run, assert_took, eventually, guests, kill,
     processes::{Process, command_of, is_alive},
+    programs::child,
     role::in_both_roles,
     wrapper,
 };
-use nix::libc::{SIGSTOP, SIGTERM};
+use nix::libc::{SIGSTOP, SIGTERM, SIGUSR1};
 use std::time::Instant;
 
 const IGNORES: &str = "trap '' TERM; exec sleep 30";
@@ -63,14 +64,14 @@ fn without_stop_timeout_it_is_killed_ten_seconds_later() {
 
 #[test]
 fn the_time_limit_does_not_put_off_the_kill_that_a_stop_signal_has_started() {
-    let options = ["--timeout", "1500ms", "--stop-timeout", "2s"];
+    let options = ["--timeout", "3s", "--stop-timeout", "4s"];
     let mut run = wrapper().with(&options).with(&["sh", "-c", "trap '' TERM; echo ready; exec sleep 30"]).running();
     run.until_stdout_has("ready\n");
     let signalled = Instant::now();
     run.signal(SIGTERM);
-    assert_eq!(run.exit_code(), Some(124));
+    assert_eq!(run.exit_code(), Some(137));
     let elapsed = signalled.elapsed().as_secs_f64();
-    assert!((2.0..9.0).contains(&elapsed), "{elapsed}");
+    assert!((4.0..15.0).contains(&elapsed), "{elapsed}");
 }
 
 #[test]
@@ -154,4 +155,33 @@ fn what_does_not_fit_into_the_grace_period_is_logged_at_the_start() {
     }
     let done = wrapper().with(&["--grace-period", "1s", "--plugin", "echo", "--disable-hooks", "true"]).done();
     assert_eq!((done.code(), done.stderr.as_str()), (0, ""));
+}
+
+#[test]
+fn after_a_stop_signal_the_stop_timeout_takes_the_place_of_the_time_limit() {
+    in_both_roles(|role| {
+        let options = ["--timeout", "3s", "--stop-timeout", "60s", "--log", "debug"];
+        let run = role.wrapper().with(&options).plugin(guests::hook("log_context"));
+        let mut run = run.with(&[child(), "report", "child", "10", "0"]).running();
+        let started = Instant::now();
+        run.until_stdout_has("child ready\n");
+        kill(role.pid(&run), SIGTERM);
+        run.until_stdout_has("child 15\n");
+        eventually("its time would be up", || started.elapsed().as_secs_f64() > 3.5);
+        kill(role.pid(&run), SIGUSR1);
+        let done = run.done();
+        // No second SIGTERM, which many programs take for "at once".
+        assert_eq!((done.code(), done.stdout.as_str()), (0, "child ready\nchild 15\nchild 10\n"), "{role:?}: {done:?}");
+        assert!(!done.stderr.contains("--timeout"), "{done:?}");
+        assert!(done.stderr.contains("wrapper: log_context: cause None\n"), "{done:?}");
+    });
+}
+
+#[test]
+fn a_stop_signal_without_a_stop_timeout_does_not_end_the_time_limit() {
+    let mut run = wrapper().with(&["--timeout", "2s", child(), "report", "child", "18", "7"]).running();
+    run.until_stdout_has("child ready\n");
+    run.signal(SIGTERM);
+    let done = run.done();
+    assert_eq!((done.code(), done.lines()), (124, vec![STOPPING]));
 }

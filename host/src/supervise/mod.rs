@@ -236,6 +236,8 @@ impl Supervisor {
                         && let Some(timeout) = stop_timeout.take()
                     {
                         kill_at = Instant::now().checked_add(timeout);
+                        // As systemd and `timeout -k` do. The command exits because it was asked to, not for its time.
+                        times_out_at = None;
                     }
                 }
                 Event::Deadline if is_over(trim_at) => {
@@ -257,8 +259,7 @@ impl Supervisor {
                     log::warn("the command did not exit within --timeout; stopping it");
                     cause = Some(Cause::TimedOut);
                     times_out_at = None;
-                    // A command that is being stopped already keeps its time until it is killed.
-                    kill_at = kill_at.or(Instant::now().checked_add(stop_timeout.take().unwrap_or(STOP_TIMEOUT)));
+                    kill_at = Instant::now().checked_add(stop_timeout.take().unwrap_or(STOP_TIMEOUT));
                     if let Some(signal) = settings.rewrites.applied_to(SIGTERM) {
                         target.send(signal, to_group).ok();
                     }
