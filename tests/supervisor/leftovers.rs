@@ -134,7 +134,11 @@ fn those_that_ignore_sigterm_are_killed_after_their_time() {
     in_both_roles(|role| {
         let options = ["--leftovers", "stop", "--leftovers-timeout", "500ms"];
         let done = reporting(role, &options, 64).done();
-        assert_eq!((done.code(), done.stdout.as_str()), (7, "orphan ready\norphan 15\n"), "{role:?}: {done:?}");
+        assert_eq!(
+            (done.code(), done.stdout.as_str()),
+            (7, "orphan ready\norphan 15\norphan 18\n"),
+            "{role:?}: {done:?}"
+        );
         let killing = "wrapper: 1 process (child) that the command left behind did not exit within \
                        --leftovers-timeout; killing them";
         assert_eq!(lines(&done), [STOPPING, killing]);
@@ -301,5 +305,17 @@ fn beside_those_from_before_wrapper_the_commands_own_are_stopped() {
         assert!(line.starts_with("wrapper: the command left 1 process (s"), "{line}");
         assert!(ran_hook(&done), "{done:?}");
         assert_took(&done, 0.0, 20.0);
+    });
+}
+
+#[test]
+fn one_that_is_suspended_is_resumed_so_that_it_can_exit() {
+    in_both_roles(|role| {
+        let script = "trap 'echo cleaned up; exit' TERM; kill -STOP $$; while :; do sleep 0.05; done";
+        let command = r#"setsid sh -c "$0" & until grep -q '^State:.T' /proc/$!/status; do sleep 0.02; done; exit 7"#;
+        let options = ["--leftovers", "stop", "--leftovers-timeout", "30s", "sh", "-c", command, script];
+        let done = role.wrapper().with(&options).done();
+        assert_eq!((done.code(), done.stdout.as_str()), (7, "cleaned up\n"), "{role:?}: {done:?}");
+        assert_took(&done, 0.0, 15.0);
     });
 }

@@ -9,7 +9,7 @@ use super::{
     command_cgroup::CommandCgroup,
     descendants::{self, Process},
     is_over,
-    signals::{self, SIGTERM},
+    signals::{self, SIGCONT, SIGTERM},
 };
 use crate::{
     log,
@@ -48,7 +48,7 @@ const KILL_TIMEOUT: Duration = Duration::from_secs(3);
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Step {
     Wait,
-    /// Each is sent SIGTERM, once.
+    /// Each is asked to exit, once.
     Stop,
     Kill,
 }
@@ -167,11 +167,12 @@ impl Supervisor {
     }
 }
 
-/// Sends SIGTERM to those that have not got it yet.
+/// Sends SIGTERM to those that have not got it yet, and SIGCONT, since one that is suspended would not act on it.
 fn stop(processes: &[Process], stopped: &mut Vec<Pid>) {
     for process in processes {
         if !stopped.contains(&process.pid) {
             send(process, SIGTERM);
+            send(process, SIGCONT);
             stopped.push(process.pid);
         }
     }
