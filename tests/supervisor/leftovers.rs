@@ -5,7 +5,7 @@ use crate::harness::{
     processes::{Process, is_alive},
     programs::child,
     role::{Role, in_both_roles},
-    wrapper,
+    skipped, wrapper,
 };
 use nix::libc::{SIGKILL, SIGTERM, SIGUSR1};
 use std::{
@@ -318,4 +318,40 @@ fn one_that_is_suspended_is_resumed_so_that_it_can_exit() {
         assert_eq!((done.code(), done.stdout.as_str()), (7, "cleaned up\n"), "{role:?}: {done:?}");
         assert_took(&done, 0.0, 15.0);
     });
+}
+
+#[test]
+fn one_whose_first_thread_has_ended_is_stopped_too() {
+    let python = "import ctypes, threading, time
+threading.Thread(target=time.sleep, args=(60,)).start()
+ctypes.CDLL(None).pthread_exit(None)";
+    in_both_roles(|role| {
+        // Its state is that of a zombie.
+        let command = r#"python3 -c "$0" & until grep -q '^State:.Z' /proc/$!/status; do sleep 0.02; done; exit 7"#;
+        let options = ["--leftovers", "stop", "--leftovers-timeout", "30s", "--plugin", "echo", "sh", "-c"];
+        let done = role.wrapper().with(&options).with(&[command, python]).done();
+        assert_eq!(done.code(), 7, "{role:?}: {done:?}");
+        assert_eq!(lines(&done), ["wrapper: the command left 1 process (python3) behind; stopping them"]);
+        assert!(ran_hook(&done), "{done:?}");
+        assert_took(&done, 0.0, 15.0);
+    });
+}
+
+#[test]
+fn one_that_proc_does_not_show_is_waited_for_and_then_warned_of() {
+    // Of another user, where wrapper may not see everybody's.
+    let script = r#"mount -t proc -o hidepid=2,gid=4242424 proc /proc &&
+        exec setpriv --bounding-set -sys_ptrace --inh-caps -sys_ptrace "$0" --leftovers stop --leftovers-timeout 500ms \
+        --plugin echo setpriv --reuid 4242424 --clear-groups sh -c 'sleep 60 & exit 7'"#;
+    let unshare = ["-pf", "--mount-proc", "--kill-child", "sh", "-c", script, env!("CARGO_BIN_EXE_wrapper")];
+    let done = Command::new("unshare").with(&unshare).done();
+    if ["unshare:", "mount:"].iter().any(|program| done.stderr.starts_with(program)) {
+        return skipped("a /proc that hides processes of other users cannot be mounted here");
+    }
+    assert_eq!(done.code(), 7, "{done:?}");
+    let message = "wrapper: a process not shown in /proc that the command left behind did not exit in time; \
+                   running the hooks anyway";
+    assert_eq!(lines(&done)[0], message, "{done:?}");
+    assert!(done.stderr.contains("exited with 7"), "{done:?}");
+    assert_took(&done, 0.5, 15.0);
 }

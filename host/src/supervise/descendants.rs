@@ -61,7 +61,8 @@ fn stat(pid: i32) -> Option<Process> {
     parse(line.get(..length)?)
 }
 
-/// Reads `NUMBER (NAME) STATE PARENT …` (proc_pid_stat(5)), where the name can have any bytes. None for a zombie.
+/// Reads `NUMBER (NAME) STATE PARENT …` (proc_pid_stat(5)), where the name can have any bytes. None for a process
+/// that has exited.
 fn parse(line: &[u8]) -> Option<Process> {
     let name_start = line.iter().position(|byte| *byte == b'(')?;
     let name_end = line.iter().rposition(|byte| *byte == b')')?;
@@ -69,10 +70,11 @@ fn parse(line: &[u8]) -> Option<Process> {
     let pid = number(str::from_utf8(line.get(..name_start)?).ok()?)?;
     let mut fields = str::from_utf8(line.get(name_end + 1..)?).ok()?.split_ascii_whitespace();
     let (state, parent) = (fields.next()?, number(fields.next()?)?);
-    // The 22nd of all fields; these two are the third and the fourth.
-    let started = fields.nth(17)?.parse().ok()?;
+    // The 20th and the 22nd of all fields; these two are the third and the fourth.
+    let (threads, started) = (fields.nth(15)?, fields.nth(1)?.parse().ok()?);
     let name = String::from_utf8_lossy(line.get(name_start + 1..name_end)?).into_owned();
-    let runs = !["Z", "X"].contains(&state);
+    // It is the first thread's state, and others can outlive that one (pthread_exit(3)).
+    let runs = !["Z", "X"].contains(&state) || threads.parse().is_ok_and(|threads: u32| threads > 1);
     runs.then_some(Process { pid: Pid::from_raw(pid)?, parent: Pid::from_raw(parent), started, name })
 }
 
@@ -118,6 +120,8 @@ mod tests {
         ] {
             assert_eq!(parse(&[line, rest].concat()), expected, "{:?}", line.escape_ascii().to_string());
         }
+        let other_threads = b"12 (main) Z 1 12 12 0 -1 4194304 7 0 0 0 0 0 0 0 20 0 2 0 77 8192 3";
+        assert_eq!(parse(other_threads), Some(process(12, 1, "main")));
         for line in [&b"12 (sleep) S"[..], b"12 (sleep) S 1 12 12 0 -1", b""] {
             assert_eq!(parse(line), None);
         }

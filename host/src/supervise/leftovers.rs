@@ -106,7 +106,8 @@ impl Supervisor {
                     log::info(format!("the command left {} behind; {doing} them", descendants::display(&left)));
                 }
             }
-            // While the list is made, a process can exit and leave another one, which is seen by this.
+            // While the list is made, a process can exit and leave another one, which is seen by this; and /proc can be
+            // mounted so that it does not show those of other users.
             let only_the_commands = self.inherited.is_empty() && !self.has_helpers();
             let hidden = left.is_empty() && only_the_commands && descendants::has_children();
             if left.is_empty() && !hidden {
@@ -121,16 +122,15 @@ impl Supervisor {
                 }
             }
             if is_over(Some(end)) {
-                // One that /proc does not show.
-                if left.is_empty() {
+                let what =
+                    if left.is_empty() { "a process not shown in /proc".into() } else { descendants::display(&left) };
+                let what = format!("{what} that the command left behind");
+                let can_kill = !left.is_empty() || self.cgroup.is_some();
+                if step != Step::Stop || !can_kill {
+                    log::warn(format!("{what} did not exit in time; running the hooks anyway"));
                     return count;
                 }
-                let left = format!("{} that the command left behind", descendants::display(&left));
-                if step != Step::Stop {
-                    log::warn(format!("{left} did not exit in time; running the hooks anyway"));
-                    return count;
-                }
-                log::warn(format!("{left} did not exit within --leftovers-timeout; killing them"));
+                log::warn(format!("{what} did not exit within --leftovers-timeout; killing them"));
                 (step, end) = (Step::Kill, Instant::now() + KILL_TIMEOUT);
                 continue;
             }
