@@ -1,7 +1,8 @@
 //! Supervisor: `--install`: an init container copies this binary into a volume shared with a container whose image
 //! lacks it.
 //!
-//! The path holds nothing, the previous binary, or all of the new one, at any time.
+//! The path holds nothing, the previous binary, or all of the new one, at any time. Signals are blocked meanwhile: only
+//! SIGKILL leaves a part of a copy beside it.
 
 use crate::text::strerror;
 use anyhow::{Context, Result, anyhow};

@@ -73,13 +73,8 @@ fn run() -> u8 {
             answer(check::inspect, &config, signals)
         }
         Ok(Request::ListHooks(format)) => print(&check::list_hooks(format)),
-        Ok(Request::Install(path)) => {
-            // There is no command to forward them to.
-            if let Ok(signals) = &signals {
-                signals.restore();
-            }
-            install::install(&path).map_or_else(|error| fail(&format!("{error:#}")), |()| 0)
-        }
+        // Signals remain blocked: one that ended this would leave a part of a copy behind.
+        Ok(Request::Install(path)) => install::install(&path).map_or_else(|error| fail(&format!("{error:#}")), |()| 0),
         Ok(Request::Print(text)) => print(&text),
         Err(error) => {
             let (message, report) = (format!("{error:#}"), cli::error_report(env::args_os()));

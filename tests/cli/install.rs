@@ -1,11 +1,16 @@
 //! --install copies the binary to a path, so that an init container can bring it into another image.
 
-use crate::harness::{Done, Run, wrapper};
+use crate::harness::{Done, Run, processes::blocks_sigterm, wrapper};
+use nix::{
+    libc,
+    sys::resource::{Resource, setrlimit},
+};
 use std::{
     fs,
     os::unix::fs::{MetadataExt, PermissionsExt, symlink},
     path::Path,
     process::Command,
+    time::Duration,
 };
 
 /// The files of a directory.
@@ -195,4 +200,28 @@ fn variables_meant_for_the_job_do_not_stop_it() {
     run.env("WRAPPER_PLUGIN_PATH", "/nowhere.wasm").env("WRAPPER_LOG", "loud");
     assert_eq!(run.done().code(), 0);
     assert_works(&directory.path().join("wrapper"));
+}
+
+#[test]
+fn a_signal_in_the_middle_does_not_interrupt_it() {
+    for round in 0..30 {
+        let directory = tempfile::tempdir().unwrap();
+        let mut run = installer(directory.path()).running();
+        // From here on none has its default effect.
+        while !blocks_sigterm(run.pid()) && !run.has_ended() {}
+        let moment = Duration::from_millis(fastrand::u64(..40));
+        std::thread::sleep(moment);
+        [libc::SIGTERM, libc::SIGINT, libc::SIGHUP].iter().for_each(|signal| run.signal(*signal));
+        let done = run.done();
+        assert_eq!((done.code(), names(directory.path())), (0, vec!["wrapper".to_owned()]), "{round}, {moment:?}");
+    }
+}
+
+#[test]
+fn where_a_file_may_not_become_that_large_nothing_is_left() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = installer(directory.path()).first(|| Ok(setrlimit(Resource::RLIMIT_FSIZE, 100_000, 100_000)?));
+    let done = run.done();
+    assert_eq!((done.code(), names(directory.path())), (125, vec![]), "{done:?}");
+    assert!(done.line().ends_with("File too large"), "{done:?}");
 }
