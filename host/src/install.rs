@@ -28,7 +28,9 @@ const EXECUTABLE: u32 = 0o755;
 pub fn install(path: &Path) -> Result<()> {
     let target = if path.is_dir() { path.join(NAME) } else { path.to_owned() };
     let doing = || format!("cannot install to {:?}", target.to_string_lossy());
-    if let Some(directory) = target.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.exists()) {
+    // `new/` names a directory itself.
+    let directory = if target.as_os_str().as_bytes().ends_with(b"/") { Some(&*target) } else { target.parent() };
+    if let Some(directory) = directory.filter(|directory| !directory.as_os_str().is_empty() && !directory.exists()) {
         return Err(anyhow!("the directory {:?} does not exist", directory.to_string_lossy())).with_context(doing);
     }
     let mut program = ourselves().context("cannot read this binary").with_context(doing)?;

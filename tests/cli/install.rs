@@ -225,3 +225,18 @@ fn where_a_file_may_not_become_that_large_nothing_is_left() {
     assert_eq!((done.code(), names(directory.path())), (125, vec![]), "{done:?}");
     assert!(done.line().ends_with("File too large"), "{done:?}");
 }
+
+#[test]
+fn a_directory_that_does_not_exist_is_named_also_with_a_slash_at_the_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let missing = format!("{}/new/", directory.path().display());
+    let done = installer(Path::new(&missing)).done();
+    assert_eq!(done.code(), 125);
+    let message = format!("wrapper: cannot install to {missing:?}: the directory {missing:?} does not exist");
+    assert_eq!(done.line(), message);
+    assert_eq!(names(directory.path()), [""; 0]);
+    // One that exists is meant with and without it.
+    fs::create_dir(&missing).unwrap();
+    install_to(Path::new(&missing));
+    assert_works(&directory.path().join("new/wrapper"));
+}
