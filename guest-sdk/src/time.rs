@@ -20,10 +20,10 @@ pub fn sleep(time: Duration) {
     poll(&[&after(time)]);
 }
 
-/// Waits for one of two events; `true` if the first one has happened.
-pub(crate) fn is_first(event: &Pollable, other: &Pollable) -> bool {
-    // poll returns the indices of the events that have happened.
-    poll(&[event, other]).first() == Some(&0)
+/// Waits for the first of these events, the last of which is a deadline: `false` if nothing else has happened.
+pub(crate) fn happens(events: &[&Pollable]) -> bool {
+    // poll returns the indices of all that have happened, in any order.
+    !matches!(*poll(events), [only] if only as usize + 1 == events.len())
 }
 
 /// The event at the end of `time`.

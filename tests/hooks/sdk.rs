@@ -2,7 +2,7 @@
 
 use crate::harness::{
     Run, guests,
-    peer::{Peer, free_port},
+    peer::{Peer, free_port, hold},
     repository, wrapper,
 };
 use std::{fs, path::Path, process::Command};
@@ -133,6 +133,16 @@ fn the_client_sends_a_body_and_reads_an_answer() {
     assert!(request.starts_with("post /path?query http/1.1\r\n"), "{request}");
     assert!(request.contains("content-length: 9\r\n") && request.contains("x-mine: value\r\n"), "{request}");
     assert!(request.ends_with("\r\n\r\nsome text"), "{request}");
+}
+
+#[test]
+fn of_requests_sent_at_the_same_time_only_those_without_a_response_time_out() {
+    let (slow, fast) = (Peer::start("127.0.0.1:0", |stream, _| hold(stream)), Peer::with_status(200));
+    let urls = [fast.url("/"), fast.url("/"), slow.url("/"), fast.url("/")].join(",");
+    let mut run = wrapper().plugin(guests::hook("http_started_requests")).with(&["true"]);
+    run.env("HOOK_URLS", urls);
+    let done = run.done();
+    assert_eq!(done.lines(), ["wrapper: http_started_requests: 200 Timeout 200 200"; 4]);
 }
 
 #[test]

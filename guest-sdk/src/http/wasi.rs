@@ -11,7 +11,7 @@ use crate::{
         io::{poll::Pollable, streams::StreamError},
     },
     text,
-    time::{after, is_first},
+    time::{after, happens},
 };
 use alloc::{borrow::ToOwned, vec::Vec};
 use core::{mem::ManuallyDrop, time::Duration};
@@ -76,7 +76,7 @@ fn send_with_body(request: OutgoingRequest, bytes: &[u8], late: &Pollable) -> Re
     let mut rest = bytes;
     while !rest.is_empty() {
         let room = match stream.check_write() {
-            Ok(0) if is_first(&stream.subscribe(), late) => continue,
+            Ok(0) if happens(&[&stream.subscribe(), late]) => continue,
             Ok(0) => return Err(Failure::new(ErrorKind::Timeout, "the request could not be sent in time")),
             Ok(room) => usize::try_from(room).unwrap_or(usize::MAX).min(rest.len()),
             // A server may respond without reading the body; then its response counts.
@@ -121,7 +121,7 @@ impl Started {
     /// Waits for the response's headers.
     pub fn wait(self) -> Result<Incoming, Failure> {
         // A statement of its own: the event has to be dropped before the request that it belongs to.
-        let arrived = is_first(&self.sent.subscribe(), &self.late);
+        let arrived = happens(&[&self.sent.subscribe(), &self.late]);
         if !arrived {
             return Err(Failure::new(ErrorKind::Timeout, "no response in time"));
         }
@@ -146,7 +146,7 @@ impl Incoming {
         let late = after(timeout);
         let mut bytes = Vec::new();
         while bytes.len() < limit {
-            if !is_first(&more, &late) {
+            if !happens(&[&more, &late]) {
                 return Err(Failure::new(ErrorKind::Timeout, "the body did not arrive in time"));
             }
             match stream.read((limit - bytes.len()) as u64) {
