@@ -196,6 +196,22 @@ impl Request {
 }
 
 impl Pending {
+    /// Waits for at most `time` until [`wait`](Self::wait) returns at once. A loop over several requests can so handle
+    /// those that are ready, and keep one that takes long.
+    ///
+    /// ```no_run
+    /// # use core::time::Duration;
+    /// # use wrapper_hook::http;
+    /// let pending = http::post("http://localhost:4191/shutdown").start();
+    /// while !pending.is_ready_within(Duration::from_millis(100)) {
+    ///     // Something else.
+    /// }
+    /// let response = pending.wait();
+    /// ```
+    pub fn is_ready_within(&self, time: Duration) -> bool {
+        self.started.as_ref().map_or(true, |started| started.is_ready_within(time))
+    }
+
     /// Waits for the response's status and headers, as [`Request::send`] does.
     ///
     /// # Errors

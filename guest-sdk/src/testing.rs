@@ -442,6 +442,13 @@ mod tests {
             let pending = [http::get(&silent).timeout(TIMEOUT).start(), http::get(&silent).timeout(TIMEOUT).start()];
             let errors = pending.map(|pending| pending.wait().unwrap_err().kind);
             assert_eq!((errors, cx.uptime()), ([http::ErrorKind::Timeout; 2], TIMEOUT));
+            // Waiting for one that takes longer is waiting.
+            let pending = http::get(&silent).start();
+            assert!(!pending.is_ready_within(TIMEOUT));
+            assert_eq!(cx.uptime(), TIMEOUT * 2);
+            let pending = http::get(&server.url("/")).start();
+            assert!(pending.is_ready_within(Duration::from_secs(60)));
+            assert_eq!((pending.wait()?.status(), cx.uptime()), (200, TIMEOUT * 2));
             Ok(())
         });
         assert_eq!(report.slept, Duration::ZERO);

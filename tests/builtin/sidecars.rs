@@ -17,6 +17,7 @@ use std::{
         Arc, Barrier,
         atomic::{AtomicUsize, Ordering},
     },
+    thread,
 };
 
 /// Each address that is asked: its port, the sidecar's name in the log, and the request's path.
@@ -243,6 +244,72 @@ fn one_that_is_busy_is_asked_until_it_agrees_and_one_that_never_does_is_a_failur
         let why = "vault-agent accepted a connection but did not confirm the request: \
             \"http://localhost:8200/agent/v1/quit\": no response in time";
         assert_lines(&done, 125, &[asked("istio-proxy"), failed("sidecars", why)]);
+    });
+}
+
+#[test]
+fn one_that_takes_long_holds_up_no_other_and_is_asked_once() {
+    network::alone(|| {
+        // Istio's agent responds when Consul's dataplane is asked, at the second of its addresses.
+        let both = Arc::new(Barrier::new(2));
+        let peers = [15020, 20300].map(|port| {
+            let both = both.clone();
+            Peer::start(&format!("127.0.0.1:{port}"), move |stream, _| {
+                both.wait();
+                answer(stream, 200);
+            })
+        });
+        let done = quit_at_once().done();
+        let mut lines = done.lines();
+        lines.sort_unstable();
+        assert_eq!((done.code(), lines), (0, vec![&*asked("consul-dataplane"), &*asked("istio-proxy")]), "{done:?}");
+        assert_took(&done, 0.0, 4.5);
+        assert!(peers.iter().all(|peer| peer.requests().len() == 1));
+    });
+}
+
+#[test]
+fn one_that_is_late_is_asked_while_another_does_not_respond() {
+    network::alone(|| {
+        let silent = Peer::start("127.0.0.1:3500", |stream, _| hold(stream));
+        let except = "envoy-quit,linkerd-shutdown,cloudsql-quit";
+        let mut run = quit(&[("STARTUP", "1m"), ("TIMEOUT", "2m"), ("EXCEPT", except)]).running();
+        eventually("it is asked", || silent.requests().len() == 1);
+        let late = [(15020, "istio-proxy"), (19000, "consul-dataplane"), (8200, "vault-agent")].map(|(port, name)| {
+            let peer = answering(port, 200);
+            run.until_stderr_has(&asked(name));
+            peer
+        });
+        assert_eq!(silent.requests().len(), 1, "within the five seconds of its request");
+        assert!(!run.has_ended());
+        drop(silent);
+        let done = run.done();
+        let lines = done.lines();
+        assert_eq!((done.code(), lines.len(), lines[3]), (0, 4, "wrapper: sidecars: daprd is gone"), "{done:?}");
+        assert!(late.iter().all(|peer| peer.requests().len() == 1));
+    });
+}
+
+#[test]
+fn of_one_that_never_responds_and_those_that_are_absent_only_the_first_is_reported() {
+    let ports = [(15020, "istio-proxy"), (4191, "linkerd-proxy"), (3500, "daprd"), (8200, "vault-agent")];
+    thread::scope(|threads| {
+        for (port, name) in ports {
+            threads.spawn(move || {
+                network::alone(|| {
+                    let silent = Peer::start(&format!("127.0.0.1:{port}"), |stream, _| hold(stream));
+                    // More than a request takes that is not responded to.
+                    let done = quit(&[("STARTUP", "0"), ("TIMEOUT", "8s")]).done();
+                    let (_, _, path) = ADDRESSES.into_iter().find(|(known, ..)| *known == port).unwrap();
+                    let why = format!(
+                        "{name} accepted a connection but did not confirm the request: \
+                        \"http://localhost:{port}{path}\": no response in time"
+                    );
+                    assert_lines(&done, 125, &[failed("sidecars", &why)]);
+                    assert_eq!(silent.requests().len(), 2);
+                });
+            });
+        }
     });
 }
 

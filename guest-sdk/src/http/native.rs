@@ -7,8 +7,12 @@ use core::time::Duration;
 use std::{
     io::{self, Read},
     thread::{self, JoinHandle},
+    time::Instant,
 };
 use ureq::http::{Request, Response, header::HeaderMap};
+
+/// The pause between two looks at a thread.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// Headers that wrapper does not let a hook set.
 const SET_BY_HOST: [&str; 10] = [
@@ -72,6 +76,20 @@ pub fn start(method: &str, url: &str, parts: RequestParts, timeout: Duration) ->
 }
 
 impl Started {
+    /// Waits for the thread, and advances the clock of the hook if that takes longer.
+    pub fn is_ready_within(&self, time: Duration) -> bool {
+        let (began, before) = (Instant::now(), testing::host::passed());
+        while !self.sent.is_finished() {
+            let left = time.saturating_sub(began.elapsed());
+            if left.is_zero() {
+                testing::host::pass_until(before.unwrap_or_default().saturating_add(time));
+                return false;
+            }
+            thread::sleep(left.min(LOOK));
+        }
+        true
+    }
+
     /// Waits for the response's headers.
     pub fn wait(self) -> Result<Incoming, Failure> {
         let Self { sent, deadline } = self;

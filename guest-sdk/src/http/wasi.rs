@@ -118,6 +118,11 @@ pub fn start(method: &str, url: &str, parts: RequestParts, timeout: Duration) ->
 }
 
 impl Started {
+    /// Waits until the response's headers have arrived, or the request's time is up.
+    pub fn is_ready_within(&self, time: Duration) -> bool {
+        happens(&[&self.sent.subscribe(), &self.late, &after(time)])
+    }
+
     /// Waits for the response's headers.
     pub fn wait(self) -> Result<Incoming, Failure> {
         // A statement of its own: the event has to be dropped before the request that it belongs to.

@@ -1,7 +1,7 @@
 //! Asks several sidecars at the same time, of which any may be there.
 
 use crate::{PERIOD, REPORT_MARGIN, Requests, STARTUP, Sidecar, State};
-use core::slice;
+use core::{slice, time::Duration};
 use wrapper_hook::{
     Context, Error, Result, String, Vec,
     http::{self, Pending},
@@ -12,23 +12,44 @@ use wrapper_hook::{
 struct Candidate<'a> {
     requests: Requests<'a>,
     state: State,
-    /// What this round has shown, once an address has accepted a connection.
-    seen: Option<State>,
+    request: Option<Sent<'a>>,
     /// Why it, or another program at its address, rejected the request.
     rejection: Option<Error>,
+}
+
+/// A request whose response is still to come.
+struct Sent<'a> {
+    pending: Pending,
+    url: &'a &'a str,
+    /// The addresses to ask if this one refuses.
+    others: &'a [&'a str],
 }
 
 impl<'a> Candidate<'a> {
     fn new(sidecar: &'a Sidecar<'a>, url: &'a Option<&'a str>) -> Self {
         let urls = url.as_ref().map_or(sidecar.urls, slice::from_ref);
         let requests = Requests { sidecar, urls, why: String::new() };
-        Self { requests, state: State::NotListening, seen: None, rejection: None }
+        Self { requests, state: State::NotListening, request: None, rejection: None }
     }
 
-    /// Starts the request to the address at this place, if it is still to be asked.
-    fn start(&self, place: usize) -> Option<(&'a &'a str, Pending)> {
-        let url = self.requests.urls.get(place).filter(|_| self.seen.is_none() && !self.is_settled())?;
-        Some((url, self.requests.sidecar.with_header(http::post(url)).start()))
+    /// Sends the request to the first of these addresses. If none is left, all of them have refused.
+    fn ask(&mut self, urls: &'a [&'a str]) {
+        match urls.split_first() {
+            Some((url, others)) => {
+                let pending = self.requests.sidecar.with_header(http::post(url)).start();
+                self.request = Some(Sent { pending, url, others });
+            }
+            None => self.state = self.state.then(State::NotListening),
+        }
+    }
+
+    /// Waits for the response, and asks the next address if this one refuses.
+    fn receive(&mut self, Sent { pending, url, others }: Sent<'a>) {
+        match self.requests.receive(url, pending.wait()) {
+            Ok(State::NotListening) => self.ask(others),
+            Ok(seen) => self.state = self.state.then(seen),
+            Err(error) => self.rejection = Some(error),
+        }
     }
 
     fn is_settled(&self) -> bool {
@@ -37,6 +58,11 @@ impl<'a> Candidate<'a> {
 
     fn was_asked(&self) -> bool {
         matches!(self.state, State::Asked | State::Gone)
+    }
+
+    /// Whether it is there, as far as is known, and is asked until it agrees or is gone.
+    fn is_open(&self) -> bool {
+        !self.is_settled() && (self.request.is_some() || self.state == State::NoAnswer)
     }
 
     fn is_missing(&self) -> bool {
@@ -78,20 +104,27 @@ pub fn quit_all(cx: &Context, prefix: &str, sidecars: &[Sidecar]) -> Result {
     }
     let mut is_wait_logged = false;
     loop {
-        ask(&mut candidates);
+        let pause = ask(&mut candidates);
         let is_young = cx.uptime() < startup;
         let found = candidates.iter().any(Candidate::was_asked);
         let waits = is_young || (if_absent == "wait" && !stopped && !found);
-        let open = candidates.iter().any(|candidate| candidate.state == State::NoAnswer && !candidate.is_settled());
+        let open = candidates.iter().any(Candidate::is_open);
         let missing = candidates.iter().any(Candidate::is_missing);
         if (open || missing && waits) && cx.time_left() > REPORT_MARGIN {
             if !open && !is_young && !is_wait_logged {
                 log::info("waiting for a sidecar: connections are refused");
                 is_wait_logged = true;
             }
-            sleep(PERIOD);
+            sleep(pause);
             continue;
         }
+        // The host ends these waits before the hook's deadline, each with what it has waited for.
+        for candidate in &mut candidates {
+            if let Some(sent) = candidate.request.take() {
+                candidate.receive(sent);
+            }
+        }
+        let found = candidates.iter().any(Candidate::was_asked);
         report(cx, &mut candidates, wait_gone, &name)?;
         if found {
             return Ok(());
@@ -123,26 +156,24 @@ fn is_of(hook: &str, sidecar: &Sidecar) -> bool {
     sidecar.prefix.bytes().skip("HOOK_".len()).eq(capitals)
 }
 
-/// Asks all that are not settled, each at its first address, and where that refuses at the next. All have been asked
-/// before the first is waited for; those with several addresses should be first, because refusals come at once.
-fn ask(candidates: &mut [Candidate]) {
-    let started: Vec<_> = candidates.iter().map(|candidate| candidate.start(0)).collect();
-    for (candidate, mut started) in candidates.iter_mut().zip(started) {
-        let mut place = 0;
-        while let Some((url, pending)) = started.take() {
-            match candidate.requests.receive(url, pending.wait()) {
-                Ok(State::NotListening) => {
-                    place += 1;
-                    started = candidate.start(place);
-                }
-                Ok(seen) => candidate.seen = Some(seen),
-                Err(error) => candidate.rejection = Some(error),
+/// Asks all that are not settled and have no request under way, and receives the responses that arrive within
+/// [`PERIOD`]. Returns what is left of it: a sidecar that takes longer keeps its request, and holds up no other.
+fn ask(candidates: &mut [Candidate]) -> Duration {
+    for candidate in candidates.iter_mut().filter(|candidate| !candidate.is_settled() && candidate.request.is_none()) {
+        candidate.ask(candidate.requests.urls);
+    }
+    let mut time = PERIOD;
+    for candidate in candidates {
+        while let Some(sent) = candidate.request.take() {
+            if !sent.pending.is_ready_within(time) {
+                candidate.request = Some(sent);
+                time = Duration::ZERO;
+                break;
             }
+            candidate.receive(sent);
         }
     }
-    for candidate in candidates.iter_mut().filter(|candidate| !candidate.is_settled()) {
-        candidate.state = candidate.state.then(candidate.seen.take().unwrap_or(State::NotListening));
-    }
+    time
 }
 
 /// Reports those that were there and did not quit; fails if that keeps the pod running.
