@@ -222,9 +222,31 @@ fn another_program_at_an_address_is_reported_and_counts_only_if_there_is_no_side
         let except = quit(&[("STARTUP", "0"), ("EXCEPT", "vault-quit, cloudsql-quit")]);
         assert_lines(&except.done(), 0, &[asked("istio-proxy")]);
         assert_eq!(other.requests().len(), 2, "it was left out");
-        let done = quit(&[("EXCEPT", "istio")]).done();
-        let words = "HOOK_SIDECARS_EXCEPT: \"istio\" is not the hook of a known sidecar";
-        assert_lines(&done, 125, &[misconfigured("sidecars", words)]);
+    });
+}
+
+#[test]
+fn a_wrong_setting_is_a_failure_and_keeps_no_other_sidecar_from_being_asked() {
+    network::alone(|| {
+        let peers = [15020, 8200, 3500].map(|port| answering(port, 200));
+        let quit = |except, dapr| {
+            let mut run = quit(&[("STARTUP", "0"), ("EXCEPT", except)]);
+            run.env("DAPR_HTTP_PORT", dapr);
+            run.done()
+        };
+        let except = "HOOK_SIDECARS_EXCEPT: \"vault\" is not the hook of a known sidecar";
+        let port = "DAPR_HTTP_PORT=\"http\": not a port";
+        let [istio, dapr, vault] = ["istio-proxy", "daprd", "vault-agent"].map(asked);
+        assert_lines(&quit("vault", ""), 125, &[istio.clone(), dapr, vault.clone(), misconfigured("sidecars", except)]);
+        assert_lines(&quit("", "http"), 125, &[istio.clone(), vault.clone(), misconfigured("sidecars", port)]);
+        let warning = format!("wrapper: sidecars: warning: {except}");
+        assert_lines(
+            &quit("vault", "http"),
+            125,
+            &[warning, istio.clone(), vault.clone(), misconfigured("sidecars", port)],
+        );
+        assert_lines(&quit("dapr-shutdown", "http"), 0, &[istio, vault]);
+        assert_eq!(peers.map(|peer| peer.requests().len()), [4, 4, 1]);
     });
 }
 

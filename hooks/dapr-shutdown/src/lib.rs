@@ -2,7 +2,7 @@
 #![cfg_attr(target_family = "wasm", no_std)]
 
 use quit::{quit, with_dapr};
-use wrapper_hook::{Context, Result};
+use wrapper_hook::{Context, Error, Result};
 
 wrapper_hook::hook!(run);
 
@@ -15,5 +15,8 @@ quit::describe!(
 );
 
 fn run(cx: &Context) -> Result {
-    with_dapr(cx, |daprd| quit(cx, &daprd, |request| daprd.with_header(request)))
+    with_dapr(cx, |daprd| match daprd.misconfigured {
+        Some(why) => Err(Error::Misconfigured(why.into())),
+        None => quit(cx, &daprd, |request| daprd.with_header(request)),
+    })
 }

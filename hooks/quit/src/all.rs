@@ -78,7 +78,7 @@ impl<'a> Candidate<'a> {
 ///
 /// While the container is young, those that refuse connections are asked again, also once another has agreed: a pod
 /// may have two. A response that is no agreement is reported, but only counts if no sidecar agrees, because at that
-/// address may be another program.
+/// address may be another program. A wrong setting keeps no other sidecar from being asked, and is a failure.
 pub fn quit_all(cx: &Context, prefix: &str, sidecars: &[Sidecar]) -> Result {
     let name = |setting: &str| cx.setting_name_or(setting, prefix);
     let startup = cx.duration(&name("STARTUP"))?.unwrap_or(STARTUP);
@@ -86,21 +86,27 @@ pub fn quit_all(cx: &Context, prefix: &str, sidecars: &[Sidecar]) -> Result {
     let if_absent = cx.choice(&name("ABSENT"), &["ok", "wait", "fail"])?.unwrap_or("ok");
     let stopped = cx.stop_signal().is_some();
     let except = cx.list(&name("EXCEPT"));
+    let mut failure = None;
     for hook in &except {
         if !sidecars.iter().any(|sidecar| is_of(hook, sidecar)) {
-            return Err(Error::Misconfigured(text!(
-                "{}: \"{hook}\" is not the hook of a known sidecar",
-                name("EXCEPT")
-            )));
+            let why = text!("{}: \"{hook}\" is not the hook of a known sidecar", name("EXCEPT"));
+            fail(&mut failure, Error::Misconfigured(why));
         }
     }
 
     let urls: Vec<_> = sidecars.iter().map(|sidecar| cx.trimmed(&text!("{}_URL", sidecar.prefix))).collect();
     let urls: Vec<_> = urls.iter().map(Option::as_deref).collect();
     let listed = sidecars.iter().zip(&urls).filter(|(sidecar, _)| !except.iter().any(|hook| is_of(hook, sidecar)));
-    let mut candidates: Vec<_> = listed.map(|(sidecar, url)| Candidate::new(sidecar, url)).collect();
+    let mut candidates = Vec::new();
+    for (sidecar, url) in listed {
+        match sidecar.misconfigured {
+            Some(why) => fail(&mut failure, Error::Misconfigured(why.into())),
+            None => candidates.push(Candidate::new(sidecar, url)),
+        }
+    }
     if candidates.is_empty() {
-        return Err(Error::Misconfigured(text!("{} lists every sidecar", name("EXCEPT"))));
+        let all = || Error::Misconfigured(text!("{} lists every sidecar", name("EXCEPT")));
+        return Err(failure.unwrap_or_else(all));
     }
     let mut is_wait_logged = false;
     loop {
@@ -125,7 +131,7 @@ pub fn quit_all(cx: &Context, prefix: &str, sidecars: &[Sidecar]) -> Result {
             }
         }
         let found = candidates.iter().any(Candidate::was_asked);
-        report(cx, &mut candidates, wait_gone, &name)?;
+        report(cx, &mut candidates, wait_gone, &name, failure)?;
         if found {
             return Ok(());
         }
@@ -176,10 +182,22 @@ fn ask(candidates: &mut [Candidate]) -> Duration {
     time
 }
 
-/// Reports those that were there and did not quit; fails if that keeps the pod running.
-fn report(cx: &Context, candidates: &mut [Candidate], wait_gone: bool, name: &impl Fn(&str) -> String) -> Result {
+/// Makes this the error that the hook returns, and logs the one before.
+fn fail(failure: &mut Option<Error>, error: Error) {
+    if let Some(error) = failure.replace(error) {
+        log::warn(error.text());
+    }
+}
+
+/// Reports those that were there and did not quit. Fails if that keeps the pod running, or with the failure so far.
+fn report(
+    cx: &Context,
+    candidates: &mut [Candidate],
+    wait_gone: bool,
+    name: &impl Fn(&str) -> String,
+    mut failure: Option<Error>,
+) -> Result {
     let found = candidates.iter().any(Candidate::was_asked);
-    let mut failure = None;
     for candidate in candidates {
         let sidecar = candidate.requests.sidecar.name;
         if candidate.state == State::Asked && wait_gone {
@@ -209,8 +227,10 @@ fn report(cx: &Context, candidates: &mut [Candidate], wait_gone: bool, name: &im
         };
         // What rejects a request may be no sidecar, if there is one.
         let is_minor = found && !matches!(candidate.state, State::NoAnswer | State::Asked);
-        if let Some(error) = if is_minor { Some(error) } else { failure.replace(error) } {
+        if is_minor {
             log::warn(error.text());
+        } else {
+            fail(&mut failure, error);
         }
     }
     failure.map_or(Ok(()), Err)

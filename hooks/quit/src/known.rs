@@ -1,7 +1,7 @@
 //! The sidecars that are known, and how each is asked to quit.
 
 use crate::Sidecar;
-use wrapper_hook::{Context, Error, Result, text};
+use wrapper_hook::{Context, Result, text};
 
 /// pilot-agent stops Envoy at once, without draining: afterwards the pod has no HTTP.
 pub const ISTIO: Sidecar = Sidecar {
@@ -11,6 +11,7 @@ pub const ISTIO: Sidecar = Sidecar {
     elsewhere: &["http://localhost:15000/"],
     hint: "pilot-agent accepts POST requests from the pod's own loopback on port 15020, Envoy itself on port 15000",
     header: None,
+    misconfigured: None,
 };
 
 /// Its admin interface. Ports: Envoy's own examples, Istio, Consul and App Mesh.
@@ -25,6 +26,7 @@ pub const ENVOY: Sidecar = Sidecar {
     elsewhere: &[],
     hint: "the admin interface, enabled by `admin.address`, accepts POST requests",
     header: None,
+    misconfigured: None,
 };
 
 /// The proxy answers at once and may drain for another two minutes.
@@ -35,6 +37,7 @@ pub const LINKERD: Sidecar = Sidecar {
     elsewhere: &["http://localhost:4143/"],
     hint: "the annotation config.linkerd.io/proxy-admin-shutdown: enabled enables the endpoint",
     header: None,
+    misconfigured: None,
 };
 
 /// Ports: the default of consul-k8s, and that of consul-dataplane itself.
@@ -45,6 +48,7 @@ pub const CONSUL: Sidecar = Sidecar {
     elsewhere: &[],
     hint: "the annotation consul.hashicorp.com/enable-sidecar-proxy-lifecycle: \"true\" enables the endpoint",
     header: None,
+    misconfigured: None,
 };
 
 /// The Cloud SQL or AlloyDB Auth Proxy.
@@ -55,6 +59,7 @@ pub const CLOUD_SQL: Sidecar = Sidecar {
     elsewhere: &["http://localhost:9090/"],
     hint: "the proxy's option --quitquitquit enables the endpoint",
     header: None,
+    misconfigured: None,
 };
 
 /// The agent of Vault or OpenBao. Agents with `require_request_header` require the header, because a browser cannot be
@@ -66,6 +71,7 @@ pub const VAULT: Sidecar = Sidecar {
     elsewhere: &["http://localhost:8100/"],
     hint: "the annotation vault.hashicorp.com/agent-enable-quit: \"true\" or `enable_quit = true` enables the endpoint",
     header: Some(("X-Vault-Request", "true")),
+    misconfigured: None,
 };
 
 /// Calls this with Dapr's sidecar.
@@ -81,9 +87,8 @@ pub fn with_dapr(cx: &Context, then: impl FnOnce(Sidecar) -> Result) -> Result {
     let token = cx.trimmed(&cx.setting_name_or("TOKEN", PREFIX)).or_else(|| cx.trimmed("DAPR_API_TOKEN"));
     let port = cx.trimmed("DAPR_HTTP_PORT");
     let port = port.as_deref().unwrap_or(PORT);
-    if !port.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(Error::Misconfigured(text!("DAPR_HTTP_PORT=\"{port}\": not a port")));
-    }
+    let is_port = port.bytes().all(|byte| byte.is_ascii_digit());
+    let why = (!is_port).then(|| text!("DAPR_HTTP_PORT=\"{port}\": not a port"));
     let url = text!("http://localhost:{port}/v1.0/shutdown");
     then(Sidecar {
         name: "daprd",
@@ -92,5 +97,6 @@ pub fn with_dapr(cx: &Context, then: impl FnOnce(Sidecar) -> Result) -> Result {
         elsewhere: &["http://localhost:3501/"],
         hint: "if Dapr's API requires a token, set HOOK_DAPR_SHUTDOWN_TOKEN or DAPR_API_TOKEN",
         header: token.as_deref().map(|token| ("dapr-api-token", token)),
+        misconfigured: why.as_deref(),
     })
 }

@@ -39,6 +39,8 @@ pub struct Sidecar<'a> {
     pub hint: &'a str,
     /// A header that it requires.
     pub header: Option<(&'a str, &'a str)>,
+    /// Why it cannot be asked: a variable that its address depends on is wrong.
+    pub misconfigured: Option<&'a str>,
 }
 
 /// Makes a crate the hook for this [`Sidecar`], which requires no header.
