@@ -72,7 +72,8 @@ pub struct Response {
     incoming: transport::Incoming,
 }
 
-/// The reason why there is no response. `?` turns it into the hook's error, whose text names the URL and how to fix it.
+/// The reason why there is no response. `?` turns it into the hook's error, whose text names the URL, without its query,
+/// and how to fix it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     /// The kind of the error, for decisions.
@@ -247,7 +248,7 @@ impl Response {
         if (200..300).contains(&status) {
             return Ok(());
         }
-        Err(text!("\"{}\": answered {status}", self.url).into())
+        Err(text!("\"{}\": answered {status}", without_query(&self.url)).into())
     }
 
     /// Reads the body, at most its first `limit` bytes.
@@ -261,7 +262,7 @@ impl Response {
 }
 
 impl Error {
-    /// The error in one line, with the URL.
+    /// The error in one line, with the URL [without its query](without_query).
     pub fn text(&self) -> &str {
         &self.text
     }
@@ -289,6 +290,17 @@ impl core::fmt::Display for Error {
 
 impl core::error::Error for Error {}
 
+/// A URL without its query and fragment, for the log: they may contain a token.
+///
+/// ```
+/// # use wrapper_hook::http;
+/// assert_eq!(http::without_query("http://localhost:8080/ready?token=SECRET"), "http://localhost:8080/ready");
+/// ```
+pub fn without_query(url: &str) -> &str {
+    let end = url.bytes().position(|byte| matches!(byte, b'?' | b'#'));
+    url.get(..end.unwrap_or(url.len())).unwrap_or(url)
+}
+
 /// An error without its URL.
 #[derive(Debug)]
 struct Failure {
@@ -303,6 +315,7 @@ impl Failure {
 
     fn at(self, url: &str) -> Error {
         let Self { kind, reason } = self;
+        let url = without_query(url);
         let text = text!("\"{url}\": {}", &*reason);
         // The reason begins behind the URL, two quotes, a colon and a space.
         Error { kind, text, reason: url.len() + 4 }
@@ -336,6 +349,7 @@ fn split(url: &str) -> Result<(&str, &str, String), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::Server;
     use std::{
         io::{Read, Write},
         net::TcpListener,
@@ -358,6 +372,16 @@ mod tests {
         let mut statuses = pending.map(|pending| pending.wait().unwrap().status());
         statuses.sort_unstable();
         assert_eq!(statuses, [200, 404]);
+    }
+
+    #[test]
+    fn an_error_has_the_url_without_its_query_and_a_reason_without_the_url() {
+        let server = Server::answering(404, "");
+        let response = get(&server.url("/x?token=SECRET")).send().unwrap();
+        assert_eq!(response.ok().unwrap_err().text(), text!("\"{}\": answered 404", server.url("/x")));
+        let error = get("ftp://host/?token=SECRET#SECRET").send().unwrap_err();
+        let reason = "not a URL of the form http://host:port/path";
+        assert_eq!((error.text(), error.reason()), (&*text!("\"ftp://host/\": {reason}"), reason));
     }
 
     #[test]

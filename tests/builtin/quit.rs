@@ -455,6 +455,36 @@ fn any_other_answer_is_a_failure_with_its_status() {
 }
 
 #[test]
+fn the_log_has_no_query_of_a_url_however_it_ends() {
+    const QUERY: &str = "?token=S3CRET#S3CRET";
+    let (missing, wrong, busy) = (Peer::with_status(404), Peer::with_status(400), Peer::with_status(503));
+    let silent = Peer::start("127.0.0.1:0", |stream, _| hold(stream));
+    let stays = Peer::with_status(200);
+    let shown = |peer: &Peer| format!("\"{}\"", peer.url("/q"));
+    for (url, words) in [
+        (missing.url("/q"), format!("{}: answered 404; ", shown(&missing))),
+        (wrong.url("/q"), format!("{}: answered 400", shown(&wrong))),
+        (busy.url("/q"), format!("{}: answered 503", shown(&busy))),
+        (silent.url("/q"), format!("{}: no response in time", shown(&silent))),
+        (stays.url(""), format!("\"{}\" still accepts connections", stays.url("/"))),
+        ("http://localhost:1/q".into(), "connection refused by \"http://localhost:1/q\"".into()),
+    ] {
+        for hook in ["istio-quit", "sidecars"] {
+            let mut run = wrapper().plugin(hook).with(&["--plugin-timeout", "2s", "--log", "debug", "true"]);
+            run.env("HOOK_ISTIO_QUIT_URL", format!("{url}{QUERY}"));
+            run.envs(["ISTIO_QUIT", "SIDECARS"].map(|name| (format!("HOOK_{name}_STARTUP"), "0")));
+            run.envs(["ISTIO_QUIT", "SIDECARS"].map(|name| (format!("HOOK_{name}_WAIT_GONE"), "true")));
+            let done = run.done();
+            // `sidecars` lists no address that refuses.
+            let is_named =
+                done.stderr.contains(&words) || hook == "sidecars" && words.starts_with("connection refused");
+            assert!(is_named && !done.stderr.contains("S3CRET"), "{url}: {done:?}");
+        }
+    }
+    assert!(stays.requests()[0].starts_with("POST /?token=S3CRET HTTP/1.1\r\n"), "{:?}", stays.requests());
+}
+
+#[test]
 fn one_that_never_answers_costs_the_hooks_time_and_is_a_failure() {
     each(|sidecar| {
         let peer = Peer::start("127.0.0.1:0", |stream, _| hold(stream));

@@ -96,7 +96,9 @@ impl Gate {
         assert_eq!((done.code(), done.stdout.as_str(), &*without_time(done.line())), (125, "", line));
     }
 
+    /// The line has the URL without its query, in which a token may be.
     fn not_ready(&self, url: &str, why: &str) -> String {
+        let url = url.split('?').next().unwrap();
         format!("{} is {}", self.name, not_ready(self.hook, &format!("\"{url}\": {why}")))
     }
 

@@ -6,7 +6,7 @@
 
 use core::{slice, time::Duration};
 use wrapper_hook::{
-    Context, Error, Result, String, log, milliseconds,
+    Context, Error, Result, String, http, log, milliseconds,
     probe::{self, Failure},
     sleep, text,
 };
@@ -111,7 +111,7 @@ pub fn wait(cx: &Context, gate: &Gate) -> Result {
             };
             too_short |= matches!(failure, Failure::TimedOut(_));
             if is_response || !responded && (!cut_off || why.is_empty()) {
-                why = text!("\"{url}\": {}", failure.reason());
+                why = text!("\"{}\": {}", http::without_query(url), failure.reason());
             }
             responded |= is_response;
         }

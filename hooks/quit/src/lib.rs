@@ -277,23 +277,22 @@ impl<'a> Requests<'a> {
     }
 
     fn classify(&mut self, url: &str, status: u16) -> Result<State> {
-        let name = self.sidecar.name;
-        self.why = text!("\"{url}\": answered {status}");
+        self.why = text!("\"{}\": answered {status}", http::without_query(url));
         match status {
             200..300 => {
-                log::info(&text!("asked {name} to quit ({status})"));
+                log::info(&text!("asked {} to quit ({status})", self.sidecar.name));
                 Ok(State::Asked)
             }
             // Overloaded, or still starting.
             408 | 429 | 500..600 => Ok(State::NoAnswer),
-            401 | 403 | 404 | 405 | 412 => Err(Error::Misconfigured(text!("{}{}", self.why, &*self.hint(url)))),
+            401 | 403 | 404 | 405 | 412 => Err(Error::Misconfigured(self.why.clone() + &self.hint(url))),
             _ => Err(Error::Failed(self.why.clone())),
         }
     }
 
     /// Waits until the port refuses connections: many sidecars respond first and drain their connections afterwards.
     fn wait_until_gone(&mut self, cx: &Context) -> State {
-        let root = self.urls.first().map(|url| root(url)).unwrap_or_default();
+        let root = self.urls.first().map(|url| root(http::without_query(url))).unwrap_or_default();
         while cx.time_left() > REPORT_MARGIN {
             match http::get(&root).timeout(PERIOD).send() {
                 Err(error) if error.kind == ErrorKind::Refused => return State::Gone,
@@ -308,7 +307,7 @@ impl<'a> Requests<'a> {
     fn explain_refusal(&mut self, look_elsewhere: bool) {
         self.why = "connection refused by".into();
         for url in self.urls {
-            self.why += &text!(" \"{url}\"");
+            self.why += &text!(" \"{}\"", http::without_query(url));
         }
         for url in self.sidecar.elsewhere.iter().filter(|_| look_elsewhere) {
             // Any response counts, and a closed connection; no response may be due to a busy machine.
@@ -328,11 +327,11 @@ impl<'a> Requests<'a> {
     /// What is probably wrong where the endpoint does not exist, or rejects the request.
     fn hint(&self, url: &str) -> String {
         let Sidecar { hint, prefix, urls, .. } = self.sidecar;
-        if urls.contains(&url) {
-            text!("; {hint}; set {prefix}_URL if it listens elsewhere")
-        } else {
-            text!("; {hint}; check the port and the path in {prefix}_URL")
-        }
+        let (check, otherwise) = match urls.contains(&url) {
+            true => ("set ", " if it listens elsewhere"),
+            false => ("check the port and the path in ", ""),
+        };
+        text!("; {hint}; {check}{prefix}_URL{otherwise}")
     }
 }
 

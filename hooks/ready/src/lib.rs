@@ -7,7 +7,7 @@
 use core::time::Duration;
 use gate::{LEAST_PROBE_TIMEOUT, PERIOD, PROBE_TIMEOUT, decide, longer, not_ready, waiting_time};
 use wrapper_hook::{
-    Context, Error, Result, String, Vec, log, milliseconds,
+    Context, Error, Result, String, Vec, http, log, milliseconds,
     probe::{self, Failure},
     sleep, text,
 };
@@ -67,7 +67,7 @@ fn run(cx: &Context) -> Result {
         let results = probe::all(&targets, Duration::from_millis(timeout));
         let (mut why, mut too_short) = (String::new(), false);
         for (Missing { target, reason, is_ready }, result) in missing.iter_mut().zip(results) {
-            let shown = without_query(target);
+            let shown = http::without_query(target);
             too_short |= matches!(result, Err(Failure::TimedOut(_)));
             match result {
                 Ok(()) => {
@@ -100,10 +100,4 @@ fn run(cx: &Context) -> Result {
             return decide(on_timeout, not_ready(cx, limit, &why));
         }
     }
-}
-
-/// A target for the log: a query may contain a token.
-fn without_query(target: &str) -> &str {
-    let query = target.bytes().position(|byte| byte == b'?').unwrap_or(target.len());
-    target.get(..query).unwrap_or_default()
 }
