@@ -1,7 +1,7 @@
 //! The hook `http`: its requests, its retries, and the secrets that it does not log.
 
 use crate::harness::{
-    Done, Run, assert_took, failed, misconfigured,
+    Done, Run, assert_took, failed,
     peer::{Peer, free_port, hold},
     tls::TlsServer,
     unfit, wrapper,
@@ -276,15 +276,31 @@ fn facts_stand_in_headers_as_they_are() {
 }
 
 #[test]
-fn a_fact_with_a_line_end_adds_no_header() {
+fn a_fact_with_a_line_end_stays_in_its_header() {
     let peer = Peer::with_status(200);
-    let mut run = telling(&peer.url("/"), &[("HEADERS", "X-Command: {command}")]);
-    run.args(["true", "x\r\nX-Evil: 1\r\n\r\nGET /evil HTTP/1.1\r\n"]);
+    let mut run = telling(&peer.url("/"), &[("HEADERS", "X-Command: {command} {summary}\nX-Code: {exit_code}")]);
+    run.args(["sh", "-c", "true\nexit 3", "x\r\nX-Evil: 1\r\n\r\nGET /evil HTTP/1.1\r\n\t\u{1}\u{7f}"]);
     let done = run.done();
-    assert_eq!(done.code(), 0);
-    assert_eq!(peer.requests(), [""; 0]);
-    let words = format!("\"{}\": header \"X-Command\" is malformed", origin(&peer));
-    assert_eq!(done.line(), misconfigured("http", &words));
+    assert_eq!((done.code(), done.line()), (3, format!("wrapper: http: sent to {}", origin(&peer)).as_str()));
+    let told = Told::to(&peer);
+    let value = "sh -c true exit 3 x  X-Evil: 1    GET /evil HTTP/1.1      exited with 3";
+    assert_eq!((told.header("x-command"), told.header("x-code")), (vec![value], vec!["3"]));
+    assert_eq!(told.header("x-evil"), [""; 0]);
+}
+
+#[test]
+fn a_long_command_is_cut_in_a_url_and_in_a_header_and_whole_in_the_body() {
+    let long = "x".repeat(70_000);
+    let peer = Peer::with_status(200);
+    let mut run = telling(&format!("{}?{{command}}", peer.url("/")), &[("HEADERS", "X-Command: {command}")]);
+    run.args(["true", &long]);
+    let done = run.done();
+    assert_eq!((done.code(), done.line()), (0, format!("wrapper: http: sent to {}", origin(&peer)).as_str()));
+    let told = Told::to(&peer);
+    let x = |count| "x".repeat(count);
+    assert_eq!(told.line, format!("POST /?true%20{}... HTTP/1.1", x(1995)));
+    assert_eq!(told.header("x-command"), [format!("true {}...", x(1995))]);
+    assert_eq!(told.json()["command"], json!(format!("true {long}")));
 }
 
 #[test]

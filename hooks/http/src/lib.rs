@@ -92,7 +92,7 @@ fn headers(cx: &Context, text: &str) -> Result<Vec<(String, String)>> {
             return Err(malformed());
         }
         let value = line.get(colon + 1..).unwrap_or_default().trim_ascii();
-        headers.push((name.into(), fill(cx, value, Escape::Nothing)?));
+        headers.push((name.into(), fill(cx, value, Escape::Header)?));
     }
     Ok(headers)
 }
