@@ -388,6 +388,34 @@ fn an_answer_that_counts_for_the_moment_is_asked_again_until_it_agrees() {
 }
 
 #[test]
+fn one_that_takes_seconds_to_answer_is_given_them() {
+    let istio = sidecar("istio-quit");
+    let peer = Peer::start("127.0.0.1:0", |stream, _| {
+        thread::sleep(Duration::from_millis(5_700));
+        agree(stream);
+    });
+    let done = istio.quit_at(&peer, &[]).with(&["--plugin-timeout", "1m", "true"]).done();
+    istio.assert_success(&done);
+    // The first request has 5 s, and a later one as much as has passed by then.
+    assert!(peer.requests().len() > 1);
+}
+
+#[test]
+fn a_program_that_does_not_speak_http_or_knows_no_post_fails_at_once() {
+    let istio = sidecar("istio-quit");
+    for (response, words) in [
+        ("-ERR unknown command\r\n", "the response is not valid HTTP"),
+        ("HTTP/1.0 501 Unsupported method\r\n\r\n", "answered 501; "),
+        ("HTTP/1.1 505 HTTP Version Not Supported\r\nContent-Length: 0\r\n\r\n", "answered 505; "),
+    ] {
+        let peer = Peer::answering(response);
+        let done = istio.quit_at(&peer, &[]).with(&["--plugin-timeout", "1m", "true"]).done();
+        assert!(done.line().contains(words), "{done:?}");
+        assert_eq!(peer.requests().len(), 1);
+    }
+}
+
+#[test]
 fn one_that_is_busy_for_longer_than_a_startup_time_is_asked_again() {
     let istio = sidecar("istio-quit");
     let since = Instant::now();

@@ -291,6 +291,24 @@ fn one_that_takes_long_holds_up_no_other_and_is_asked_once() {
 }
 
 #[test]
+fn what_does_not_speak_http_or_knows_no_post_is_a_warning_beside_one_that_agrees() {
+    for response in ["-ERR unknown command\r\n", "HTTP/1.0 501 Unsupported method\r\n\r\n"] {
+        network::alone(|| {
+            let (sidecar, other) = (answering(15020, 200), 8200);
+            let response = response.to_owned();
+            let other = Peer::start(&format!("127.0.0.1:{other}"), move |mut stream, _| {
+                let _ = stream.write_all(response.as_bytes());
+            });
+            let done = quit(&[("STARTUP", "0"), ("TIMEOUT", "1m")]).done();
+            let (code, lines) = (done.code(), done.lines());
+            assert_eq!((code, lines.len(), lines[0]), (0, 2, &*asked("istio-proxy")), "{done:?}");
+            assert!(lines[1].starts_with("wrapper: sidecars: warning: vault-agent, or another program at"), "{done:?}");
+            assert_eq!((sidecar.requests().len(), other.requests().len()), (1, 1));
+        });
+    }
+}
+
+#[test]
 fn one_that_is_late_is_asked_while_another_does_not_respond() {
     network::alone(|| {
         let silent = Peer::start("127.0.0.1:3500", |stream, _| hold(stream));

@@ -1,6 +1,6 @@
 //! Asks several sidecars at the same time, of which any may be there.
 
-use crate::{PERIOD, REPORT_MARGIN, Requests, STARTUP, Sidecar, State};
+use crate::{PERIOD, REPORT_MARGIN, Requests, STARTUP, Sidecar, State, patience};
 use core::{slice, time::Duration};
 use wrapper_hook::{
     Context, Error, Result, String, Vec,
@@ -33,10 +33,10 @@ impl<'a> Candidate<'a> {
     }
 
     /// Sends the request to the first of these addresses. If none is left, all of them have refused.
-    fn ask(&mut self, urls: &'a [&'a str]) {
+    fn ask(&mut self, urls: &'a [&'a str], timeout: Duration) {
         match urls.split_first() {
             Some((url, others)) => {
-                let pending = self.requests.sidecar.with_header(http::post(url)).start();
+                let pending = self.requests.sidecar.with_header(http::post(url)).timeout(timeout).start();
                 self.request = Some(Sent { pending, url, others });
             }
             None => self.state = self.state.then(State::NotListening),
@@ -44,9 +44,9 @@ impl<'a> Candidate<'a> {
     }
 
     /// Waits for the response, and asks the next address if this one refuses.
-    fn receive(&mut self, Sent { pending, url, others }: Sent<'a>) {
+    fn receive(&mut self, Sent { pending, url, others }: Sent<'a>, timeout: Duration) {
         match self.requests.receive(url, pending.wait()) {
-            Ok(State::NotListening) => self.ask(others),
+            Ok(State::NotListening) => self.ask(others, timeout),
             Ok(seen) => self.state = self.state.then(seen),
             Err(error) => self.rejection = Some(error),
         }
@@ -108,9 +108,10 @@ pub fn quit_all(cx: &Context, prefix: &str, sidecars: &[Sidecar]) -> Result {
         let all = || Error::Misconfigured(text!("{} lists every sidecar", name("EXCEPT")));
         return Err(failure.unwrap_or_else(all));
     }
+    let patience = patience(cx);
     let mut is_wait_logged = false;
     loop {
-        let pause = ask(&mut candidates);
+        let pause = ask(&mut candidates, patience());
         let is_young = cx.uptime() < startup;
         let found = candidates.iter().any(Candidate::was_asked);
         let waits = is_young || (if_absent == "wait" && !stopped && !found);
@@ -127,7 +128,7 @@ pub fn quit_all(cx: &Context, prefix: &str, sidecars: &[Sidecar]) -> Result {
         // The host ends these waits before the hook's deadline, each with what it has waited for.
         for candidate in &mut candidates {
             if let Some(sent) = candidate.request.take() {
-                candidate.receive(sent);
+                candidate.receive(sent, patience());
             }
         }
         let found = candidates.iter().any(Candidate::was_asked);
@@ -164,9 +165,9 @@ fn is_of(hook: &str, sidecar: &Sidecar) -> bool {
 
 /// Asks all that are not settled and have no request under way, and receives the responses that arrive within
 /// [`PERIOD`]. Returns what is left of it: a sidecar that takes longer keeps its request, and holds up no other.
-fn ask(candidates: &mut [Candidate]) -> Duration {
+fn ask(candidates: &mut [Candidate], timeout: Duration) -> Duration {
     for candidate in candidates.iter_mut().filter(|candidate| !candidate.is_settled() && candidate.request.is_none()) {
-        candidate.ask(candidate.requests.urls);
+        candidate.ask(candidate.requests.urls, timeout);
     }
     let mut time = PERIOD;
     for candidate in candidates {
@@ -176,7 +177,7 @@ fn ask(candidates: &mut [Candidate]) -> Duration {
                 time = Duration::ZERO;
                 break;
             }
-            candidate.receive(sent);
+            candidate.receive(sent, timeout);
         }
     }
     time
@@ -204,11 +205,12 @@ fn report(
             candidate.state = candidate.requests.wait_until_gone(cx);
         }
         let error = match (candidate.rejection.take(), candidate.state) {
-            (Some(Error::Misconfigured(why)), _) => Error::Misconfigured(text!(
-                "{sidecar}, or another program at its address: {why}; to skip it, set {}",
-                name("EXCEPT")
-            )),
-            (Some(error), _) => error,
+            (Some(error), _) => {
+                let why = error.text();
+                let text =
+                    text!("{sidecar}, or another program at its address: {why}; to skip it, set {}", name("EXCEPT"));
+                if let Error::Misconfigured(_) = error { Error::Misconfigured(text) } else { Error::Failed(text) }
+            }
             (None, State::NoAnswer) => Error::Failed(text!(
                 "{sidecar} accepted a connection but did not confirm the request: {}",
                 candidate.requests.why

@@ -21,7 +21,7 @@ use core::{slice, time::Duration};
 use wrapper_hook::{
     Context, Error, Result, String,
     http::{self, ErrorKind, Request, Response},
-    log, sleep, text,
+    log, milliseconds, sleep, text,
 };
 
 /// A program beside the command that exits on request.
@@ -180,11 +180,13 @@ pub fn quit(cx: &Context, sidecar: &Sidecar, with_header: impl Fn(Request) -> Re
     let stopped = cx.stop_signal().is_some();
     let waits = if_absent == "wait" && !stopped;
 
+    let patience = patience(cx);
+    let request = |url: &str| with_header(http::post(url)).timeout(patience());
     let mut requests = Requests { sidecar, urls, why: String::new() };
     let mut state = State::NotListening;
     let mut is_wait_logged = false;
     loop {
-        state = match state.then(requests.ask(&with_header)?) {
+        state = match state.then(requests.ask(&request)?) {
             State::NotListening if !waits && cx.uptime() >= startup => State::Absent,
             state => state,
         };
@@ -231,6 +233,16 @@ pub fn quit(cx: &Context, sidecar: &Sidecar, with_header: impl Fn(Request) -> Re
     }
 }
 
+/// A clock of the time to give the next request: as much as has passed, so that a sidecar that responds only after it
+/// has drained its connections can do so in the end.
+fn patience(cx: &Context) -> impl Fn() -> Duration {
+    let start = milliseconds(cx.time_left());
+    move || {
+        let passed = start.saturating_sub(milliseconds(cx.time_left()));
+        Duration::from_millis(passed.max(milliseconds(http::DEFAULT_TIMEOUT)))
+    }
+}
+
 /// The requests to a sidecar.
 struct Requests<'a> {
     sidecar: &'a Sidecar<'a>,
@@ -243,10 +255,10 @@ struct Requests<'a> {
 impl<'a> Requests<'a> {
     /// Sends the request to the addresses in their order until one accepts a connection. That one is the sidecar from
     /// then on: once it is gone, a program at another address is a different one.
-    fn ask(&mut self, with_header: &impl Fn(Request) -> Request) -> Result<State> {
+    fn ask(&mut self, request: &impl Fn(&str) -> Request) -> Result<State> {
         let mut seen = State::NotListening;
         for url in self.urls {
-            match self.receive(url, with_header(http::post(url)).send())? {
+            match self.receive(url, request(url).send())? {
                 State::NotListening => {}
                 State::NotReached => seen = State::NotReached,
                 found => return Ok(found),
@@ -262,7 +274,10 @@ impl<'a> Requests<'a> {
             Err(error) if error.kind == ErrorKind::Refused => return Ok(State::NotListening),
             Err(error) => {
                 let state = match error.kind {
-                    ErrorKind::Invalid | ErrorKind::Denied | ErrorKind::Tls => return Err(error.into()),
+                    // No sidecar responds in another protocol while it is busy.
+                    ErrorKind::Invalid | ErrorKind::Denied | ErrorKind::Tls | ErrorKind::Protocol => {
+                        return Err(error.into());
+                    }
                     ErrorKind::Unresolved | ErrorKind::Unreachable => State::NotReached,
                     _ => State::NoAnswer,
                 };
@@ -284,8 +299,8 @@ impl<'a> Requests<'a> {
                 Ok(State::Asked)
             }
             // Overloaded, or still starting.
-            408 | 429 | 500..600 => Ok(State::NoAnswer),
-            401 | 403 | 404 | 405 | 412 => Err(Error::Misconfigured(self.why.clone() + &self.hint(url))),
+            408 | 429 | 500 | 502..505 | 506..600 => Ok(State::NoAnswer),
+            401 | 403 | 404 | 405 | 412 | 501 | 505 => Err(Error::Misconfigured(self.why.clone() + &self.hint(url))),
             _ => Err(Error::Failed(self.why.clone())),
         }
     }
