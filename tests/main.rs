@@ -70,6 +70,7 @@ mod sandbox {
 /// Connections of hooks.
 mod http {
     mod addresses; // several addresses of a host, some of them dead
+    mod name_servers; // several of them, some of which fail
     mod names_and_tls; // DNS, which addresses are allowed, and certificates
     mod peers; // servers that hang, drip, flood, reset and lie
 }

@@ -13,6 +13,8 @@ pub enum Answer {
     /// These of the kind that was asked for.
     Addresses(Vec<IpAddr>),
     NoSuchName,
+    /// This code (RCODE).
+    Error(u8),
     Silence,
 }
 
@@ -24,7 +26,7 @@ impl Answer {
 
 /// A name server on an address of loopback.
 pub struct NameServer {
-    address: Ipv4Addr,
+    address: IpAddr,
     asked: Arc<Mutex<Vec<String>>>,
 }
 
@@ -35,8 +37,12 @@ const AAAA: u16 = 28;
 impl NameServer {
     /// Nothing without the right to listen on port 53; the tests then skip loudly. The function is given the name
     /// and whether IPv6 addresses are asked for.
-    pub fn start(last: u8, mut answer: impl FnMut(&str, bool) -> Answer + Send + 'static) -> Option<Self> {
-        let address = Ipv4Addr::new(127, 53, 53, last);
+    pub fn start(last: u8, answer: impl FnMut(&str, bool) -> Answer + Send + 'static) -> Option<Self> {
+        Self::on(Ipv4Addr::new(127, 53, 53, last).into(), answer)
+    }
+
+    /// The same on this address.
+    pub fn on(address: IpAddr, mut answer: impl FnMut(&str, bool) -> Answer + Send + 'static) -> Option<Self> {
         let socket = UdpSocket::bind((address, 53)).ok()?;
         let asked = Arc::<Mutex<Vec<String>>>::default();
         let names = asked.clone();
@@ -53,7 +59,7 @@ impl NameServer {
         Some(Self { address, asked })
     }
 
-    pub fn address(&self) -> Ipv4Addr {
+    pub fn address(&self) -> IpAddr {
         self.address
     }
 
@@ -136,6 +142,7 @@ impl Question {
         let (addresses, code) = match answer {
             Answer::Addresses(addresses) => (addresses, 0),
             Answer::NoSuchName => (Vec::new(), 3),
+            Answer::Error(code) => (Vec::new(), code),
             Answer::Silence => return None,
         };
         let records: Vec<Vec<u8>> = addresses

@@ -3,7 +3,7 @@
 
 use super::{
     race,
-    resolve::{self, Names},
+    resolve::{self, LookupError, Names},
     tls::{self, Encrypted, Trust},
 };
 use crate::{
@@ -68,14 +68,14 @@ impl Connector {
         Some(ports)
     }
 
-    /// Connects to the first allowed address that accepts.
+    /// Connects to the first allowed one of an origin's addresses that accepts.
     pub async fn connect(
         &self,
         origin: &Origin,
+        mut addresses: Vec<IpAddr>,
         allow: &AllowList,
         permit: OwnedSemaphorePermit,
     ) -> Result<Connection, ConnectError> {
-        let mut addresses = self.addresses(origin).await?;
         let found = addresses.clone();
         addresses.retain(|address| allow.allows_address(origin, *address));
         if let (Host::Name(_), [], Some(address)) = (&origin.host, addresses.as_slice(), found.first()) {
@@ -104,7 +104,7 @@ impl Connector {
     }
 
     /// The addresses of an allowed origin.
-    pub async fn addresses(&self, origin: &Origin) -> Result<Vec<IpAddr>, Error> {
+    pub async fn addresses(&self, origin: &Origin) -> Result<Vec<IpAddr>, LookupError> {
         self.names.addresses(origin).await
     }
 
@@ -123,6 +123,17 @@ pub struct ConnectError {
 impl From<Error> for ConnectError {
     fn from(error: Error) -> Self {
         Self { error, log_message: None }
+    }
+}
+
+impl ConnectError {
+    /// Of a lookup: logged is what `wasi:http` has no error for.
+    pub fn of_lookup(failure: LookupError, origin: &Origin) -> Self {
+        let log_message = match failure {
+            LookupError::Unreachable | LookupError::Answered(_) => Some(format!("{origin}: {failure}")),
+            LookupError::TimedOut | LookupError::NoSuchHost => None,
+        };
+        Self { error: failure.error(), log_message }
     }
 }
 

@@ -25,21 +25,25 @@ use http::{HeaderValue, Method, Request, Response, header::CONTENT_LENGTH};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::{body::Incoming, client::conn::http1};
+use resolve::LookupError;
 use std::{
     io::ErrorKind,
-    pin::Pin,
-    sync::{Arc, atomic::Ordering},
+    pin::{Pin, pin},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Sleep, sleep, timeout},
+    time::{Sleep, sleep, timeout, timeout_at},
 };
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks, io::TokioIo};
 
 /// Connections at once. A hook talks to one sidecar or notifies one service; more would make it a load generator.
 const CONNECTIONS: usize = 8;
+
+/// A lookup that takes longer is logged.
+const SLOW_LOOKUP: Duration = Duration::from_secs(1);
 
 /// A wait ends this long before the hook is killed, so that the hook can still log what it waited for.
 const REPORT_MARGIN: Duration = Duration::from_millis(200);
@@ -60,6 +64,8 @@ pub struct Outbound {
     allow: Setting<AllowList>,
     label: Label,
     output: Output,
+    /// The last message, which an attempt that fails like the one before does not repeat.
+    logged: Arc<Mutex<String>>,
     connector: Arc<Connector>,
     permits: Arc<Semaphore>,
     deadline: Instant,
@@ -74,8 +80,15 @@ impl Outbound {
         deadline: Instant,
     ) -> Self {
         let permits = Arc::new(Semaphore::new(CONNECTIONS));
-        let output = output.clone();
-        Self { allow: allow.clone(), label: label.clone(), output, connector: connector.into(), permits, deadline }
+        Self {
+            allow: allow.clone(),
+            label: label.clone(),
+            output: output.clone(),
+            logged: Arc::default(),
+            connector: connector.into(),
+            permits,
+            deadline,
+        }
     }
 
     async fn send(self, request: Request<WasiBody>, options: RequestOptions) -> Result<Exchange, Error> {
@@ -154,8 +167,21 @@ impl Outbound {
     /// Connects to an allowed origin, when it is one of the connections at once.
     async fn connect(&self, origin: &Origin, limit: Option<Duration>) -> Result<Connection, ConnectError> {
         let permit = self.permit().await?;
-        let open = self.connector.connect(origin, &self.allow.value, permit);
-        timeout(self.limit_to_deadline(limit), open).await.map_err(|_| Error::ConnectionTimeout)?
+        let end = tokio::time::Instant::now() + self.limit_to_deadline(limit);
+        let mut lookup = pin!(timeout_at(end, self.connector.addresses(origin)));
+        let addresses = match timeout(SLOW_LOOKUP, &mut lookup).await {
+            Ok(addresses) => addresses,
+            Err(_) => {
+                // Logged now: a hook that gives up the request gets no reason.
+                let slow = SLOW_LOOKUP.as_secs();
+                self.log(Some(format!("{origin}: no address from the name server after {slow} s")));
+                lookup.await
+            }
+        };
+        let addresses = addresses.unwrap_or(Err(LookupError::TimedOut));
+        let addresses = addresses.map_err(|failure| ConnectError::of_lookup(failure, origin))?;
+        let open = self.connector.connect(origin, addresses, &self.allow.value, permit);
+        timeout_at(end, open).await.map_err(|_| Error::ConnectionTimeout)?
     }
 
     /// Waits to be one of the connections at once.
@@ -210,8 +236,11 @@ impl Outbound {
     }
 
     fn log(&self, what: Option<String>) {
-        if let Some(what) = what {
+        let Some(what) = what else { return };
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        if *logged != what {
             self.output.admit(&what, |line| Line::new(Level::Warn, line).about_hook(&self.label).write());
+            *logged = what;
         }
     }
 

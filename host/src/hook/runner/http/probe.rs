@@ -59,7 +59,7 @@ impl Outbound {
             Kind::Dns => {
                 // A lookup has two sockets, of which there are as few as of connections.
                 let _permit = self.permit().await?;
-                self.connector.addresses(origin).await.map(drop).map_err(Failure::from)
+                self.connector.addresses(origin).await.map(drop).map_err(|why| Failure::Other(why.to_string()))
             }
             Kind::Grpc(service) => {
                 let mut stream = self.connect(origin, None).await.map_err(failure)?;
@@ -92,7 +92,11 @@ impl Outbound {
                     "not allowed: {origin} resolves to an address that only a rule naming it allows"
                 ))
             }
-            (_, Some(message)) => Failure::Other(message),
+            // The hook names the target itself.
+            (_, Some(message)) => match message.strip_prefix(&format!("{origin}: ")) {
+                Some(why) => Failure::Other(why.into()),
+                None => Failure::Other(message),
+            },
             (error, None) => error.into(),
         }
     }

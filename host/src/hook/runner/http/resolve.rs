@@ -13,6 +13,7 @@ use domain::{
         name::Name,
     },
     resolv::{
+        Resolver,
         lookup::host::FoundHosts,
         stub::{
             Answer, StubResolver,
@@ -21,9 +22,13 @@ use domain::{
     },
 };
 use std::{
+    fmt,
+    future::poll_fn,
     io::{self, ErrorKind},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     pin::pin,
+    sync::atomic::{AtomicUsize, Ordering},
+    task::Poll,
     time::Duration,
 };
 use tokio::time::{Instant, sleep, timeout};
@@ -44,8 +49,12 @@ pub const PORT: u16 = 53;
 /// a container is one hop further away.
 const OTHER_KIND: Duration = Duration::from_millis(100);
 
-/// Intervals after which a query is repeated: a datagram can be lost silently.
-const PATIENCE: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(5)];
+/// Time that a name server is alone before the next one is queried as well.
+const HEAD_START: Duration = Duration::from_millis(300);
+
+/// Intervals after which a query is repeated: a datagram can be lost silently. Together they are shorter than the five
+/// seconds that the SDK gives a request, so that the hook learns that it was for the name server that it waited.
+const PATIENCE: [Duration; 3] = [Duration::from_secs(1), Duration::from_millis(1500), Duration::from_secs(2)];
 
 /// The bytes of hosts(5) and resolv.conf(5).
 #[derive(Default)]
@@ -67,8 +76,42 @@ impl DnsFiles {
 /// Looks up names.
 pub struct Names {
     hosts: String,
-    servers: StubResolver,
+    servers: Vec<StubResolver>,
+    /// The one that answered last. It is queried first: one that does not respond delays one lookup, not each.
+    preferred: AtomicUsize,
     conf: ResolvConf,
+}
+
+/// Why a lookup has no result. Of several reasons the greatest is reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LookupError {
+    /// There is no route to any, for example to an IPv6 address without IPv6. A closed port counts as no response.
+    Unreachable,
+    /// The name server cannot or does not want to look up the name.
+    Answered(Rcode),
+    TimedOut,
+    NoSuchHost,
+}
+
+impl LookupError {
+    pub fn error(self) -> Error {
+        match self {
+            Self::Unreachable | Self::TimedOut => Error::DnsTimeout,
+            Self::Answered(rcode) => Error::DnsError { rcode: Some(rcode.to_string()), info_code: None },
+            Self::NoSuchHost => Error::DnsError { rcode: None, info_code: None },
+        }
+    }
+}
+
+impl fmt::Display for LookupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable => f.write_str("no name server could be reached"),
+            Self::TimedOut => f.write_str("the name server did not respond"),
+            Self::Answered(rcode) => write!(f, "the name server answered {rcode}"),
+            Self::NoSuchHost => f.write_str("no such host"),
+        }
+    }
 }
 
 impl Names {
@@ -76,11 +119,11 @@ impl Names {
     pub fn parse(files: DnsFiles) -> Self {
         let conf = ResolvConf::parse(&String::from_utf8_lossy(&files.resolv_conf));
         let hosts = String::from_utf8_lossy(&files.hosts).into_owned();
-        Self { hosts, servers: conf.servers(), conf }
+        Self { hosts, servers: conf.servers(), preferred: AtomicUsize::new(0), conf }
     }
 
     /// The origin's addresses, looked up once: the addresses that are checked are the ones that are connected to.
-    pub async fn addresses(&self, origin: &Origin) -> Result<Vec<IpAddr>, Error> {
+    pub async fn addresses(&self, origin: &Origin) -> Result<Vec<IpAddr>, LookupError> {
         match &origin.host {
             Host::Localhost => Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]),
             Host::Ip(ip) => Ok(vec![*ip]),
@@ -92,24 +135,23 @@ impl Names {
     }
 
     /// Looks up the name, and the name in each search domain, until there is an address.
-    async fn search(&self, name: &str, absolute: bool) -> Result<Vec<IpAddr>, Error> {
-        let mut error = Error::DnsError { rcode: None, info_code: None };
+    async fn search(&self, name: &str, absolute: bool) -> Result<Vec<IpAddr>, LookupError> {
+        let mut failure = LookupError::NoSuchHost;
         for candidate in self.conf.candidates(name, absolute) {
             let Ok(candidate) = Name::vec_from_str(&candidate) else { continue };
             match self.look_up(&candidate).await {
                 Ok(addresses) if !addresses.is_empty() => return Ok(addresses),
-                Ok(_) => {}
+                Ok(_) | Err(LookupError::NoSuchHost) => {}
+                Err(error @ LookupError::Answered(_)) => failure = error,
                 // The answer of another search domain would be for another name.
-                Err(error) if error.kind() == ErrorKind::TimedOut => return Err(Error::DnsTimeout),
-                Err(_) => error = Error::DnsError { rcode: None, info_code: None },
+                Err(error) => return Err(error),
             }
         }
-        Err(error)
+        Err(failure)
     }
 
-    /// The addresses of both kinds, or of one if the query for the other takes too long.
-    async fn look_up(&self, name: &Name<Vec<u8>>) -> io::Result<Vec<IpAddr>> {
-        let late = || Err(io::Error::from(ErrorKind::TimedOut));
+    /// The addresses of both kinds, or of one if the query for the other fails or takes too long.
+    async fn look_up(&self, name: &Name<Vec<u8>>) -> Result<Vec<IpAddr>, LookupError> {
         let (mut v6, mut v4) = (pin!(self.query(name, Rtype::AAAA)), pin!(self.query(name, Rtype::A)));
         let (mut found_v6, mut found_v4) = (None, None);
         let mut enough = pin!(sleep(PATIENCE.iter().sum()));
@@ -126,17 +168,59 @@ impl Names {
                 enough.as_mut().reset(Instant::now() + OTHER_KIND);
             }
         }
-        let found = FoundHosts::<StubResolver>::new(found_v6.unwrap_or_else(late), found_v4.unwrap_or_else(late))?;
-        Ok(found.iter().collect())
+        let late = Err(LookupError::TimedOut);
+        let (v6, v4) = (found_v6.unwrap_or(late.clone()), found_v4.unwrap_or(late));
+        if let (Err(v6), Err(v4)) = (&v6, &v4) {
+            return Err(*v6.max(v4));
+        }
+        let absent = |_| io::Error::from(ErrorKind::NotFound);
+        let found = FoundHosts::<StubResolver>::new(v6.map_err(absent), v4.map_err(absent));
+        // Its error is a loop of aliases.
+        Ok(found.map_err(|_| LookupError::NoSuchHost)?.iter().collect())
     }
 
-    async fn query(&self, name: &Name<Vec<u8>>, kind: Rtype) -> io::Result<Answer> {
+    async fn query(&self, name: &Name<Vec<u8>>, kind: Rtype) -> Result<Answer, LookupError> {
         for patience in PATIENCE {
-            if let Ok(answer) = timeout(patience, self.servers.query((name, kind))).await {
+            if let Ok(answer) = timeout(patience, self.query_servers(name, kind)).await {
                 return answer;
             }
         }
-        Err(ErrorKind::TimedOut.into())
+        Err(LookupError::TimedOut)
+    }
+
+    /// The first answer of a name server about the name, which may be that it does not exist. The next server is
+    /// queried at once after an error, which is about the server, and after a while besides one that does not respond.
+    async fn query_servers(&self, name: &Name<Vec<u8>>, kind: Rtype) -> Result<Answer, LookupError> {
+        let preferred = self.preferred.load(Ordering::Relaxed);
+        let mut waiting = self.servers.iter().enumerate().cycle().skip(preferred).take(self.servers.len());
+        let mut running = Vec::new();
+        let mut failure = LookupError::Unreachable;
+        loop {
+            if let Some((number, server)) = waiting.next() {
+                running.push((number, Resolver::query(server, (name, kind))));
+            } else if running.is_empty() {
+                return Err(failure);
+            }
+            let ended = poll_fn(|cx| {
+                let mut ended = None;
+                running.retain_mut(|(number, query)| match ended.is_none().then(|| query.as_mut().poll(cx)) {
+                    Some(Poll::Ready(answer)) => {
+                        ended = Some((*number, answer));
+                        false
+                    }
+                    _ => true,
+                });
+                ended.map_or(Poll::Pending, Poll::Ready)
+            });
+            match timeout(HEAD_START, ended).await {
+                Ok((number, Ok(answer))) if answer.is_final() => {
+                    self.preferred.store(number, Ordering::Relaxed);
+                    return Ok(answer);
+                }
+                Ok((_, Ok(answer))) => failure = failure.max(LookupError::Answered(answer.header().rcode())),
+                _ => {}
+            }
+        }
     }
 }
 
@@ -205,10 +289,14 @@ impl ResolvConf {
         conf
     }
 
-    fn servers(&self) -> StubResolver {
-        let server = |ip: &IpAddr| ServerConf::new(SocketAddr::new(*ip, PORT), Transport::UdpTcp);
-        let options = ResolvOptions { timeout: ANSWER, use_vc: self.tcp, ..ResolvOptions::default() };
-        StubResolver::from_conf(conf::ResolvConf { servers: self.servers.iter().map(server).collect(), options })
+    /// A resolver for each: one for all of them would return the first error of any.
+    fn servers(&self) -> Vec<StubResolver> {
+        let resolver = |ip: &IpAddr| {
+            let server = ServerConf::new(SocketAddr::new(*ip, PORT), Transport::UdpTcp);
+            let options = ResolvOptions { timeout: ANSWER, use_vc: self.tcp, ..ResolvOptions::default() };
+            StubResolver::from_conf(conf::ResolvConf { servers: vec![server], options })
+        };
+        self.servers.iter().map(resolver).collect()
     }
 
     /// The names that are queried in turn when a name is looked up.
