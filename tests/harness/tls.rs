@@ -1,13 +1,13 @@
 //! A server on loopback that speaks TLS, with a certificate of a private CA.
 
-use super::peer::{read_request, set_option};
+use super::peer::{read_request, reset, set_option};
 use nix::libc;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, PKCS_RSA_SHA256,
     PublicKeyData, SignatureAlgorithm, SigningKey,
 };
 use std::{
-    io::Write,
+    io::{Read, Write},
     net::{TcpListener, TcpStream},
     sync::{Arc, Mutex},
     thread,
@@ -38,12 +38,31 @@ pub struct Settings<'a> {
     pub version: &'static SupportedProtocolVersion,
     /// The CA, as DER, whose certificates clients have to show.
     pub clients_of: Option<CertificateDer<'static>>,
+    /// What happens to the first connections.
+    pub losses: &'static [Loss],
+}
+
+/// How a connection is lost before the handshake is complete.
+#[derive(Clone, Copy)]
+pub enum Loss {
+    Reset,
+    Closed,
+    ClosedAfterHello,
 }
 
 impl Default for Settings<'_> {
     fn default() -> Self {
         let (years, version) = ((2020, 4000), &TLS13);
-        Self { names: &["localhost"], years, is_ca: false, for_clients: false, sha1: false, version, clients_of: None }
+        Self {
+            names: &["localhost"],
+            years,
+            is_ca: false,
+            for_clients: false,
+            sha1: false,
+            version,
+            clients_of: None,
+            losses: &[],
+        }
     }
 }
 
@@ -76,8 +95,21 @@ impl TlsServer {
         let port = listener.local_addr().unwrap().port();
         let seen = Arc::<Mutex<Seen>>::default();
         let record = seen.clone();
+        let mut losses = settings.losses.iter();
         thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
+            for mut stream in listener.incoming().flatten() {
+                match losses.next() {
+                    Some(Loss::Reset) => {
+                        reset(stream);
+                        continue;
+                    }
+                    Some(Loss::Closed) => continue,
+                    Some(Loss::ClosedAfterHello) => {
+                        let _ = stream.read(&mut [0; 4096]);
+                        continue;
+                    }
+                    None => {}
+                }
                 stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
                 confirm_late(&stream);
                 let connection = ServerConnection::new(config.clone()).unwrap();

@@ -2,11 +2,11 @@
 //! client certificates that the operator configured.
 
 use crate::harness::{
-    Done, Run, assert_took, guests,
+    Done, Run, assert_took, failed, guests,
     names::{self, Answer, NameServer},
     network,
     peer::Peer,
-    tls::{Ca, OLDER, Settings, TlsServer},
+    tls::{Ca, Loss, OLDER, Settings, TlsServer},
     wrapper,
 };
 use std::{fs, io::Write, net::TcpListener, path::Path, process::Command, thread, time::Duration};
@@ -529,6 +529,40 @@ fn an_unusable_client_certificate_is_reported_with_its_variable() {
         assert_eq!(done.lines().len(), 2, "{done:?}");
     }
     assert_eq!(server.requests(), [""; 0]);
+}
+
+#[test]
+fn a_connection_that_is_lost_in_the_handshake_is_made_again_and_one_that_cannot_succeed_is_not() {
+    use Loss::{Closed, ClosedAfterHello, Reset};
+    let notify = |server: &TlsServer, identity: Option<(&Path, &Path)>| {
+        let roots = file(&server.ca);
+        let mut run = trusting(&roots).plugin("http").with(&["--log", "debug", "true"]);
+        run.env("HOOK_HTTP_URL", server.url().0);
+        if let Some((certificate, key)) = identity {
+            run.env("HOOK_HTTP_TLS_CERT", certificate).env("HOOK_HTTP_TLS_KEY", key);
+        }
+        let done = run.done();
+        let attempts = done.stderr.matches("POST https://").count();
+        (done, attempts)
+    };
+    let server = TlsServer::with(&Settings { losses: &[Reset, Closed, ClosedAfterHello], ..Settings::default() });
+    let (done, attempts) = notify(&server, None);
+    assert_eq!((attempts, server.requests().len()), (4, 1), "{done:?}");
+    assert!(done.stderr.contains(&format!("{}: no TLS: tls handshake eof\n", server.url().1)), "{done:?}");
+
+    let server = TlsServer::with(&Settings { losses: &[ClosedAfterHello; 6], ..Settings::default() });
+    let (done, attempts) = notify(&server, None);
+    assert_eq!((attempts, done.stderr.matches("no TLS: ").count()), (6, 1), "{done:?}");
+    assert!(done.stderr.contains(&failed("http", &format!("\"{}\": the host cannot be reached", server.url().1))));
+
+    let (certificate, key) = (file(&Ca::new().client().0), file(&Ca::new().client().1));
+    for identity in [None, Some((&*certificate, &*key))] {
+        let name = if identity.is_none() { "elsewhere.example" } else { "localhost" };
+        let server = TlsServer::start(name, false);
+        let (done, attempts) = notify(&server, identity);
+        assert_eq!((attempts, server.requests().len()), (1, 0), "{done:?}");
+        assert!(done.stderr.contains("failed: it reports: "), "{done:?}");
+    }
 }
 
 #[test]

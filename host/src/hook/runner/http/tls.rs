@@ -26,7 +26,7 @@ use tokio_rustls::{
     rustls::{
         self, ClientConfig, RootCertStore, SignatureScheme,
         client::ResolvesClientCert,
-        pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
+        pki_types::{CertificateDer, InvalidDnsNameError, PrivateKeyDer, ServerName, pem::PemObject},
         sign::CertifiedKey,
     },
 };
@@ -165,22 +165,24 @@ impl Trust {
 
     /// Makes a connection an encrypted one with the origin's own name on its certificate.
     pub async fn encrypt(&self, stream: TcpStream, origin: &Origin) -> Result<Encrypted, (Error, String)> {
-        let mut config = self.config.clone().map_err(|why| (Error::ConfigurationError, why))?;
+        // As an error of TLS: SDK hooks repeat a request after most others, which would not help here.
+        let mut config = self.config.clone().map_err(|why| (Error::TlsProtocolError, why))?;
+        let name = name(origin).map_err(|error| (Error::TlsProtocolError, format!("no TLS: {error}")))?;
         let certificate_requested = Arc::new(AtomicBool::new(false));
         if !self.has_identity {
             config.client_auth_cert_resolver =
                 Arc::new(NoCertificate { certificate_requested: certificate_requested.clone() });
         }
-        let connect = async { TlsConnector::from(Arc::new(config)).connect(name(origin)?, stream).await };
-        match connect.await {
+        match TlsConnector::from(Arc::new(config)).connect(name, stream).await {
             Ok(stream) => Ok(Encrypted { stream, certificate_requested }),
             Err(error) => Err(self.explain(&error, &certificate_requested).unwrap_or_else(|| {
-                let why = if certificate_requested.load(Ordering::Relaxed) {
-                    self.client_certificate_hint()
+                // The connection was lost. A busy load balancer does that, and another attempt may succeed.
+                let (lost, hint) = if certificate_requested.load(Ordering::Relaxed) {
+                    (Error::TlsProtocolError, self.client_certificate_hint())
                 } else {
-                    String::new()
+                    (Error::DestinationUnavailable, String::new())
                 };
-                (Error::TlsProtocolError, format!("no TLS: {}{why}", crate::text::strerror(error)))
+                (lost, format!("no TLS: {}{hint}", crate::text::strerror(error)))
             })),
         }
     }
@@ -251,12 +253,12 @@ fn config(roots: RootCertStore, identity: Option<Result<[Pem; 2], String>>) -> R
     })
 }
 
-fn name(origin: &Origin) -> io::Result<ServerName<'static>> {
-    Ok(match &origin.host {
-        Host::Localhost => ServerName::try_from("localhost").map_err(io::Error::other)?,
-        Host::Ip(ip) => ServerName::from(*ip),
-        Host::Name(name) => ServerName::try_from(name.clone()).map_err(io::Error::other)?,
-    })
+fn name(origin: &Origin) -> Result<ServerName<'static>, InvalidDnsNameError> {
+    match &origin.host {
+        Host::Localhost => ServerName::try_from("localhost"),
+        Host::Ip(ip) => Ok(ServerName::from(*ip)),
+        Host::Name(name) => ServerName::try_from(name.clone()),
+    }
 }
 
 /// The TLS error at the root of a chain. `source` skips the error inside an `io::Error`, so that one is unwrapped here.
