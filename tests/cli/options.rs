@@ -148,6 +148,8 @@ fn a_mistake_in_the_command_line_is_explained() {
             "begins with a typographic quotation mark (U+201C); write it in ASCII, an option with two hyphens: --",
         ),
         (&["--allow-http", "http://a/b"], "must end after the host and port; paths cannot be restricted"),
+        (&["--allow-http", "http://*.localhost:*"], "write localhost, which includes its subdomains"),
+        (&["--allow-http", "dns://10.0.0.1"], "an address needs no lookup, dns:// is for names"),
         (&["--allow-http", "http://*"], "cannot allow every host, only subdomains (*.example.com) and every port (:*)"),
     ] {
         let done = wrapper().with(args).with(&["true"]).done();

@@ -338,6 +338,21 @@ fn https_is_allowed_by_a_rule_for_https_only() {
 }
 
 #[test]
+fn a_name_below_localhost_is_checked_on_the_certificate_as_it_is_written() {
+    let server = TlsServer::start("a.localhost", false);
+    for (host, trusted) in [("a.localhost", true), ("A.LOCALHOST.", true), ("b.localhost", false), ("localhost", false)]
+    {
+        let done = post(trusting(&file(&server.ca)), &format!("https://{host}:{}/", server.port));
+        assert_eq!(done.stderr.contains("status 200"), trusted, "{done:?}");
+        if !trusted {
+            let origin = format!("https://localhost:{}", server.port);
+            let why = format!("certificate not trusted: it is not valid for {host}, only for a.localhost");
+            assert_eq!(told(&done, &origin), why);
+        }
+    }
+}
+
+#[test]
 fn what_is_wrong_with_a_certificate_is_explained_in_one_line() {
     let localhost = Settings::default;
     for (settings, url_host, words) in [

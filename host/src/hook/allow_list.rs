@@ -28,6 +28,9 @@ pub struct Rule {
 pub struct Origin {
     pub scheme: Scheme,
     pub host: Host,
+    /// The host as it was written, in lower case and without a dot at the end. `a.localhost` is `localhost`, and has a
+    /// certificate of its own.
+    pub name: String,
     /// Whether a name ended in a dot, and is looked up as it is: without the search domains of resolv.conf.
     pub absolute: bool,
     /// 0 for a lookup.
@@ -198,7 +201,17 @@ impl Host {
             return Ok(Self::Ip(ip.into()));
         }
         let name = name(text)?;
-        if name == "localhost" || name.ends_with(".localhost") { Ok(Self::Localhost) } else { Ok(Self::Name(name)) }
+        if is_localhost(&name) { Ok(Self::Localhost) } else { Ok(Self::Name(name)) }
+    }
+
+    /// The host of a rule or target with this scheme.
+    fn of(scheme: Scheme, text: &str) -> Result<Self> {
+        let host = Self::parse(text)?;
+        ensure!(
+            scheme != Scheme::Dns || !matches!(host, Self::Ip(_)),
+            "an address needs no lookup, dns:// is for names"
+        );
+        Ok(host)
     }
 }
 
@@ -211,6 +224,11 @@ impl fmt::Display for Host {
             Self::Name(name) => f.write_str(name),
         }
     }
+}
+
+/// Whether it is `localhost` or below it, which RFC 6761 makes the same machine.
+fn is_localhost(name: &str) -> bool {
+    name == "localhost" || name.ends_with(".localhost")
 }
 
 /// A host name in one form: lower case, no dot at the end.
@@ -269,7 +287,8 @@ impl Origin {
             (None, None) if scheme == Scheme::Dns => 0,
             (None, None) => bail!("no port: {scheme}://{host}:PORT"),
         };
-        Ok(Self { scheme, host: Host::parse(host)?, absolute: host.ends_with('.'), port })
+        let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+        Ok(Self { scheme, host: Host::of(scheme, host)?, name, absolute: host.ends_with('.'), port })
     }
 }
 
@@ -306,11 +325,15 @@ impl FromStr for Rule {
             (None, default) => default,
         };
         let hosts = match host.strip_prefix("*.") {
-            Some(parent) => HostPattern::Subdomains(name(parent)?),
+            Some(parent) => {
+                let parent = name(parent)?;
+                ensure!(!is_localhost(&parent), "write localhost, which includes its subdomains");
+                HostPattern::Subdomains(parent)
+            }
             None if host == "*" => {
                 bail!("cannot allow every host, only subdomains (*.example.com) and every port (:*)")
             }
-            None => HostPattern::Exact(Host::parse(host)?),
+            None => HostPattern::Exact(Host::of(scheme, host)?),
         };
         Ok(Self { scheme, hosts, port })
     }
@@ -501,6 +524,10 @@ mod tests {
             "http://*",
             "http://*.",
             "http://a.*.com",
+            "http://*.localhost:*",
+            "http://*.a.LOCALHOST.",
+            "dns://10.0.0.1",
+            "dns://[::1]",
             "http://-a.com",
             "http://a..b",
             "http://a b",

@@ -1,6 +1,6 @@
 //! All processes: the targets of probes, by their URLs.
 
-use super::allow_list::{Host, Origin, Scheme};
+use super::allow_list::{Origin, Scheme};
 use anyhow::{Context, Result, bail, ensure};
 use std::str::FromStr;
 
@@ -45,9 +45,7 @@ impl FromStr for Target {
             ensure!(service.bytes().all(|byte| byte.is_ascii_graphic()), "the path is not the name of a service");
             (Origin::parse(Scheme::Grpc, authority)?, Kind::Grpc(service.into()))
         } else if is("dns") {
-            let origin = Origin::parse(Scheme::Dns, rest)?;
-            ensure!(!matches!(origin.host, Host::Ip(_)), "an address needs no lookup, dns:// is for names");
-            (origin, Kind::Dns)
+            (Origin::parse(Scheme::Dns, rest)?, Kind::Dns)
         } else {
             bail!("not http://, https://, tcp://HOST:PORT, grpc://HOST:PORT[/SERVICE] or dns://NAME");
         };

@@ -255,9 +255,8 @@ fn config(roots: RootCertStore, identity: Option<Result<[Pem; 2], String>>) -> R
 
 fn name(origin: &Origin) -> Result<ServerName<'static>, InvalidDnsNameError> {
     match &origin.host {
-        Host::Localhost => ServerName::try_from("localhost"),
         Host::Ip(ip) => Ok(ServerName::from(*ip)),
-        Host::Name(name) => ServerName::try_from(name.clone()),
+        Host::Localhost | Host::Name(_) => ServerName::try_from(origin.name.clone()),
     }
 }
 
