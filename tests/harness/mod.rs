@@ -32,8 +32,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Nothing here takes this long unless it hangs.
-pub const HANGS: Duration = Duration::from_secs(60);
+/// Nothing here takes this long unless it hangs. Hooks are compiled at the lowest priority: what takes a second of CPU
+/// takes more than a minute beside a dozen busy processes.
+pub const HANGS: Duration = Duration::from_secs(300);
 
 /// Polling interval while waiting for a condition.
 pub const LOOK: Duration = Duration::from_millis(10);

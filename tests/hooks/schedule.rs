@@ -269,7 +269,7 @@ fn compilers(wrapper: i32) -> Vec<i32> {
 
 /// A wrapper with a command that says `ready` and runs until SIGTERM.
 fn beside(hook: impl AsRef<std::ffi::OsStr>, options: &[&str]) -> Running {
-    let run = wrapper().with(options).plugin(hook).with(&["sh", "-c", "echo ready; exec sleep 30"]);
+    let run = wrapper().with(options).plugin(hook).with(&["sh", "-c", "echo ready; exec sleep 400"]);
     let mut run = run.running();
     run.until_stdout_has("ready\n");
     run

@@ -574,7 +574,7 @@ fn a_memory_limit_from_outside_is_named() {
 #[test]
 fn a_compiler_that_runs_out_of_memory_beside_the_command_logs_nothing() {
     let hook = data_segments(80_000, false);
-    let options = ["--plugin-on", "success", "--log-format", "json", "--", "sh", "-c", "echo ready; exec sleep 60"];
+    let options = ["--plugin-on", "success", "--log-format", "json", "--", "sh", "-c", "echo ready; exec sleep 400"];
     let mut running = wrapper().plugin(&hook).with(&options).running();
     running.until_stdout_has("ready");
     // The compiler ends in its own time.
