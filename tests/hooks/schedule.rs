@@ -253,6 +253,15 @@ fn slow_to_compile() -> tempfile::TempPath {
     guests::as_program(&format!(r#"{} (func (export "run") (result i32) i32.const 0)"#, function.repeat(600)))
 }
 
+/// The same with bytes behind it that mean nothing. wrapper waits for the code the longer the larger the file is: for
+/// this one more than a minute.
+fn slow_to_compile_and_waited_for() -> tempfile::TempPath {
+    /// A custom section of the name `x`, and of the length that is still compiled beside the command.
+    const SECTION: [u8; 7] = [0, 0x82, 0x80, 0x80, 0x03, 1, b'x'];
+    let component = fs::read(slow_to_compile()).unwrap();
+    guests::bytes(&[&component[..], &SECTION, &vec![0; 6 << 20]].concat())
+}
+
 /// The priority of a process, and how much of a processor it has used, in clock ticks (proc(5)).
 fn effort(pid: i32) -> Option<(i64, u64)> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
@@ -299,7 +308,7 @@ fn a_built_in_hook_and_a_file_of_the_same_bytes_are_compiled_already() {
 #[test]
 fn with_plugin_prepare_off_a_file_is_checked_and_not_compiled_beside_the_command() {
     let hook = slow_to_compile();
-    let run = beside(&hook, &["--plugin-prepare", "off"]);
+    let run = beside(&hook, &["--plugin-prepare", "off", "--plugin-timeout", "60s"]);
     eventually("who checked the hook has gone", || {
         assert_eq!(compilers(run.pid()), [0; 0]);
         Process::children(run.pid()).len() == 1
@@ -344,8 +353,8 @@ fn a_hook_runs_even_if_what_compiles_it_is_killed() {
 
 #[test]
 fn after_a_command_that_ends_at_once_the_code_is_awaited_and_not_made_twice() {
-    let hook = slow_to_compile();
-    let mut run = wrapper().with(&["--plugin-timeout", "60s"]).plugin(&hook).with(&["true"]).running();
+    let hook = slow_to_compile_and_waited_for();
+    let mut run = wrapper().with(&["--plugin-timeout", "200s"]).plugin(&hook).with(&["true"]).running();
     let mut efforts = BTreeMap::new();
     while !run.has_ended() {
         for process in Process::children(run.pid()) {
