@@ -10,20 +10,26 @@ use crate::harness::{
     skipped, wrapper, wrapper_for_everyone,
 };
 use nix::libc::{SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGSTOP, SIGTERM};
-use std::{os::unix::process::CommandExt, process::Command};
+use std::{os::unix::process::CommandExt, path::Path, process::Command};
+
+/// A wrapper with a hook that is slow to check, which has a second when it runs, and time for others.
+fn slow_and_others(slow: &Path) -> Command {
+    let mut run = wrapper().with(&["--plugin-timeout", "30s", "--plugin", &format!("slow={}", slow.display())]);
+    run.env("HOOK_SLOW_TIMEOUT", "1s");
+    run
+}
 
 #[test]
 fn a_hook_that_takes_too_long_to_check_keeps_no_other_from_running() {
     let slow = heavy::slow_to_check();
     let sidecar = Peer::with_status(200);
-    let mut run = wrapper().with(&["--plugin-timeout", "2s"]).plugin(&*slow);
-    run.arg("--plugin").arg(guests::official("istio-quit")).args(["echo", "started"]);
+    let mut run = slow_and_others(&slow).plugin(guests::official("istio-quit")).with(&["echo", "started"]);
     run.env("HOOK_ISTIO_QUIT_URL", sidecar.url("/quitquitquit"));
     let done = run.done();
     assert_eq!((done.code(), done.stdout.as_str()), (125, ""), "{done:?}");
     assert!(done.stderr.contains("could not be checked: timed out after 10s"), "{done:?}");
     assert_eq!(sidecar.requests().len(), 1, "{done:?}");
-    assert_took(&done, 10.0, 45.0);
+    assert_took(&done, 10.0, 60.0);
 }
 
 #[test]
@@ -47,8 +53,7 @@ fn a_verdict_that_came_in_time_counts_though_another_hook_took_all_of_it() {
     let slow = heavy::slow_to_check();
     let hook = guests::program("nap");
     let core = guests::bytes(b"\0asm\x01\0\0\0");
-    let run = wrapper().with(&["--plugin-timeout", "1s"]).plugin(&*slow).plugin(&hook).plugin(&*core).with(&["true"]);
-    let done = run.done();
+    let done = slow_and_others(&slow).plugin(&hook).plugin(&*core).with(&["true"]).done();
     assert_eq!(done.code(), 125, "{done:?}");
     assert_eq!(done.stderr.matches("could not be checked").count(), 1, "{done:?}");
     assert!(done.stderr.contains("nap: slept") && done.stderr.contains("core module"), "{done:?}");
