@@ -303,6 +303,15 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// Tests these at the same time, because each takes all of a hook's time.
+pub fn side_by_side<Case: Sync>(cases: &[Case], test: impl Fn(&Case) + Sync) {
+    thread::scope(|threads| {
+        for case in cases {
+            threads.spawn(|| test(case));
+        }
+    });
+}
+
 /// Fails unless the time lies between the two bounds, in seconds. The upper one is generous: other tests run beside.
 #[track_caller]
 pub fn assert_took(done: &Done, at_least: f64, at_most: f64) {
