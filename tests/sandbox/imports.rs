@@ -155,7 +155,7 @@ fn hosts_are_judged_by_what_they_are_and_not_by_how_they_are_written() {
     }
     assert_eq!(peer.requests().len(), reached.len(), "{:?}", peer.requests());
     // Nothing was waited for.
-    assert_took(&done, 0.0, 3.0);
+    assert_took(&done, 0.0, 30.0);
 }
 
 #[test]
