@@ -176,7 +176,7 @@ fn a_name_is_ready_when_it_has_an_address() {
         true if v6 => Answer::Addresses(Vec::new()),
         true => Answer::address("10.9.9.9"),
     };
-    names::with_name_server(40, answer, |server| {
+    names::with_name_server(answer, |server| {
         let mut run = server.wrapper("").with(&["--before", "ready", "--allow", "dns://late.example"]);
         run.env("HOOK_READY_FOR", "dns://late.example").env("HOOK_READY_TIMEOUT", "1m");
         let mut run = start(run);
@@ -189,7 +189,7 @@ fn a_name_is_ready_when_it_has_an_address() {
 #[test]
 fn as_many_names_as_there_are_targets_are_looked_up_in_one_round() {
     let answer = |_: &str, v6: bool| if v6 { Answer::Addresses(Vec::new()) } else { Answer::address("10.9.9.9") };
-    names::with_name_server(42, answer, |server| {
+    names::with_name_server(answer, |server| {
         let targets: Vec<_> = (0..64).map(|number| format!("dns://n{number}.many.example")).collect();
         let mut run = server.wrapper("").with(&["--before", "ready", "--allow", "dns://*.many.example"]);
         run.env("HOOK_READY_FOR", targets.join(" ")).env("HOOK_READY_TIMEOUT", "1m");
@@ -362,7 +362,7 @@ fn a_name_opens_no_special_address_to_a_probe_either() {
         true => Answer::Addresses(Vec::new()),
         false => Answer::address("127.0.0.1"),
     };
-    names::with_name_server(41, answer, |server| {
+    names::with_name_server(answer, |server| {
         let (port, connections, _) = listener("127.0.0.1:0");
         let target = format!("tcp://rebind.example:{port}");
         let run = |more: &[&str]| {

@@ -1,6 +1,6 @@
 //! DNS: a container's own hosts file and resolv.conf, and a name server on loopback.
 
-use super::{skipped, wrapper};
+use super::{network, skipped, wrapper};
 use std::{
     net::{IpAddr, Ipv4Addr, UdpSocket},
     process::Command,
@@ -35,15 +35,14 @@ const A: u16 = 1;
 const AAAA: u16 = 28;
 
 impl NameServer {
-    /// Nothing without the right to listen on port 53; the tests then skip loudly. The function is given the name
-    /// and whether IPv6 addresses are asked for.
-    pub fn start(last: u8, answer: impl FnMut(&str, bool) -> Answer + Send + 'static) -> Option<Self> {
-        Self::on(Ipv4Addr::new(127, 53, 53, last).into(), answer)
+    /// The function is given the name and whether IPv6 addresses are asked for.
+    fn start(answer: impl FnMut(&str, bool) -> Answer + Send + 'static) -> Self {
+        Self::on(Ipv4Addr::new(127, 53, 53, 1).into(), answer)
     }
 
     /// The same on this address.
-    pub fn on(address: IpAddr, mut answer: impl FnMut(&str, bool) -> Answer + Send + 'static) -> Option<Self> {
-        let socket = UdpSocket::bind((address, 53)).ok()?;
+    pub fn on(address: IpAddr, mut answer: impl FnMut(&str, bool) -> Answer + Send + 'static) -> Self {
+        let socket = UdpSocket::bind((address, 53)).expect("port 53 is free");
         let asked = Arc::<Mutex<Vec<String>>>::default();
         let names = asked.clone();
         thread::spawn(move || {
@@ -56,7 +55,7 @@ impl NameServer {
                 }
             }
         });
-        Some(Self { address, asked })
+        Self { address, asked }
     }
 
     pub fn address(&self) -> IpAddr {
@@ -102,19 +101,17 @@ pub fn can_have_files() -> bool {
     can
 }
 
-/// Runs the test with a name server, or skips it where none can be had; never in CI.
+/// Runs the test with a name server, or skips it where none can be had; never in CI. They are in a network of their own,
+/// where port 53 is free and no address but loopback's can be reached by mistake.
 pub fn with_name_server(
-    last: u8,
     answer: impl FnMut(&str, bool) -> Answer + Send + 'static,
-    test: impl FnOnce(&NameServer),
+    test: impl FnOnce(&NameServer) + Send,
 ) {
-    match NameServer::start(last, answer) {
-        Some(server) if can_have_files() => test(&server),
-        _ => {
-            skipped("port 53 and a mount namespace need root");
-            assert!(std::env::var_os("CI").is_none(), "CI must test with a name server");
+    network::alone(|| {
+        if can_have_files() {
+            test(&NameServer::start(answer));
         }
-    }
+    });
 }
 
 struct Question {

@@ -25,12 +25,12 @@ fn loopback(_: &str, v6: bool) -> Answer {
 
 /// A name server that answers everything in this way.
 fn always(address: &str, answer: fn() -> Answer) -> NameServer {
-    NameServer::on(address.parse().unwrap(), move |_, _| answer()).expect("port 53")
+    NameServer::on(address.parse().unwrap(), move |_, _| answer())
 }
 
 /// Runs the test in a network of its own with the working name server, or skips it.
 fn with_working(test: impl FnOnce(&NameServer) + Send) {
-    network::alone(|| names::with_name_server(1, loopback, test));
+    names::with_name_server(loopback, test);
 }
 
 /// A wrapper whose container has these name servers and none of the names in its hosts file.
@@ -54,7 +54,7 @@ fn the_next_name_server_is_queried_where_one_cannot_be_reached_or_answers_with_a
             always("127.53.53.12", || Answer::Error(4)),
             always("127.53.53.13", || Answer::Error(5)),
         ];
-        let _v6 = NameServer::on("::1".parse().unwrap(), loopback).expect("port 53");
+        let _v6 = NameServer::on("::1".parse().unwrap(), loopback);
         let peer = Peer::with_status(200);
         let url = format!("http://service.example:{}/", peer.port());
         for servers in [

@@ -4,7 +4,6 @@
 use crate::harness::{
     Done, Run, assert_took, failed, guests,
     names::{self, Answer, NameServer},
-    network,
     peer::Peer,
     tls::{Ca, Loss, OLDER, Settings, TlsServer},
     wrapper,
@@ -22,18 +21,18 @@ fn post(run: Command, url: &str) -> Done {
 }
 
 /// A name server that answers each question for IPv4 addresses with the next of these.
-fn with_name_server(last: u8, answers: &'static [&'static str], test: impl FnOnce(&NameServer)) {
+fn with_name_server(answers: &'static [&'static str], test: impl FnOnce(&NameServer) + Send) {
     let mut answers = answers.iter().cycle();
     let answer = move |_: &str, v6: bool| match v6 {
         true => Answer::Addresses(Vec::new()),
         false => Answer::address(answers.next().unwrap()),
     };
-    names::with_name_server(last, answer, test);
+    names::with_name_server(answer, test);
 }
 
 #[test]
 fn a_name_is_looked_up_and_its_address_is_connected_to() {
-    with_name_server(1, &["127.0.0.1"], |server| {
+    with_name_server(&["127.0.0.1"], |server| {
         let peer = Peer::answering(OK);
         let url = format!("http://service.example:{}/path", peer.port());
         let rule = format!("http://service.example:{}", peer.port());
@@ -53,7 +52,7 @@ fn a_name_is_looked_up_and_its_address_is_connected_to() {
 fn a_name_that_turns_out_to_be_loopback_opens_nothing() {
     // The first answer is loopback, the second would be elsewhere: whoever asks twice judges one and connects to the
     // other.
-    with_name_server(2, &["127.0.0.1", "10.9.9.9"], |server| {
+    with_name_server(&["127.0.0.1", "10.9.9.9"], |server| {
         let peer = Peer::answering(OK);
         let rule = format!("http://rebind.example:{}", peer.port());
         let done = post(server.wrapper("").with(&["--allow-http", &rule]), &format!("{rule}/"));
@@ -67,7 +66,7 @@ fn a_name_that_turns_out_to_be_loopback_opens_nothing() {
 
 #[test]
 fn a_name_that_is_not_allowed_is_not_even_looked_up() {
-    with_name_server(3, &["127.0.0.1"], |server| {
+    with_name_server(&["127.0.0.1"], |server| {
         let done = post(server.wrapper("").with(&["--allow-http", "http://good.example"]), "http://evil.example/");
         let words = "not allowed: http://evil.example:80; to allow it: HOOK_HTTP_POST_ALLOW=http://evil.example:80";
         assert!(done.stderr.contains(words), "{done:?}");
@@ -77,7 +76,7 @@ fn a_name_that_is_not_allowed_is_not_even_looked_up() {
 
 #[test]
 fn the_hosts_file_is_believed_but_not_about_localhost() {
-    with_name_server(4, &["10.9.9.9"], |server| {
+    with_name_server(&["10.9.9.9"], |server| {
         let peer = Peer::answering(OK);
         let rule = format!("http://alias.example:{}", peer.port());
         let allow = ["--allow-http", &rule, "--allow-http", "http://localhost:*"];
@@ -88,11 +87,6 @@ fn the_hosts_file_is_believed_but_not_about_localhost() {
             assert!(done.stderr.contains("status 200"), "{host}: {done:?}");
         }
     });
-}
-
-/// A name server in a network of its own, where no address but loopback's can be reached by mistake.
-fn with_answers(answer: fn(&str, bool) -> Answer, test: impl FnOnce(&NameServer) + Send) {
-    network::alone(|| names::with_name_server(10, answer, test));
 }
 
 /// GETs these URLs, one after the other.
@@ -166,7 +160,7 @@ fn written(name: &str, v6: bool) -> Answer {
 
 #[test]
 fn a_name_opens_no_metadata_service_and_no_other_special_address_and_opens_all_others() {
-    with_answers(written, |server| {
+    names::with_name_server(written, |server| {
         let url = |label: &&str| format!("http://{label}.attacker.example/");
         let (special, ordinary): (Vec<_>, Vec<_>) =
             (SPECIAL.iter().map(url).collect(), ORDINARY.iter().map(url).collect());
@@ -187,7 +181,7 @@ fn a_name_opens_no_metadata_service_and_no_other_special_address_and_opens_all_o
 
 #[test]
 fn a_special_address_is_opened_by_a_rule_that_names_it() {
-    with_answers(written, |server| {
+    names::with_name_server(written, |server| {
         let (name, address) = ("http://168-63-129-16.attacker.example/", "http://168.63.129.16/");
         for (rule, opened) in [("http://168.63.129.16", true), ("http://168.63.129.17", false)] {
             let allow = ["--allow-http", "http://*.attacker.example", "--allow-http", rule];
@@ -208,7 +202,7 @@ fn an_absolute_name_is_asked_for_as_it_is_and_a_short_one_with_the_search_domain
         (true, true) => Answer::Addresses(Vec::new()),
         (false, _) => Answer::NoSuchName,
     };
-    with_answers(answer, |server| {
+    names::with_name_server(answer, |server| {
         for (host, options, asked) in [
             ("api.example.com.", "options ndots:5\n", &["api.example.com"][..]),
             ("api.", "options ndots:5\n", &["api"]),
@@ -232,33 +226,31 @@ fn an_absolute_name_is_asked_for_as_it_is_and_a_short_one_with_the_search_domain
 #[test]
 fn a_question_that_is_lost_is_asked_again_and_one_kind_of_addresses_is_enough() {
     for first_are_lost in [true, false] {
-        network::alone(|| {
-            let mut count = 0;
-            let answer = move |_: &str, v6: bool| {
-                count += 1;
-                // Name servers and firewalls that do not know IPv6 swallow its questions.
-                match if first_are_lost { count <= 2 } else { v6 } {
-                    true => Answer::Silence,
-                    false if v6 => Answer::Addresses(Vec::new()),
-                    false => Answer::address("127.0.0.1"),
-                }
-            };
-            names::with_name_server(10, answer, |server| {
-                let peer = Peer::answering(OK);
-                let rule = format!("http://service.example:{}", peer.port());
-                let allow = ["--allow-http", &rule, "--allow-http", "http://localhost:*"];
-                let done = trying(server.wrapper("").with(&allow), &[&format!("{rule}/")]);
-                assert!(done.stderr.contains(" answered 200\n"), "{done:?}");
-                // To wait for all answers takes eight seconds.
-                assert_took(&done, 0.0, 7.5);
-            });
+        let mut count = 0;
+        let answer = move |_: &str, v6: bool| {
+            count += 1;
+            // Name servers and firewalls that do not know IPv6 swallow its questions.
+            match if first_are_lost { count <= 2 } else { v6 } {
+                true => Answer::Silence,
+                false if v6 => Answer::Addresses(Vec::new()),
+                false => Answer::address("127.0.0.1"),
+            }
+        };
+        names::with_name_server(answer, |server| {
+            let peer = Peer::answering(OK);
+            let rule = format!("http://service.example:{}", peer.port());
+            let allow = ["--allow-http", &rule, "--allow-http", "http://localhost:*"];
+            let done = trying(server.wrapper("").with(&allow), &[&format!("{rule}/")]);
+            assert!(done.stderr.contains(" answered 200\n"), "{done:?}");
+            // To wait for all answers takes eight seconds.
+            assert_took(&done, 0.0, 7.5);
         });
     }
 }
 
 #[test]
 fn malformed_lines_of_hosts_and_resolv_conf_are_skipped_and_what_is_beyond_a_megabyte_is_not_read() {
-    with_name_server(5, &["127.0.0.1"], |server| {
+    with_name_server(&["127.0.0.1"], |server| {
         let peer = Peer::answering(OK);
         let rules: Vec<String> =
             ["first", "last", "asked"].map(|name| format!("http://{name}.example:{}", peer.port())).into();
