@@ -485,7 +485,7 @@ fn an_endpoint_that_is_not_allowed_is_named_with_the_option_that_allows_it() {
 #[test]
 fn without_a_collector_the_hook_fails_and_says_so_for_both_signals() {
     let url = format!("http://localhost:{}", free_port());
-    let done = finish(sending(&url, &[]).with(&["--plugin-timeout", "3s"]));
+    let done = finish(sending(&url, &[]).with(&["--plugin-timeout", "6s"]));
     let refused = format!("\"{url}\": connection refused");
     let lines = [format!("wrapper: otlp: error: metrics: {refused}"), failed("otlp", &format!("spans: {refused}"))];
     assert_eq!(done.lines(), lines);
@@ -494,7 +494,7 @@ fn without_a_collector_the_hook_fails_and_says_so_for_both_signals() {
 #[test]
 fn a_failure_at_the_port_for_grpc_has_a_hint() {
     network::alone(|| {
-        let done = finish(sending("http://localhost:4317", &[]).with(&["--plugin-timeout", "3s"]));
+        let done = finish(sending("http://localhost:4317", &[]).with(&["--plugin-timeout", "6s"]));
         let hint = "spans: \"http://localhost:4317\": connection refused; port 4317 is usually for gRPC; for HTTP it is usually 4318";
         assert_eq!(done.lines().last(), Some(&failed("otlp", hint).as_str()), "{done:?}");
     });

@@ -167,7 +167,7 @@ fn metrics_that_the_gateway_refuses_are_a_failure_with_its_status() {
 #[test]
 fn a_gateway_that_is_not_there_is_a_failure_within_the_hooks_time() {
     let url = format!("http://localhost:{}", free_port());
-    let done = finish(pushing(&url, &[]).with(&["--plugin-timeout", "1s"]));
+    let done = finish(pushing(&url, &[]).with(&["--plugin-timeout", "6s"]));
     assert_eq!(done.line(), failed("pushgateway", &format!("\"{url}\": connection refused")));
 }
 

