@@ -102,6 +102,12 @@ fn each(promise: impl Fn(&Sidecar) + Sync) {
     });
 }
 
+/// Runs it up to three times, until a peer of the test was in time: on a busy machine it may not be.
+fn until_in_time(run: impl Fn() -> Done, in_time: impl Fn(&Done) -> bool) -> Done {
+    let first_two = (0..2).map(|_| run()).find(|done| in_time(done));
+    first_two.unwrap_or_else(run)
+}
+
 fn sidecar(hook: &str) -> &'static Sidecar {
     SIDECARS.iter().find(|sidecar| sidecar.hook == hook).unwrap()
 }
@@ -432,7 +438,9 @@ fn one_that_is_busy_for_longer_than_a_startup_time_is_asked_again() {
 fn one_that_is_busy_until_the_time_is_up_did_not_agree_and_its_answer_is_named() {
     each(|sidecar| {
         let peer = Peer::with_status(503);
-        let done = sidecar.quit_at(&peer, &[("STARTUP", "0")]).with(&["--plugin-timeout", "4s", "true"]).done();
+        // The last attempt has half a second, and its result is named.
+        let run = || sidecar.quit_at(&peer, &[("STARTUP", "0")]).with(&["--plugin-timeout", "4s", "true"]).done();
+        let done = until_in_time(run, |done| !done.stderr.contains("no response in time"));
         sidecar.assert_no_answer(&done, &peer, "answered 503");
         assert_took(&done, 3.0, 10.0);
         assert!(peer.requests().len() > 2);
@@ -697,9 +705,11 @@ fn another_address_of_the_product_that_listens_is_named_and_not_asked_to_quit() 
         network::alone(|| {
             for answer in [agree as fn(TcpStream), drop] {
                 let other = Peer::start(&format!("127.0.0.1:{port}"), move |stream, _| answer(stream));
-                let done = sidecar.quit(&[("STARTUP", "0")]).with(&["true"]).done();
                 let refused = sidecar.refused(&sidecar.urls());
                 let listens = format!("{refused}; but \"{}\" accepts connections; ", other.url("/"));
+                // It has a fifth of a second to answer.
+                let run = || sidecar.quit(&[("STARTUP", "0")]).with(&["true"]).done();
+                let done = until_in_time(run, |done| done.stderr.contains(&listens));
                 let (line, variable) = (done.line(), sidecar.variable("URL"));
                 assert!(line.contains(&listens) && line.contains(sidecar.enabled_by), "{done:?}");
                 let url = other.url(sidecar.path);
