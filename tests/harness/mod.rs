@@ -246,6 +246,13 @@ impl Running {
         status.and_then(|status| status.code())
     }
 
+    /// Waits until all that was printed is here, because nobody holds its stdout and stderr any more.
+    #[track_caller]
+    pub fn until_output_ends(&self) {
+        let ended = |output: &Option<Collected>| output.as_ref().unwrap().reader.is_finished();
+        eventually("the end of the output", || ended(&self.stdout) && ended(&self.stderr));
+    }
+
     pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
     }

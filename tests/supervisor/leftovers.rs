@@ -80,6 +80,7 @@ fn by_default_they_are_left_alone_and_the_hooks_run_at_once() {
         assert_eq!(run.exit_code(), Some(7));
         run.until_stderr_has("exited with 7");
         assert_eq!(run.stderr_so_far().lines().count(), 1, "{}", run.stderr_so_far());
+        run.until_stdout_has("\n");
         let orphan = run.stdout_so_far().trim().parse().unwrap();
         assert!(is_alive(orphan));
         kill(orphan, SIGKILL);

@@ -80,6 +80,7 @@ fn leaving_an_orphan(role: Role, script: &str) -> (i32, f64) {
     let elapsed = start.elapsed().as_secs_f64();
     run.until_stderr_has(&format!("exited with {code}"));
     if role == Role::Process {
+        run.until_stdout_has("\n");
         let orphan = run.stdout_so_far().trim().parse().unwrap();
         assert!(is_alive(orphan), "the orphan was killed");
         kill(orphan, SIGKILL);

@@ -28,6 +28,7 @@ fn a_killed_wrappers_hook_is_run_once_with_the_signal_the_arguments_and_the_time
     witness.until_log_has("hook \"echo\": succeeded");
     kill(command, KILL);
     assert_eq!(run.exit_code(), None);
+    run.until_output_ends();
     assert_eq!(echoes(&run.stderr_so_far()), 0);
     let done = witness.stop();
     assert_eq!((done.code(), echoes(&done.stderr)), (0, 1), "{done:?}");
@@ -88,9 +89,9 @@ fn a_hook_that_has_failed_is_run_again_and_plugin_on_holds() {
     let mut witness = Witness::with(&hooks, &own.each_ref().map(|(name, value)| (*name, value.as_str())));
     let mut command = witness.wrapper(&hooks).with(&["false"]);
     command.envs(env).env("HOOK_WAIT_URL", silent.url("/"));
-    let run = command.running();
+    let mut run = command.running();
     eventually("the last hook waits", || !silent.requests().is_empty());
-    assert!(run.stderr_so_far().contains(&failed("post", "")), "{}", run.stderr_so_far());
+    run.until_stderr_has(&failed("post", ""));
     run.signal(KILL);
     witness.until_log_has("hook \"wait\": succeeded");
     let done = witness.stop();

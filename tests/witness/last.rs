@@ -38,7 +38,16 @@ impl Container {
         }
     }
 
+    /// It has ended by itself, with so many runs of the hook.
+    #[track_caller]
+    fn assert_ended(&mut self, echoes: usize) {
+        assert_eq!(self.run.exit_code(), Some(0));
+        assert_eq!(self.echoes(), echoes);
+    }
+
+    /// How often its own wrapper, which has ended, ran the hook.
     fn echoes(&self) -> usize {
+        self.run.until_output_ends();
         echoes(&self.run.stderr_so_far())
     }
 }
@@ -85,12 +94,12 @@ fn a_container_that_was_started_again_is_waited_for() {
     let witness = Witness::with(&[&HOOK[..], &["--witness-containers", "2"]].concat(), &[ON_LAST]);
     let (mut a, mut b) = (Container::start(&witness, "a"), Container::start(&witness, "b"));
     a.end(false);
-    assert_eq!((a.run.exit_code(), a.echoes()), (Some(0), 0));
+    a.assert_ended(0);
     let mut a = Container::start(&witness, "a");
     b.end(false);
-    assert_eq!((b.run.exit_code(), b.echoes()), (Some(0), 0));
+    b.assert_ended(0);
     a.end(false);
-    assert_eq!((a.run.exit_code(), a.echoes()), (Some(0), 1));
+    a.assert_ended(1);
     assert_eq!(echoes(&witness.stop().stderr), 0);
 }
 
@@ -113,7 +122,7 @@ fn hooks_without_the_setting_run_in_every_container() {
     container.end(true);
     eventually("each has run", || witness.log().contains("wrapper: each: \""));
     other.end(false);
-    assert_eq!((other.run.exit_code(), other.echoes()), (Some(0), 1));
+    other.assert_ended(1);
     assert_eq!(echoes(&witness.stop().stderr), 0);
 }
 
@@ -126,7 +135,7 @@ fn if_the_last_one_does_not_have_the_hook_the_witness_runs_it() {
     let mut b = command.running();
     until_registered(&mut b);
     a.end(false);
-    assert_eq!((a.run.exit_code(), a.echoes()), (Some(0), 0));
+    a.assert_ended(0);
     drop(b.child.stdin.take());
     assert_eq!(b.exit_code(), Some(0));
     witness.until_log_has("container \"b\" has finished, the last one; hooks left to run: 1\n");
@@ -139,10 +148,10 @@ fn a_container_that_has_not_been_there_yet_is_waited_for() {
     let witness = Witness::with(&[&HOOK[..], &["--witness-containers", "2"]].concat(), &[ON_LAST]);
     let mut a = Container::start(&witness, "a");
     a.end(false);
-    assert_eq!((a.run.exit_code(), a.echoes()), (Some(0), 0));
+    a.assert_ended(0);
     let mut b = Container::start(&witness, "b");
     b.end(false);
-    assert_eq!((b.run.exit_code(), b.echoes()), (Some(0), 1));
+    b.assert_ended(1);
 }
 
 #[test]
@@ -150,7 +159,7 @@ fn a_single_container_is_the_last() {
     let witness = Witness::with(&HOOK, &[ON_LAST]);
     let mut container = Container::start(&witness, "");
     container.end(false);
-    assert_eq!((container.run.exit_code(), container.echoes()), (Some(0), 1));
+    container.assert_ended(1);
     assert_eq!(echoes(&witness.stop().stderr), 0);
 }
 
