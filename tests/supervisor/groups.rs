@@ -50,7 +50,7 @@ fn a_worker_that_kills_its_group_when_the_command_has_gone_does_not_hit_the_hook
         let script =
             format!("(until [ -e '{0}' ]; do sleep 0.02; done; echo killing; kill -9 0) & exit 7", mark.display());
         let mut run = role.wrapper().plugin(&hook).with(&["sh", "-c", &script]);
-        run.env("HOOK_SLEEP_MS", "1500").process_group(0);
+        run.env("HOOK_SLEEP_MS", "4000").process_group(0);
         let run = run.running();
         eventually("the hook sleeps", || run.stderr_so_far().contains("sleeping"));
         std::fs::write(&mark, "").unwrap();

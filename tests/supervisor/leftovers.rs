@@ -219,7 +219,7 @@ fn after_a_command_that_was_asked_to_stop_they_are_too() {
 #[test]
 fn hooks_know_how_many_there_were() {
     for (options, script, count) in [
-        (&["--leftovers", "wait"][..], "sleep 0.5 & sleep 1 & exit 7", "Some(2)"),
+        (&["--leftovers", "wait"][..], "sleep 2 & sleep 3 & exit 7", "Some(2)"),
         (&["--leftovers", "stop"], SLEEP, "Some(1)"),
         (&["--leftovers", "stop"], "exit 7", "Some(0)"),
         (&[], "exit 7", "None"),

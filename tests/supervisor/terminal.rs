@@ -350,7 +350,7 @@ fn a_command_that_was_running_in_the_background_can_read_after_fg() {
 fn a_hook_is_not_ended_by_ctrl_c() {
     let mut terminal = Terminal::with_shell();
     let hook = guests::program("nap");
-    terminal.enters(&format!("HOOK_SLEEP_MS=700 $wrapper --plugin {} sh -c 'exit 7'", hook.display()));
+    terminal.enters(&format!("HOOK_SLEEP_MS=3000 $wrapper --plugin {} sh -c 'exit 7'", hook.display()));
     terminal.until_it_shows("sleeping");
     terminal.types(CTRL_C);
     terminal.until_it_shows("slept");
