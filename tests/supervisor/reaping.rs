@@ -57,10 +57,13 @@ fn without_the_wrapper_orphans_go_elsewhere_or_stay_zombies() {
         match role {
             Role::Process => {
                 let group = Process::find(parent).unwrap().group;
-                let orphans = Process::all().into_iter().filter(|it| it.group == group && it.name == "sleep");
-                let orphans: Vec<Process> = orphans.collect();
+                let mut orphans = Vec::new();
+                eventually("all orphans", || {
+                    let sleepers = Process::all().into_iter().filter(|it| it.group == group && it.name == "sleep");
+                    orphans = sleepers.collect();
+                    orphans.len() == ORPHANS
+                });
                 orphans.iter().for_each(|orphan| kill(orphan.pid, SIGKILL));
-                assert_eq!(orphans.len(), ORPHANS);
                 assert!(orphans.iter().all(|orphan| orphan.parent != parent));
             }
             Role::Init => {
@@ -117,9 +120,8 @@ fn an_orphan_that_dies_during_a_hook_is_reaped_and_changes_nothing() {
         let mut run = run.running();
         run.until_stderr_has("sleeping\n");
         let wrapper = role.pid(&run);
-        let orphans = sleepers(wrapper);
-        assert_eq!(orphans.len(), 1, "{role:?}");
-        kill(orphans[0].pid, SIGKILL);
+        eventually("the orphan is the wrapper's", || sleepers(wrapper).len() == 1);
+        kill(sleepers(wrapper)[0].pid, SIGKILL);
         eventually("it is reaped", || sleepers(wrapper).is_empty());
         assert!(!run.stderr_so_far().contains("slept"), "the hook ended too early for this test");
         let done = run.done();
