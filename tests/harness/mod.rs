@@ -21,6 +21,7 @@ pub mod servers;
 pub mod tls;
 pub mod witness;
 
+use nix::fcntl::{FcntlArg, fcntl};
 use std::{
     env,
     ffi::OsStr,
@@ -160,6 +161,8 @@ impl Run for Command {
     fn running(mut self) -> Running {
         let start = Instant::now();
         let mut child = self.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the wrapper starts");
+        // wrapper gives up a line of its log rather than wait long for who reads it: a burst has to fit into the pipe.
+        let _ = fcntl(child.stderr.as_ref().unwrap(), FcntlArg::F_SETPIPE_SZ(1 << 20));
         let stdout = collect(child.stdout.take().unwrap());
         let stderr = collect(child.stderr.take().unwrap());
         Running { child, start, stdout: Some(stdout), stderr: Some(stderr) }
