@@ -1,6 +1,6 @@
 //! `--check`, `--inspect` and `--list-hooks` answer on stdout and run nothing; the log says what is wrong.
 
-use crate::harness::{Done, Run, digest, guests, peer::Peer, repository, unfit, wrapper};
+use crate::harness::{Done, Run, digest, executable, guests, peer::Peer, repository, unfit, wrapper};
 use serde_json::{Value, json};
 use std::process::Command;
 
@@ -142,7 +142,7 @@ fn check_shows_every_setting_that_is_not_at_its_default_in_the_words_of_the_user
 fn check_warns_of_a_command_that_cannot_be_started_here_and_is_valid() {
     let file = |contents: &str, mode| {
         let path = tempfile::NamedTempFile::new().unwrap().into_temp_path();
-        std::fs::write(&path, contents).unwrap();
+        executable(&path, contents);
         std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
         path
     };

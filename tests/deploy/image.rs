@@ -1,7 +1,7 @@
 //! The image that the Dockerfile builds has one program with its hooks, and runs on any node as any user.
 
 use crate::harness::{
-    Run,
+    Run, executable,
     podman::{self, WRAPPER, ask, podman},
     repository,
 };
@@ -136,12 +136,11 @@ fn it_runs_a_command_and_a_hook_with_no_rights_no_network_and_nothing_to_write_t
 fn release_of(folder: &Path) -> PathBuf {
     for file in ["Dockerfile", "release/image", "release/platform.sh"] {
         fs::create_dir_all(folder.join("repository/release")).unwrap();
-        fs::copy(repository(file), folder.join("repository").join(file)).unwrap();
+        executable(&folder.join("repository").join(file), &fs::read_to_string(repository(file)).unwrap());
     }
     fs::create_dir(folder.join("bin")).unwrap();
     let docker = format!("#!/bin/sh\ncase $* in *inspect*) echo sha256:{} ;; *) echo \"$*\" ;; esac\n", "a".repeat(64));
-    fs::write(folder.join("bin/docker"), docker).unwrap();
-    fs::set_permissions(folder.join("bin/docker"), fs::Permissions::from_mode(0o755)).unwrap();
+    executable(&folder.join("bin/docker"), &docker);
     let commit = "git init -q . && git add . && git -c user.name=me -c user.email=me@localhost commit -qm all";
     let done = Command::new("sh").args(["-c", commit]).current_dir(folder.join("repository")).status();
     assert!(done.unwrap().success());

@@ -329,6 +329,13 @@ pub fn assert_took(done: &Done, at_least: f64, at_most: f64) {
     assert!(took >= at_least && took <= at_most, "took {took:.2} s, not {at_least} to {at_most} s: {done:?}");
 }
 
+/// A script, written by a process of its own: what a test beside may hold open for writing cannot be executed.
+pub fn executable(path: &Path, text: &str) {
+    let written =
+        Command::new("sh").args(["-c", r#"printf %s "$1" > "$0" && chmod 755 "$0""#]).arg(path).arg(text).status();
+    assert!(written.unwrap().success());
+}
+
 /// wrapper where any user can execute it, wherever the repository is; gone with the first value.
 pub fn wrapper_for_everyone() -> (tempfile::TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();

@@ -1,6 +1,8 @@
 //! Starting the command: every way to fail has its exit code and a line that says why.
 
-use crate::harness::{Done, Run, programs::child, role::in_both_roles, skipped, wrapper, wrapper_for_everyone};
+use crate::harness::{
+    Done, Run, executable, programs::child, role::in_both_roles, skipped, wrapper, wrapper_for_everyone,
+};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::{
     fs,
@@ -14,13 +16,6 @@ use std::{
 };
 
 const UNPRIVILEGED: u32 = 4_242_424;
-
-/// A script, written by a process of its own: what a test beside may hold open for writing cannot be executed.
-fn executable(path: &Path, text: &str) {
-    let written =
-        Command::new("sh").args(["-c", r#"printf %s "$1" > "$0" && chmod 755 "$0""#]).arg(path).arg(text).status();
-    assert!(written.unwrap().success());
-}
 
 /// wrapper's lines and nothing of Rust's: no panic, no backtrace.
 #[track_caller]
