@@ -1,7 +1,7 @@
 //! The hook `http`: its requests, its retries, and the secrets that it does not log.
 
 use crate::harness::{
-    Done, Run, assert_took, failed,
+    Done, Run, assert_took, failed, network,
     peer::{Peer, free_port, hold},
     tls::TlsServer,
     unfit, wrapper,
@@ -444,17 +444,19 @@ fn a_server_that_is_busy_or_hangs_up_is_asked_again() {
 
 #[test]
 fn a_server_that_is_not_there_yet_is_waited_for() {
-    let port = free_port();
-    let url = format!("http://localhost:{port}/");
-    let mut run = telling(&url, &[]).with(&["--log", "debug", "sh", "-c", "exit 7"]).running();
-    run.until_stderr_has("connection refused");
-    let peer = Peer::on(TcpListener::bind(("127.0.0.1", port)).unwrap(), |mut stream, _| {
-        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    network::alone(|| {
+        let port = free_port();
+        let url = format!("http://localhost:{port}/");
+        let mut run = telling(&url, &[]).with(&["--log", "debug", "sh", "-c", "exit 7"]).running();
+        run.until_stderr_has("connection refused");
+        let peer = Peer::on(TcpListener::bind(("127.0.0.1", port)).unwrap(), |mut stream, _| {
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        });
+        let done = run.done();
+        assert_eq!(done.code(), 7);
+        assert!(done.stderr.contains(&format!("wrapper: http: sent to {}\n", origin(&peer))), "{done:?}");
+        Told::to(&peer);
     });
-    let done = run.done();
-    assert_eq!(done.code(), 7);
-    assert!(done.stderr.contains(&format!("wrapper: http: sent to {}\n", origin(&peer))), "{done:?}");
-    Told::to(&peer);
 }
 
 #[test]

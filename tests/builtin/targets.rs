@@ -222,18 +222,22 @@ fn a_url_is_ready_when_its_answer_is_2xx() {
 
 #[test]
 fn all_targets_have_to_be_there_and_one_that_was_is_not_probed_again() {
-    let (port, connections, bytes) = listener("127.0.0.1:0");
-    let late = free_port();
-    let (there, missing) = (format!("tcp://localhost:{port}"), format!("tcp://localhost:{late}"));
-    let settings = [("TIMEOUT", "1m"), ("PERIOD", "20ms")];
-    let mut run = start(waiting_for(&format!("{there}, {missing}"), &settings));
-    run.until_stderr_has(&format!("waiting for {missing} (connection refused)\n"));
-    assert!(!run.has_ended() && run.stdout_so_far().is_empty(), "{}", run.stderr_so_far());
-    let (_, late_connections, _) = listener(&format!("127.0.0.1:{late}"));
-    assert_started(&run.done());
-    // One connection for each, over which nothing comes.
-    eventually("both are closed", || connections.load(Ordering::SeqCst) + late_connections.load(Ordering::SeqCst) == 2);
-    assert_eq!(bytes.load(Ordering::SeqCst), 0);
+    network::alone(|| {
+        let (port, connections, bytes) = listener("127.0.0.1:0");
+        let late = free_port();
+        let (there, missing) = (format!("tcp://localhost:{port}"), format!("tcp://localhost:{late}"));
+        let settings = [("TIMEOUT", "1m"), ("PERIOD", "20ms")];
+        let mut run = start(waiting_for(&format!("{there}, {missing}"), &settings));
+        run.until_stderr_has(&format!("waiting for {missing} (connection refused)\n"));
+        assert!(!run.has_ended() && run.stdout_so_far().is_empty(), "{}", run.stderr_so_far());
+        let (_, late_connections, _) = listener(&format!("127.0.0.1:{late}"));
+        assert_started(&run.done());
+        // One connection for each, over which nothing comes.
+        eventually("both are closed", || {
+            connections.load(Ordering::SeqCst) + late_connections.load(Ordering::SeqCst) == 2
+        });
+        assert_eq!(bytes.load(Ordering::SeqCst), 0);
+    });
 }
 
 #[test]

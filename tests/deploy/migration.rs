@@ -5,7 +5,7 @@ use super::invocation::Invocation;
 use crate::harness::{
     Done, Run, assert_took, eventually, failed,
     manifests::{Manifest, in_page, pod},
-    not_ready,
+    network, not_ready,
     peer::{Peer, free_port},
     repository, without_time,
 };
@@ -269,14 +269,16 @@ fn the_proxy_is_asked_to_quit_however_the_command_ends_and_the_exit_code_is_the_
 
 #[test]
 fn a_job_that_is_faster_than_its_proxy_waits_for_it_at_its_end() {
-    let (port, script) = (free_port(), "echo ended; exit 7");
-    let mut run = SCUTTLE.run("Quit on exit", port, script).running();
-    run.until_stdout_has("ended\n");
-    let proxy = Peer::start(&format!("127.0.0.1:{port}"), |mut stream, _| {
-        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    network::alone(|| {
+        let (port, script) = (free_port(), "echo ended; exit 7");
+        let mut run = SCUTTLE.run("Quit on exit", port, script).running();
+        run.until_stdout_has("ended\n");
+        let proxy = Peer::start(&format!("127.0.0.1:{port}"), |mut stream, _| {
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        });
+        assert_ended(&run.done(), 7, "ended\n", &[SCUTTLE.answers_quit()]);
+        assert_eq!(SCUTTLE.asked(&proxy), (0, 1));
     });
-    assert_ended(&run.done(), 7, "ended\n", &[SCUTTLE.answers_quit()]);
-    assert_eq!(SCUTTLE.asked(&proxy), (0, 1));
 }
 
 #[test]

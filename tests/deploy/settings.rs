@@ -172,28 +172,30 @@ fn the_containers_that_have_a_witness_quit_the_sidecar_once_killed_or_not() {
 
 #[test]
 fn a_job_starts_when_the_servers_of_its_manifest_are_there() {
-    if !names::can_have_files() {
-        return;
-    }
-    let job = file("deploy/job-dependencies.yaml").remove(0);
-    let invocation = Invocation::read(&pod(&job).unwrap()["containers"][0], None).unwrap();
-    let (database, mut ledger) = (free_port(), Grpc::start());
-    let mut run = names::wrapper_with("127.0.0.1 postgres.default.svc ledger.default.svc\\n", "");
-    run.args(&invocation.options).args(["--", "sh", "-c", "echo \"$0 $@\"; exit 7"]).args(&invocation.command);
-    run.envs(invocation.env.iter().map(|(name, value)| {
-        let value = value.replace("5432", &database.to_string()).replace("50051", &ledger.port.to_string());
-        // The names are loopback's here, which no name opens.
-        (name, if name.ends_with("_ALLOW") { value + ",tcp://127.0.0.1:*" } else { value })
-    }));
-    let mut run = run.running();
-    run.until_stderr_has("(connection refused), grpc://");
-    run.until_stderr_has("billing.Ledger (answered UNKNOWN)\n");
-    ledger.set("billing.Ledger", "SERVING");
-    run.until_stderr_has("billing.Ledger is ready\n");
-    assert!(run.stdout_so_far().is_empty(), "{}", run.stderr_so_far());
-    let _database = TcpListener::bind(("127.0.0.1", database)).unwrap();
-    let done = run.done();
-    assert_eq!((done.code(), done.stdout.trim()), (7, invocation.command.join(" ").as_str()), "{done:?}");
+    network::alone(|| {
+        if !names::can_have_files() {
+            return;
+        }
+        let job = file("deploy/job-dependencies.yaml").remove(0);
+        let invocation = Invocation::read(&pod(&job).unwrap()["containers"][0], None).unwrap();
+        let (database, mut ledger) = (free_port(), Grpc::start());
+        let mut run = names::wrapper_with("127.0.0.1 postgres.default.svc ledger.default.svc\\n", "");
+        run.args(&invocation.options).args(["--", "sh", "-c", "echo \"$0 $@\"; exit 7"]).args(&invocation.command);
+        run.envs(invocation.env.iter().map(|(name, value)| {
+            let value = value.replace("5432", &database.to_string()).replace("50051", &ledger.port.to_string());
+            // The names are loopback's here, which no name opens.
+            (name, if name.ends_with("_ALLOW") { value + ",tcp://127.0.0.1:*" } else { value })
+        }));
+        let mut run = run.running();
+        run.until_stderr_has("(connection refused), grpc://");
+        run.until_stderr_has("billing.Ledger (answered UNKNOWN)\n");
+        ledger.set("billing.Ledger", "SERVING");
+        run.until_stderr_has("billing.Ledger is ready\n");
+        assert!(run.stdout_so_far().is_empty(), "{}", run.stderr_so_far());
+        let _database = TcpListener::bind(("127.0.0.1", database)).unwrap();
+        let done = run.done();
+        assert_eq!((done.code(), done.stdout.trim()), (7, invocation.command.join(" ").as_str()), "{done:?}");
+    });
 }
 
 #[test]

@@ -40,13 +40,15 @@ impl PostgreSql {
             return None;
         };
         let folder = tempfile::tempdir().unwrap();
-        let database = Self { programs, folder, port: free_port() };
+        let mut database = Self { programs, folder, port: 0 };
         if let Some(user) = user() {
             chown(database.folder.path(), Some(user.uid.as_raw()), Some(user.gid.as_raw())).unwrap();
         }
         let mut initdb = database.program("initdb");
         let set_up = initdb.args(["--no-sync", "--auth=trust", "-D"]).arg(database.data()).output().unwrap();
         assert!(set_up.status.success(), "{set_up:?}");
+        // Not earlier: until the server starts any other process may be given this port.
+        database.port = free_port();
         Some(database)
     }
 

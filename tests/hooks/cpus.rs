@@ -4,7 +4,7 @@
 use crate::harness::{
     Done, Run, assert_took, digest,
     envoy::Envoy,
-    guests,
+    guests, network,
     peer::{Peer, free_port},
     programs, wrapper,
 };
@@ -57,12 +57,14 @@ fn a_hook_sends_its_one_request_over_http() {
 
 #[test]
 fn a_real_envoy_is_asked_to_quit() {
-    let port = free_port();
-    let envoy = Envoy::start(port);
-    let mut run = with_component("envoy-quit").with(&["true"]);
-    run.env("HOOK_ENVOY_QUIT_URL", format!("http://localhost:{port}/quitquitquit"));
-    let done = run.done();
-    assert_eq!((done.code(), envoy.exit_code()), (0, Some(0)), "{done:?}");
+    network::alone(|| {
+        let port = free_port();
+        let envoy = Envoy::start(port);
+        let mut run = with_component("envoy-quit").with(&["true"]);
+        run.env("HOOK_ENVOY_QUIT_URL", format!("http://localhost:{port}/quitquitquit"));
+        let done = run.done();
+        assert_eq!((done.code(), envoy.exit_code()), (0, Some(0)), "{done:?}");
+    });
 }
 
 #[test]
