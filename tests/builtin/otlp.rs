@@ -556,6 +556,6 @@ fn what_a_collector_rejects_of_a_request_that_it_accepts_is_a_warning() {
         let done = finish(sending(&peer.url(""), &[("OTEL_METRICS_EXPORTER", "none")]));
         let warnings: Vec<_> = done.lines().into_iter().skip(1).collect();
         let expected = warning.map(|warning| format!("wrapper: otlp: warning: {warning}"));
-        assert_eq!(warnings, expected.iter().map(String::as_str).collect::<Vec<_>>(), "{body}");
+        assert_eq!(warnings, expected.iter().map(String::as_str).collect::<Vec<_>>(), "{body}: {done:?}");
     }
 }
