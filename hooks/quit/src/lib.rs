@@ -281,7 +281,10 @@ impl<'a> Requests<'a> {
                     ErrorKind::Unresolved | ErrorKind::Unreachable => State::NotReached,
                     _ => State::NoAnswer,
                 };
-                self.why = error.text().into();
+                // A connection that is accepted can be lost before the request is sent: an earlier reason says more.
+                if state != State::NotReached || self.why.is_empty() {
+                    self.why = error.text().into();
+                }
                 state
             }
         };
