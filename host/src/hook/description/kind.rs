@@ -1,12 +1,10 @@
 //! Supervisor and compiler: the kinds of a setting's value, and what is wrong with a value by itself.
 
 use crate::{
-    hook::settings::FORBIDDEN_METHODS,
+    hook::settings::{FORBIDDEN_HEADERS, FORBIDDEN_METHODS},
     sdk_values::{self as values, DURATION, SWITCH},
     text::{closest, ellipsize, list},
 };
-use http::header::{CONTENT_LENGTH, HeaderName};
-use wasmtime_wasi_http::DEFAULT_FORBIDDEN_HEADERS;
 
 /// Bytes of all the words of a setting.
 const WORDS_LIMIT: usize = 256;
@@ -97,9 +95,9 @@ impl<'a> Kind<'a> {
                 Some(format!("{variable}: a line is not \"Name: value\""))
             }
             Self::Headers => {
-                let name =
-                    value.lines().filter_map(|line| line.split(':').next()).find(|name| is_of_connection(name))?;
-                Some(format!("{variable}: hooks may not set the header {}", name.trim_ascii()))
+                let mut names = value.lines().filter_map(|line| line.split(':').next()).map(str::trim_ascii);
+                let name = names.find(|name| values::choice(name, &FORBIDDEN_HEADERS).is_some())?;
+                Some(format!("{variable}: hooks may not set the header {name}"))
             }
             _ => None,
         }
@@ -154,12 +152,6 @@ fn is_header(line: &str) -> bool {
     let is_name =
         |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
     line.trim_ascii().is_empty() || name.is_some_and(is_name)
-}
-
-/// Whether a header is about the connection or the form of the message, which are wrapper's.
-fn is_of_connection(name: &str) -> bool {
-    let Ok(name) = name.trim_ascii().parse::<HeaderName>() else { return false };
-    name == CONTENT_LENGTH || DEFAULT_FORBIDDEN_HEADERS.contains(&name)
 }
 
 #[cfg(test)]

@@ -133,6 +133,16 @@ pub fn http() -> WasiHttpCtx {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hook::settings::FORBIDDEN_HEADERS;
+    use wasmtime_wasi_http::DEFAULT_FORBIDDEN_HEADERS;
+
+    #[test]
+    fn the_headers_that_are_refused_at_the_start_are_those_that_the_engine_refuses_and_the_length() {
+        let engines = DEFAULT_FORBIDDEN_HEADERS;
+        let refused: Vec<_> = engines.iter().map(|name| name.as_str()).collect();
+        let (length, others) = FORBIDDEN_HEADERS.split_last().unwrap();
+        assert_eq!((*length, others), ("content-length", refused.as_slice()));
+    }
 
     #[test]
     fn memories_share_one_limit() {
