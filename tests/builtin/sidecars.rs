@@ -340,6 +340,21 @@ fn one_that_is_late_is_asked_while_another_does_not_respond() {
 }
 
 #[test]
+fn one_that_is_gone_is_so_though_another_takes_all_of_the_time() {
+    network::alone(|| {
+        let _silent = Peer::start("127.0.0.1:3500", |stream, _| hold(stream));
+        let istio = answering(15020, 200);
+        let settings = [("STARTUP", "0"), ("TIMEOUT", "3s"), ("WAIT_GONE", "true")];
+        let mut run = quit(&settings).running();
+        run.until_stderr_has(&asked("istio-proxy"));
+        drop(istio);
+        let done = run.done();
+        assert!(!done.stderr.contains("still running"), "{done:?}");
+        assert!(done.stderr.contains("daprd accepted a connection but did not confirm the request"), "{done:?}");
+    });
+}
+
+#[test]
 fn of_one_that_never_responds_and_those_that_are_absent_only_the_first_is_reported() {
     let ports = [(15020, "istio-proxy"), (4191, "linkerd-proxy"), (3500, "daprd"), (8200, "vault-agent")];
     thread::scope(|threads| {

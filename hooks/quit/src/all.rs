@@ -28,7 +28,7 @@ struct Sent<'a> {
 impl<'a> Candidate<'a> {
     fn new(sidecar: &'a Sidecar<'a>, url: &'a Option<&'a str>) -> Self {
         let urls = url.as_ref().map_or(sidecar.urls, slice::from_ref);
-        let requests = Requests { sidecar, urls, why: String::new() };
+        let requests = Requests { sidecar, urls, accepted: false, why: String::new() };
         Self { requests, state: State::NotListening, request: None, rejection: None }
     }
 
@@ -78,7 +78,7 @@ impl<'a> Candidate<'a> {
 ///
 /// While the container is young, those that refuse connections are asked again, also once another has agreed: a pod
 /// may have two. A response that is no agreement is reported, but only counts if no sidecar agrees, because at that
-/// address may be another program. A wrong setting keeps no other sidecar from being asked, and is a failure.
+/// address may be another program. A wrong setting is a failure, but the other sidecars are still asked.
 pub fn quit_all(cx: &Context, prefix: &str, sidecars: &[Sidecar]) -> Result {
     let name = |setting: &str| cx.setting_name_or(setting, prefix);
     let startup = cx.duration(&name("STARTUP"))?.unwrap_or(STARTUP);
@@ -125,6 +125,10 @@ pub fn quit_all(cx: &Context, prefix: &str, sidecars: &[Sidecar]) -> Result {
             sleep(pause);
             continue;
         }
+        // Before the others, whose responses are waited for until nothing can be sent any more.
+        for candidate in candidates.iter_mut().filter(|candidate| wait_gone && candidate.state == State::Asked) {
+            candidate.state = candidate.requests.wait_until_gone(cx);
+        }
         // The host ends these waits before the hook's deadline, each with what it has waited for.
         for candidate in &mut candidates {
             if let Some(sent) = candidate.request.take() {
@@ -132,7 +136,7 @@ pub fn quit_all(cx: &Context, prefix: &str, sidecars: &[Sidecar]) -> Result {
             }
         }
         let found = candidates.iter().any(Candidate::was_asked);
-        report(cx, &mut candidates, wait_gone, &name, failure)?;
+        report(&mut candidates, wait_gone, &name, failure)?;
         if found {
             return Ok(());
         }
@@ -192,7 +196,6 @@ fn fail(failure: &mut Option<Error>, error: Error) {
 
 /// Reports those that were there and did not quit. Fails if that keeps the pod running, or with the failure so far.
 fn report(
-    cx: &Context,
     candidates: &mut [Candidate],
     wait_gone: bool,
     name: &impl Fn(&str) -> String,
@@ -201,9 +204,6 @@ fn report(
     let found = candidates.iter().any(Candidate::was_asked);
     for candidate in candidates {
         let sidecar = candidate.requests.sidecar.name;
-        if candidate.state == State::Asked && wait_gone {
-            candidate.state = candidate.requests.wait_until_gone(cx);
-        }
         let error = match (candidate.rejection.take(), candidate.state) {
             (Some(error), _) => {
                 let why = error.text();

@@ -87,8 +87,9 @@ pub fn with_dapr(cx: &Context, then: impl FnOnce(Sidecar) -> Result) -> Result {
     let token = cx.trimmed(&cx.setting_name_or("TOKEN", PREFIX)).or_else(|| cx.trimmed("DAPR_API_TOKEN"));
     let port = cx.trimmed("DAPR_HTTP_PORT");
     let port = port.as_deref().unwrap_or(PORT);
-    let is_port = port.bytes().all(|byte| byte.is_ascii_digit());
-    let why = (!is_port).then(|| text!("DAPR_HTTP_PORT=\"{port}\": not a port"));
+    let has_own_url = cx.trimmed(&cx.setting_name_or("URL", PREFIX)).is_some();
+    let is_port = port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit());
+    let why = (!has_own_url && !is_port).then(|| text!("DAPR_HTTP_PORT=\"{port}\": not a port"));
     let url = text!("http://localhost:{port}/v1.0/shutdown");
     then(Sidecar {
         name: "daprd",

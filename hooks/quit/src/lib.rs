@@ -182,7 +182,7 @@ pub fn quit(cx: &Context, sidecar: &Sidecar, with_header: impl Fn(Request) -> Re
 
     let patience = patience(cx);
     let request = |url: &str| with_header(http::post(url)).timeout(patience());
-    let mut requests = Requests { sidecar, urls, why: String::new() };
+    let mut requests = Requests { sidecar, urls, accepted: false, why: String::new() };
     let mut state = State::NotListening;
     let mut is_wait_logged = false;
     loop {
@@ -248,7 +248,10 @@ struct Requests<'a> {
     sidecar: &'a Sidecar<'a>,
     /// Its addresses, reduced to one as soon as that accepts a connection.
     urls: &'a [&'a str],
-    /// The result of the last attempt, for the log.
+    /// Whether one has accepted a connection.
+    accepted: bool,
+    /// The result of the last attempt, for the log; of one that could not reach an address only if none has accepted a
+    /// connection: it can be lost again before the request is sent.
     why: String,
 }
 
@@ -281,8 +284,7 @@ impl<'a> Requests<'a> {
                     ErrorKind::Unresolved | ErrorKind::Unreachable => State::NotReached,
                     _ => State::NoAnswer,
                 };
-                // A connection that is accepted can be lost before the request is sent: an earlier reason says more.
-                if state != State::NotReached || self.why.is_empty() {
+                if state != State::NotReached || !self.accepted {
                     self.why = error.text().into();
                 }
                 state
@@ -290,6 +292,7 @@ impl<'a> Requests<'a> {
         };
         if state != State::NotReached {
             self.urls = slice::from_ref(url);
+            self.accepted = true;
         }
         Ok(state)
     }
@@ -311,9 +314,10 @@ impl<'a> Requests<'a> {
     /// Waits until the port refuses connections: many sidecars respond first and drain their connections afterwards.
     fn wait_until_gone(&mut self, cx: &Context) -> State {
         let root = self.urls.first().map(|url| root(http::without_query(url))).unwrap_or_default();
-        while cx.time_left() > REPORT_MARGIN {
+        loop {
             match http::get(&root).timeout(PERIOD).send() {
                 Err(error) if error.kind == ErrorKind::Refused => return State::Gone,
+                _ if cx.time_left() <= REPORT_MARGIN => break,
                 _ => sleep(PERIOD),
             }
         }
