@@ -53,7 +53,8 @@ pub const PERIOD: Duration = Duration::from_millis(250);
 /// Timeout of the first probe in milliseconds: one that hangs must not be the last.
 pub const PROBE_TIMEOUT: u64 = 2000;
 
-/// Timeout of the probes after one that this was too short for: some servers take seconds for a health check.
+/// Timeout of the next probes if this one was too short for all: some servers take seconds for a health check. Where
+/// others respond or refuse connections, they are probed as often as before.
 pub fn longer(timeout: u64) -> u64 {
     const MOST: u64 = 10_000;
     (timeout * 2).min(MOST)
@@ -71,10 +72,10 @@ const REPORT_MARGIN: u64 = 500;
 
 /// Waits until one of the addresses is ready.
 ///
-/// Settings: `HOOK_…_URL` replaces the addresses, targets of probes, separated by commas; `HOOK_…_PERIOD` is the pause between two probes;
-/// `HOOK_…_ON_TIMEOUT` is `fail` or `start`; `HOOK_…_ABSENT` is what to do if all connections were refused for
-/// `HOOK_…_STARTUP`: `wait` for the timeout, `start` the command, or `fail`. The time to wait is that of the hook:
-/// `HOOK_<NAME>_TIMEOUT`, or `--plugin-timeout`.
+/// Settings: `HOOK_…_URL` replaces the addresses, targets of probes, separated by commas; `HOOK_…_PERIOD` is the pause
+/// between two probes; `HOOK_…_ON_TIMEOUT` is `fail` or `start`; `HOOK_…_ABSENT` is what to do if all connections were
+/// refused for `HOOK_…_STARTUP`: `wait` for the timeout, `start` the command, or `fail`. The time to wait is that of
+/// the hook: `HOOK_<NAME>_TIMEOUT`, or `--plugin-timeout`.
 pub fn wait(cx: &Context, gate: &Gate) -> Result {
     let name = |setting: &str| cx.setting_name_or(setting, gate.prefix);
     let mut urls = cx.list(&name("URL"));
@@ -93,7 +94,7 @@ pub fn wait(cx: &Context, gate: &Gate) -> Result {
     let (mut reached, mut why) = (false, String::new());
     let mut probe_timeout = PROBE_TIMEOUT;
     loop {
-        let (mut responded, mut too_short) = (false, false);
+        let (mut responded, mut too_short) = (false, true);
         for url in &urls {
             let timeout = Duration::from_millis(left().min(probe_timeout).max(LEAST_PROBE_TIMEOUT));
             let Some(Err(failure)) = probe::all(slice::from_ref(url), timeout).pop() else {
@@ -109,7 +110,7 @@ pub fn wait(cx: &Context, gate: &Gate) -> Result {
                 Failure::TimedOut(_) => (false, milliseconds(timeout) < probe_timeout),
                 _ => (false, false),
             };
-            too_short |= matches!(failure, Failure::TimedOut(_));
+            too_short &= matches!(failure, Failure::TimedOut(_));
             if is_response || !responded && (!cut_off || why.is_empty()) {
                 why = text!("\"{}\": {}", http::without_query(url), failure.reason());
             }

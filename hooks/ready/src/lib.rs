@@ -65,10 +65,10 @@ fn run(cx: &Context) -> Result {
         let timeout = left().min(probe_timeout).max(LEAST_PROBE_TIMEOUT);
         let targets: Vec<String> = missing.iter().map(|missing| missing.target.clone()).collect();
         let results = probe::all(&targets, Duration::from_millis(timeout));
-        let (mut why, mut too_short) = (String::new(), false);
+        let too_short = results.iter().all(|result| matches!(result, Err(Failure::TimedOut(_))));
+        let mut why = String::new();
         for (Missing { target, reason, is_ready }, result) in missing.iter_mut().zip(results) {
             let shown = http::without_query(target);
-            too_short |= matches!(result, Err(Failure::TimedOut(_)));
             match result {
                 Ok(()) => {
                     log::info(&text!("{shown} is ready"));
