@@ -125,6 +125,19 @@ fn a_failure_of_the_name_servers_is_logged_once_as_theirs() {
 }
 
 #[test]
+fn that_a_name_has_no_address_of_one_kind_does_not_hide_the_failure_of_the_other() {
+    network::alone(|| {
+        if !names::can_have_files() {
+            return;
+        }
+        let no_ipv6 = |_: &str, v6: bool| if v6 { Answer::Addresses(Vec::new()) } else { Answer::Error(2) };
+        let _failing = NameServer::on("127.53.53.11".parse().unwrap(), no_ipv6);
+        let done = get(&["127.53.53.11"], &["http://service.example/".into()]);
+        assert!(done.stderr.contains("http://service.example:80: the name server answered SERVFAIL"), "{done:?}");
+    });
+}
+
+#[test]
 fn a_name_server_that_does_not_respond_is_the_reason_in_the_log_also_when_the_time_is_up() {
     network::alone(|| {
         if !names::can_have_files() {
@@ -148,7 +161,7 @@ fn a_name_server_that_does_not_respond_is_the_reason_in_the_log_also_when_the_ti
 }
 
 #[test]
-fn what_the_gate_waits_for_is_a_name_server_if_that_fails() {
+fn a_gate_reports_a_failing_name_server() {
     network::alone(|| {
         if !names::can_have_files() {
             return;

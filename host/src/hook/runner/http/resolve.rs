@@ -53,7 +53,7 @@ const OTHER_KIND: Duration = Duration::from_millis(100);
 const HEAD_START: Duration = Duration::from_millis(300);
 
 /// Intervals after which a query is repeated: a datagram can be lost silently. Together they are shorter than the five
-/// seconds that the SDK gives a request, so that the hook learns that it was for the name server that it waited.
+/// seconds that the SDK gives a request, so that the hook can report that it was waiting for the name server.
 const PATIENCE: [Duration; 3] = [Duration::from_secs(1), Duration::from_millis(1500), Duration::from_secs(2)];
 
 /// The bytes of hosts(5) and resolv.conf(5).
@@ -87,7 +87,7 @@ pub struct Names {
 pub enum LookupError {
     /// There is no route to any, for example to an IPv6 address without IPv6. A closed port counts as no response.
     Unreachable,
-    /// The name server cannot or does not want to look up the name.
+    /// The name server could not look up the name, or refused to.
     Answered(Rcode),
     TimedOut,
     NoSuchHost,
@@ -173,10 +173,13 @@ impl Names {
         if let (Err(v6), Err(v4)) = (&v6, &v4) {
             return Err(*v6.max(v4));
         }
+        let failure = v6.as_ref().err().or(v4.as_ref().err()).copied();
         let absent = |_| io::Error::from(ErrorKind::NotFound);
         let found = FoundHosts::<StubResolver>::new(v6.map_err(absent), v4.map_err(absent));
         // Its error is a loop of aliases.
-        Ok(found.map_err(|_| LookupError::NoSuchHost)?.iter().collect())
+        let addresses: Vec<_> = found.map_err(|_| LookupError::NoSuchHost)?.iter().collect();
+        // The name may have addresses of the kind that is not known.
+        failure.filter(|_| addresses.is_empty()).map_or(Ok(addresses), Err)
     }
 
     async fn query(&self, name: &Name<Vec<u8>>, kind: Rtype) -> Result<Answer, LookupError> {
