@@ -477,9 +477,9 @@ fn an_endpoint_that_is_not_allowed_is_named_with_the_option_that_allows_it() {
     let done = finish(sending("http://collector.observability:4318", &[]));
     let words = "not allowed: http://collector.observability:4318; to allow it: HOOK_OTLP_ALLOW=\
                  http://collector.observability:4318";
-    // The variable is the command's, too, which starts. The hook fails, and each of its two requests is refused.
+    // The variable is the command's, too, which starts. The hook fails: the same is logged of its two requests, once.
     let line = format!("wrapper: hook \"otlp\": {words}");
-    assert!(done.code() == 7 && done.lines()[..3].iter().all(|found| *found == line), "{done:?}");
+    assert_eq!((done.code(), done.lines().iter().filter(|found| **found == line).count()), (7, 2), "{done:?}");
 }
 
 #[test]

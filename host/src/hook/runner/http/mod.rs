@@ -42,6 +42,9 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks, io::Tok
 /// Connections at once. A hook talks to one sidecar or notifies one service; more would make it a load generator.
 const CONNECTIONS: usize = 8;
 
+/// Messages that are not logged again: a hook that retries would repeat them.
+const REMEMBERED: usize = 32;
+
 /// A lookup that takes longer is logged.
 const SLOW_LOOKUP: Duration = Duration::from_secs(1);
 
@@ -64,8 +67,8 @@ pub struct Outbound {
     allow: Setting<AllowList>,
     label: Label,
     output: Output,
-    /// The last message, which an attempt that fails like the one before does not repeat.
-    logged: Arc<Mutex<String>>,
+    /// What has been logged already: attempts that fail alike do not repeat it.
+    logged: Arc<Mutex<Vec<String>>>,
     connector: Arc<Connector>,
     permits: Arc<Semaphore>,
     deadline: Instant,
@@ -238,9 +241,11 @@ impl Outbound {
     fn log(&self, what: Option<String>) {
         let Some(what) = what else { return };
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
-        if *logged != what {
+        if !logged.contains(&what) {
             self.output.admit(&what, |line| Line::new(Level::Warn, line).about_hook(&self.label).write());
-            *logged = what;
+            if logged.len() < REMEMBERED {
+                logged.push(what);
+            }
         }
     }
 
