@@ -159,7 +159,7 @@ fn a_mistake_in_the_command_line_is_explained() {
 }
 
 #[test]
-fn the_message_for_a_rule_with_a_password_does_not_contain_it() {
+fn the_message_for_a_rule_with_a_secret_does_not_contain_it() {
     for (options, variable) in [
         (&["--allow", "http://user:S3CRET@localhost"][..], "UNUSED"),
         (&[], "WRAPPER_ALLOW_HTTP"),
@@ -171,6 +171,11 @@ fn the_message_for_a_rule_with_a_password_does_not_contain_it() {
         assert_eq!(done.code(), 125, "{done:?}");
         assert!(done.line().ends_with("\"http://…@localhost\": must not contain a user name"), "{done:?}");
     }
+    let mut run = wrapper().with(&["true"]);
+    run.env("WRAPPER_ALLOW", "https://hooks.slack.com/services/T0/S3CRET");
+    let words =
+        "WRAPPER_ALLOW \"https://hooks.slack.com/…\": must end after the host and port; paths cannot be restricted";
+    assert_eq!(run.done().line(), format!("wrapper: {words}"));
 }
 
 #[test]

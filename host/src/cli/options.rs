@@ -81,12 +81,18 @@ pub fn both(first: &str, second: &str) -> anyhow::Error {
     anyhow::anyhow!("{first} and {second} are both set and mean the same; set one of them")
 }
 
-/// A name with its value. A URL with a user name in it is shown without it: there may be a password.
+/// A name with its value. Of a URL only scheme, host and port are shown: a user name, a path or a query may be secret.
 fn shown(name: &str, value: &OsStr) -> String {
     let value = value.to_string_lossy();
-    let has_user = value.contains("://") && value.contains('@');
-    let value = if has_user { without_secrets(&value) } else { value.into_owned() };
-    format!("{name} {value:?}")
+    if !value.contains("://") {
+        return format!("{name} {value:?}");
+    }
+    let origin = without_secrets(&value);
+    let (scheme, rest) = origin.split_once("://").unwrap_or(("", &origin));
+    match rest.split_once('/') {
+        Some((host, _)) => format!("{name} \"{scheme}://{host}/…\""),
+        None => format!("{name} {origin:?}"),
+    }
 }
 
 /// The items of a list, without the white space around them.
