@@ -33,12 +33,6 @@ pub fn names() -> Vec<&'static str> {
     BUILT_IN.iter().map(|built_in| built_in.name).collect()
 }
 
-/// The hooks of which one takes the place, and whose settings it reads.
-pub fn replaced_by(name: &str) -> Vec<&'static str> {
-    let asks_to_quit = |name: &&str| name.ends_with("-quit") || name.ends_with("-shutdown");
-    if name == "sidecars" { names().into_iter().filter(asks_to_quit).collect() } else { Vec::new() }
-}
-
 impl BuiltIn {
     pub fn named(name: &[u8]) -> Option<&'static Self> {
         BUILT_IN.iter().find(|built_in| built_in.name.as_bytes() == name)

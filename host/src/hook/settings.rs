@@ -1,9 +1,6 @@
 //! All processes: what a hook may do and use, which variables are its own, and what holds for all hooks of a run.
 
-use super::{
-    allow_list::{AllowList, Origin},
-    built_in,
-};
+use super::allow_list::{AllowList, Origin};
 use crate::outcome::RunOn;
 use anyhow::ensure;
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};
@@ -175,7 +172,7 @@ impl Variables {
             .iter()
             .map(|(name, own_name)| Owned {
                 names: [prefix(name)].into_iter().chain(unlisted(own_name)).collect(),
-                replaced: built_in::replaced_by(own_name).iter().filter_map(unlisted).collect(),
+                replaced: replaced_by(own_name).iter().filter_map(unlisted).collect(),
             })
             .collect();
         (0..all.len()).map(|this| Self { all: all.clone(), this }).collect()
@@ -204,6 +201,22 @@ impl Variables {
 
     fn own(&self) -> &[String] {
         self.all.get(self.this).map_or(&[], |own| &own.names)
+    }
+}
+
+/// The hooks that a built-in one takes the place of, and some of whose settings it reads.
+fn replaced_by(name: &str) -> &'static [&'static str] {
+    match name {
+        "sidecars" => &[
+            "istio-quit",
+            "envoy-quit",
+            "linkerd-shutdown",
+            "consul-shutdown",
+            "dapr-shutdown",
+            "cloudsql-quit",
+            "vault-quit",
+        ],
+        _ => &[],
     }
 }
 
