@@ -59,7 +59,7 @@ fn a_value_that_the_hook_would_refuse_is_an_error_at_the_start() {
             "--after",
             "pushgateway",
             &[("HOOK_X_GROUPING", "a=b,namespace")],
-            "HOOK_X_GROUPING: \"namespace\" is not of the form name=value",
+            "HOOK_X_GROUPING: item 2 is not of the form name=value",
         ),
         ("--after", "pushgateway", &[("HOOK_X_TRY_TIMEOUT", "0s")], "HOOK_X_TRY_TIMEOUT must be more than 0"),
         (

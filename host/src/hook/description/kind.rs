@@ -5,6 +5,7 @@ use crate::{
     sdk_values::{self as values, DURATION, SWITCH},
     text::{closest, ellipsize, list},
 };
+use std::borrow::Cow;
 
 /// Bytes of all the words of a setting.
 const WORDS_LIMIT: usize = 256;
@@ -88,8 +89,8 @@ impl<'a> Kind<'a> {
             }
             Self::Method => unless(is_token(value), format!("{}: not a method such as POST", shown(variable, value))),
             Self::Pairs => {
-                let wrong = list(value).find(|item| item.find('=').is_none_or(|place| place == 0))?;
-                Some(format!("{variable}: {:?} is not of the form name=value", ellipsize(wrong, VALUE_SHOWN)))
+                let wrong = list(value).position(|item| item.find('=').is_none_or(|place| place == 0))?;
+                Some(format!("{variable}: item {} is not of the form name=value", wrong + 1))
             }
             Self::Headers if !value.lines().all(is_header) => {
                 Some(format!("{variable}: a line is not \"Name: value\""))
@@ -102,20 +103,22 @@ impl<'a> Kind<'a> {
             _ => None,
         }
     }
+
     /// Its values, as people write them.
-    pub fn values(self) -> &'a str {
+    pub fn values(self) -> Cow<'a, str> {
         match self {
-            Self::Url => "URL",
-            Self::Targets => "targets",
-            Self::Time | Self::Startup => "time",
-            Self::PositiveTime => "time, more than 0",
-            Self::Switch => "true|false",
-            Self::OneOf(words) | Self::SomeOf(words) => words,
-            Self::Method => "method",
-            Self::Template => "text with placeholders",
-            Self::Headers => "lines of Name: value",
-            Self::Pairs => "name=value, several",
-            Self::Text => "text",
+            Self::Url => "URL".into(),
+            Self::Targets => "targets".into(),
+            Self::Time | Self::Startup => "time".into(),
+            Self::PositiveTime => "time, more than 0".into(),
+            Self::Switch => "true|false".into(),
+            Self::OneOf(words) => words.into(),
+            Self::SomeOf(words) => format!("{words}, several").into(),
+            Self::Method => "method".into(),
+            Self::Template => "text with placeholders".into(),
+            Self::Headers => "lines of Name: value".into(),
+            Self::Pairs => "name=value, several".into(),
+            Self::Text => "text".into(),
         }
     }
 }

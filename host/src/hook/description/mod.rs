@@ -7,6 +7,7 @@ mod kind;
 pub use check::{Findings, Listing};
 
 use kind::Kind;
+use std::borrow::Cow;
 
 /// Bytes of a name in a description.
 const NAME_LIMIT: usize = 64;
@@ -85,7 +86,7 @@ impl<'a> Description<'a> {
 
 impl Declared<'_> {
     /// Its values, as people write them.
-    pub fn values(&self) -> &str {
+    pub fn values(&self) -> Cow<'_, str> {
         self.kind.values()
     }
 }
