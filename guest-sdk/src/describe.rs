@@ -131,7 +131,8 @@ macro_rules! __kind {
             "`",
             ::core::stringify!($($other)+),
             "` is not a kind of setting; the kinds are url, targets, time, positive_time, startup, switch, text, \
-             template, headers, method, pairs, one_of(\"a|b\") and some_of(\"a|b\"), each also with `required` before it"
+             template, headers, method, pairs, one_of(\"a|b\") and some_of(\"a|b\"), each also with `required` \
+             before it"
         ))
     };
 }

@@ -72,8 +72,8 @@ pub struct Response {
     incoming: transport::Incoming,
 }
 
-/// The reason why there is no response. `?` turns it into the hook's error, whose text names the URL, without its query,
-/// and how to fix it.
+/// The reason why there is no response. `?` turns it into the hook's error, whose text names the URL, without its
+/// query, and how to fix it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     /// The kind of the error, for decisions.
@@ -197,8 +197,8 @@ impl Request {
 }
 
 impl Pending {
-    /// Waits for at most `time` until [`wait`](Self::wait) returns at once. A loop over several requests can so handle
-    /// those that are ready, and keep one that takes long.
+    /// Waits for at most `time` until [`wait`](Self::wait) returns at once. This lets a loop over several requests
+    /// handle those that are ready and keep waiting for a slow one.
     ///
     /// ```no_run
     /// # use core::time::Duration;

@@ -101,8 +101,8 @@ pub fn can_have_files() -> bool {
     can
 }
 
-/// Runs the test with a name server, or skips it where none can be had; never in CI. They are in a network of their own,
-/// where port 53 is free and no address but loopback's can be reached by mistake.
+/// Runs the test with a name server, or skips it where none can be had; never in CI. They are in a network of their
+/// own, where port 53 is free and no address but loopback's can be reached by mistake.
 pub fn with_name_server(
     answer: impl FnMut(&str, bool) -> Answer + Send + 'static,
     test: impl FnOnce(&NameServer) + Send,

@@ -133,7 +133,8 @@ fn a_hook_may_use_nine_tenths_of_its_time_and_not_eleven() {
 
 #[test]
 fn what_takes_too_long_to_compile_is_killed_at_the_timeout_too() {
-    // Each local is live in each of the loops around. What is checked in milliseconds is compiled in a second a function.
+    // Each local is live in each of the loops around. What is checked in milliseconds takes a second to compile for each
+    // function.
     let module = |functions: usize| {
         let locals = "i64 ".repeat(200);
         let counts: String =

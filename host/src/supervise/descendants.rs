@@ -12,14 +12,14 @@ use std::fs::read_dir;
 pub struct Process {
     pub pid: Pid,
     parent: Option<Pid>,
-    /// Ticks from boot until its start: a process ID is used again.
+    /// Start time in clock ticks since boot, since process IDs are reused.
     started: u64,
     /// The start of its program's name.
     name: String,
 }
 
 impl Process {
-    /// Whether they are one, whatever it executes or whichever parent it has by now.
+    /// Whether both are the same process, even after an exec or with another parent.
     pub fn is(&self, other: &Self) -> bool {
         (self.pid, self.started) == (other.pid, other.started)
     }

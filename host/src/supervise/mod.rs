@@ -236,7 +236,8 @@ impl Supervisor {
                         && let Some(timeout) = stop_timeout.take()
                     {
                         kill_at = Instant::now().checked_add(timeout);
-                        // As systemd and `timeout -k` do. The command exits because it was asked to, not for its time.
+                        // As systemd and `timeout -k` do. The command exits because it was asked to, not because
+                        // it ran out of time.
                         times_out_at = None;
                     }
                 }
