@@ -527,9 +527,10 @@ fn methods_that_make_tunnels_or_echoes_are_refused_in_whatever_letters_and_all_o
     for line in sent {
         assert_says(&done, &format!("{line}: answered 200"));
     }
-    for (method, count) in [("CONNECT", 2), ("TRACE", 2), ("TRACK", 1)] {
+    // Once each, however often the hook tries.
+    for method in ["CONNECT", "TRACE", "TRACK"] {
         let words = format!(": not allowed: the method {method}; no option allows it");
-        assert_eq!(done.lines().iter().filter(|line| line.ends_with(&words)).count(), count, "{done:?}");
+        assert_eq!(done.lines().iter().filter(|line| line.ends_with(&words)).count(), 1, "{done:?}");
     }
     assert_eq!(peer.requests().len(), sent.len(), "{:?}", peer.requests());
 }
