@@ -80,18 +80,16 @@ impl Connector {
         addresses.retain(|address| allow.allows_address(origin, *address));
         if let (Host::Name(_), [], Some(address)) = (&origin.host, addresses.as_slice(), found.first()) {
             let special_purpose = special_purpose(*address).unwrap_or_default();
-            let log_message = format!(
-                "not allowed: {origin} resolves to {address} ({special_purpose}), which only a rule naming the address \
-                 allows"
-            );
-            return Err(ConnectError { error: Error::DestinationIpProhibited, log_message: Some(log_message) });
+            let reason =
+                format!("resolves to {address} ({special_purpose}), which only a rule naming the address allows");
+            return Err(ConnectError { error: Error::DestinationIpProhibited, reason: Some(reason) });
         }
         let stream = race::connect(&addresses, origin.port).await?;
         let (stream, certificate_requested): (Box<dyn Stream>, _) = match (origin.scheme, &self.trust) {
             (Scheme::Http | Scheme::Tcp | Scheme::Grpc | Scheme::Dns, _) => (Box::new(stream), Arc::default()),
             (Scheme::Https, Some(trust)) => match trust.encrypt(stream, origin).await {
                 Ok(Encrypted { stream, certificate_requested }) => (Box::new(stream), certificate_requested),
-                Err((error, why)) => return Err(ConnectError { error, log_message: Some(format!("{origin}: {why}")) }),
+                Err((error, why)) => return Err(ConnectError { error, reason: Some(why) }),
             },
             // Without a rule for HTTPS no request of it is allowed.
             (Scheme::Https, None) => return Err(Error::HttpRequestDenied.into()),
@@ -114,26 +112,36 @@ impl Connector {
     }
 }
 
-/// Why there is no connection, or no response: the error for the hook and the message for the log.
+/// Why there is no connection, or no response: the error for the hook, and what `wasi:http` has no error for.
 pub struct ConnectError {
     pub error: Error,
-    pub log_message: Option<String>,
+    pub reason: Option<String>,
 }
 
 impl From<Error> for ConnectError {
     fn from(error: Error) -> Self {
-        Self { error, log_message: None }
+        Self { error, reason: None }
+    }
+}
+
+impl From<LookupError> for ConnectError {
+    fn from(failure: LookupError) -> Self {
+        let reason = match failure {
+            LookupError::Unreachable | LookupError::Answered(_) => Some(failure.to_string()),
+            LookupError::TimedOut | LookupError::NoSuchHost => None,
+        };
+        Self { error: failure.error(), reason }
     }
 }
 
 impl ConnectError {
-    /// Of a lookup: logged is what `wasi:http` has no error for.
-    pub fn of_lookup(failure: LookupError, origin: &Origin) -> Self {
-        let log_message = match failure {
-            LookupError::Unreachable | LookupError::Answered(_) => Some(format!("{origin}: {failure}")),
-            LookupError::TimedOut | LookupError::NoSuchHost => None,
-        };
-        Self { error: failure.error(), log_message }
+    /// The message for the log.
+    pub fn message(&self, origin: &Origin) -> Option<String> {
+        let reason = self.reason.as_ref()?;
+        Some(match self.error {
+            Error::DestinationIpProhibited => format!("not allowed: {origin} {reason}"),
+            _ => format!("{origin}: {reason}"),
+        })
     }
 }
 

@@ -115,7 +115,7 @@ impl Outbound {
         self.check_method(request.method())?;
         let origin = self.check_origin(request.uri())?;
         self.exchange(&origin, request, options).await.map_err(|failure| {
-            self.log(failure.log_message);
+            self.log(failure.message(&origin));
             failure.error
         })
     }
@@ -135,7 +135,7 @@ impl Outbound {
 
         let stream = self.connect(origin, options.connect_timeout).await?;
         let seen = stream.seen();
-        let failed = |error: hyper::Error| self.failure(&error, origin, &seen);
+        let failed = |error: hyper::Error| self.failure(&error, &seen);
         let mut builder = http1::Builder::new();
         builder.max_buf_size(HEAD_LIMIT);
         let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(failed)?;
@@ -181,8 +181,7 @@ impl Outbound {
                 lookup.await
             }
         };
-        let addresses = addresses.unwrap_or(Err(LookupError::TimedOut));
-        let addresses = addresses.map_err(|failure| ConnectError::of_lookup(failure, origin))?;
+        let addresses = addresses.unwrap_or(Err(LookupError::TimedOut))?;
         let open = self.connector.connect(origin, addresses, &self.allow.value, permit);
         timeout_at(end, open).await.map_err(|_| Error::ConnectionTimeout)?
     }
@@ -220,22 +219,22 @@ impl Outbound {
         }
     }
 
-    /// Maps hyper's error before the response to one of `wasi:http`, with a message for what that cannot express.
-    fn failure(&self, error: &hyper::Error, origin: &Origin, seen: &Seen) -> ConnectError {
+    /// Maps hyper's error before the response to one of `wasi:http`, with a reason for what that cannot express.
+    fn failure(&self, error: &hyper::Error, seen: &Seen) -> ConnectError {
         if let Some((error, why)) = self.connector.explain(error, seen) {
-            return ConnectError { error, log_message: Some(format!("{origin}: {why}")) };
+            return ConnectError { error, reason: Some(why) };
         }
         let most = HEAD_LIMIT >> 10;
-        let log_message = error
+        let reason = error
             .is_parse_too_large()
-            .then(|| format!("{origin}: its response has more than 100 headers, or more than {most} KiB of them"));
+            .then(|| format!("its response has more than 100 headers, or more than {most} KiB of them"));
         let error = match lost_connection(error) {
             true if seen.sent.load(Ordering::Relaxed) => Error::ConnectionTerminated,
             true => Error::DestinationUnavailable,
             false if error.is_timeout() => Error::HttpResponseTimeout,
             false => Error::HttpProtocolError,
         };
-        ConnectError { error, log_message }
+        ConnectError { error, reason }
     }
 
     fn log(&self, what: Option<String>) {

@@ -84,21 +84,15 @@ impl Outbound {
 
     /// Why there was no connection, or no response. An address that a name must not have is for the operator alone:
     /// with it, whoever controls the name could answer the hook.
-    fn unreachable(&self, origin: &Origin, ConnectError { error, log_message }: ConnectError) -> Failure {
-        match (error, log_message) {
-            (Error::DestinationIpProhibited, message) => {
-                self.log(message);
-                Failure::Denied(format!(
-                    "not allowed: {origin} resolves to an address that only a rule naming it allows"
-                ))
-            }
-            // The hook names the target itself.
-            (_, Some(message)) => match message.strip_prefix(&format!("{origin}: ")) {
-                Some(why) => Failure::Other(why.into()),
-                None => Failure::Other(message),
-            },
-            (error, None) => error.into(),
+    fn unreachable(&self, origin: &Origin, failure: ConnectError) -> Failure {
+        if matches!(failure.error, Error::DestinationIpProhibited) {
+            self.log(failure.message(origin));
+            return Failure::Denied(format!(
+                "not allowed: {origin} resolves to an address that only a rule naming it allows"
+            ));
         }
+        // The hook names the target itself.
+        failure.reason.map_or_else(|| failure.error.into(), Failure::Other)
     }
 }
 
