@@ -29,6 +29,15 @@ fn assert_both_run(terminal: &Terminal, command: &str) {
     terminal.until_state("wrapper", &['S', 'R']);
 }
 
+/// Ctrl-Z and fg: both stop, and both run again.
+#[track_caller]
+fn suspend_and_resume(terminal: &mut Terminal, command: &str) {
+    terminal.types(CTRL_Z);
+    assert_both_stop(terminal, command);
+    terminal.enters("fg");
+    assert_both_run(terminal, command);
+}
+
 /// Both are gone, with this exit code, and the shell takes commands.
 #[track_caller]
 fn assert_code(terminal: &mut Terminal, code: i32) {
@@ -106,10 +115,7 @@ fn ctrl_z_stops_both_and_fg_resumes_both() {
         for round in 1..=2 {
             terminal.enters(&format!("round {round}"));
             terminal.until_it_shows(&format!("round {round}\r\n"));
-            terminal.types(CTRL_Z);
-            assert_both_stop(&terminal, "cat");
-            terminal.enters("fg");
-            assert_both_run(&terminal, "cat");
+            suspend_and_resume(&mut terminal, "cat");
         }
         terminal.enters("once more");
         terminal.until_it_shows("once more\r\n");
@@ -150,10 +156,7 @@ fn a_command_of_several_processes_reads_and_is_interrupted_stopped_and_resumed_a
             terminal.types(CTRL_D);
             terminal.until_it_shows("second\r\nfirst\r\n");
             terminal.process("sleep");
-            terminal.types(CTRL_Z);
-            assert_both_stop(&terminal, "sleep");
-            terminal.enters("fg");
-            assert_both_run(&terminal, "sleep");
+            suspend_and_resume(&mut terminal, "sleep");
             terminal.types(CTRL_C);
             let gone =
                 |name: &str| !Process::all().iter().any(|it| it.name == name && it.session == terminal.leader_group());
@@ -390,10 +393,7 @@ fn ctrl_z_and_fg_work_too_if_neither_input_nor_output_is_the_terminal() {
         let mut terminal = Terminal::with_shell();
         terminal.enters(&format!("$wrapper {way} sh -c 'sleep 30; true' </dev/null >/dev/null 2>&1"));
         terminal.process("sleep");
-        terminal.types(CTRL_Z);
-        assert_both_stop(&terminal, "sleep");
-        terminal.enters("fg");
-        assert_both_run(&terminal, "sleep");
+        suspend_and_resume(&mut terminal, "sleep");
         terminal.types(CTRL_C);
         assert_code(&mut terminal, 130);
     }
