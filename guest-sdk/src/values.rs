@@ -1,4 +1,4 @@
-//! Parsers for times and switches in manifests.
+//! Parsers for times and switches in manifests, and the headers that no hook can set.
 //!
 //! wrapper compiles this very file for its options, so that an option and a hook's setting accept the same values.
 //! Callers trim values first: YAML's `value: |` ends in a newline.
@@ -45,6 +45,22 @@ pub fn duration(text: &str) -> Option<Duration> {
 pub fn choice(text: &str, words: &[&str]) -> Option<usize> {
     words.iter().position(|word| text.eq_ignore_ascii_case(word))
 }
+
+/// Headers that wrapper does not let a hook set: they are about the connection, or the form of a message. Hooks do not
+/// know them; their tests do.
+#[cfg(not(target_family = "wasm"))]
+pub const FORBIDDEN_HEADERS: [&str; 10] = [
+    "connection",
+    "content-length",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "transfer-encoding",
+    "upgrade",
+];
 
 #[cfg(test)]
 mod tests {

@@ -1,7 +1,10 @@
 //! Requests through the operating system, the transport of a hook in a native test.
 
 use super::{ErrorKind, Failure, HTTP, split};
-use crate::{testing, text};
+use crate::{
+    testing, text,
+    values::{FORBIDDEN_HEADERS, choice},
+};
 use alloc::{borrow::ToOwned, boxed::Box, string::String, vec::Vec};
 use core::time::Duration;
 use std::{
@@ -13,20 +16,6 @@ use ureq::http::{Request, Response, header::HeaderMap};
 
 /// The pause between two looks at a thread.
 const LOOK: Duration = Duration::from_millis(1);
-
-/// Headers that wrapper does not let a hook set.
-const SET_BY_HOST: [&str; 10] = [
-    "connection",
-    "content-length",
-    "host",
-    "http2-settings",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "transfer-encoding",
-    "upgrade",
-];
 
 /// Headers and body of a request.
 #[derive(Debug)]
@@ -120,7 +109,7 @@ fn exchange(method: &str, url: &str, parts: RequestParts, timeout: Duration) -> 
     let mut request = Request::builder().method(method).uri(url);
     for (name, value) in parts.headers {
         let error = |why| Failure { kind: ErrorKind::Invalid, reason: text!("header \"{name}\" {why}").into() };
-        if SET_BY_HOST.iter().any(|set| name.eq_ignore_ascii_case(set)) {
+        if choice(&name, &FORBIDDEN_HEADERS).is_some() {
             return Err(error("is set by the host"));
         }
         request = request.header(name.as_str(), value.as_slice());

@@ -32,21 +32,6 @@ pub const OF_WRAPPER: [&str; 10] =
 /// have a server repeat headers that others added.
 pub const FORBIDDEN_METHODS: [&str; 3] = ["CONNECT", "TRACE", "TRACK"];
 
-/// Headers that no hook can set, of which all but the last are wasmtime's: they are about the connection, or the form
-/// of a message.
-pub const FORBIDDEN_HEADERS: [&str; 10] = [
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "transfer-encoding",
-    "upgrade",
-    "host",
-    "http2-settings",
-    "content-length",
-];
-
 impl Settings {
     /// Compares the digest of the hook's component with the one that it must have.
     pub fn check_digest(&self, found: &Digest) -> Result<(), String> {

@@ -1,8 +1,8 @@
 //! Supervisor and compiler: the kinds of a setting's value, and what is wrong with a value by itself.
 
 use crate::{
-    hook::settings::{FORBIDDEN_HEADERS, FORBIDDEN_METHODS},
-    sdk_values::{self as values, DURATION, SWITCH},
+    hook::settings::FORBIDDEN_METHODS,
+    sdk_values::{self as values, DURATION, FORBIDDEN_HEADERS, SWITCH},
     text::{closest, ellipsize, list},
 };
 use std::borrow::Cow;
